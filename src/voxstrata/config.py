@@ -1,0 +1,91 @@
+"""Frozen configurations, one object for command line, YAML file and Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from voxstrata.errors import ConfigError
+from voxstrata.registry import unknown_name
+
+C = TypeVar("C", bound="Config")
+
+
+class Config(BaseModel):
+    """Base of every configuration: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def build(kind: type[C], values: dict[str, Any], *, source: str = "arguments") -> C:
+    """Validate ``values`` into a ``kind``, reporting all problems at once.
+
+    Args:
+        kind: a :class:`Config` subclass.
+        values: raw keys and values.
+        source: where they came from, for the message.
+
+    Raises:
+        ConfigError: one or more keys are unknown or have a wrong value; all are listed.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        problems, hints = [], []
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"]) or "(whole)"
+            if item["type"] == "extra_forbidden":
+                problems.append(f"{where}: unknown key")
+                known = list(kind.model_fields)
+                hint = unknown_name("key", str(item["loc"][-1]), known).fix
+                if hint:
+                    hints.append(f"{where}: {hint}")
+            else:
+                problems.append(f"{where}: {item['msg']} (got {item['input']!r})")
+        raise ConfigError(
+            f"{source}: {len(problems)} problem(s) in the configuration of {kind.__name__}",
+            got="; ".join(problems),
+            expected="keys " + ", ".join(kind.model_fields),
+            fix="; ".join(hints),
+        ) from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping with the safe loader.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or is not a mapping.
+    """
+    import yaml
+
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {file}", got=str(error)) from None
+    try:
+        loaded = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is not valid YAML", got=str(error)) from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(
+            f"{file} does not hold a mapping", got=type(loaded).__name__, expected="key: value lines"
+        )
+    return loaded
+
+
+def load(kind: type[C], path: str | Path | None, overrides: dict[str, Any]) -> C:
+    """A configuration with the precedence flags > file > defaults.
+
+    Args:
+        kind: a :class:`Config` subclass.
+        path: a YAML file, or ``None``.
+        overrides: values from flags; ``None`` means "not given".
+    """
+    values = read_yaml(path) if path is not None else {}
+    values.update({k: v for k, v in overrides.items() if v is not None})
+    return build(kind, values, source=str(path) if path is not None else "arguments")

@@ -1,0 +1,138 @@
+"""Files on disk: atomic writes, hashes, the cache folder, locks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from voxstrata.errors import StorageError
+
+
+def cache_dir(*parts: str) -> Path:
+    """The cache folder (``VOXSTRATA_CACHE``, else ``~/.cache/voxstrata``), not created."""
+    root = os.environ.get("VOXSTRATA_CACHE")
+    base = Path(root) if root else Path.home() / ".cache" / "voxstrata"
+    return base.joinpath(*parts)
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's write errors into :class:`StorageError` with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        remedies = {
+            errno.ENOSPC: "free some space or choose another output folder; what was finished is "
+            "kept, and the same command goes on from there",
+            errno.EDQUOT: "your quota is used up: free some space, then run the same command again",
+            errno.EROFS: "the file system is read-only: choose another output folder",
+            errno.EACCES: "you may not write there: choose another output folder",
+            errno.EPERM: "you may not write there: choose another output folder",
+        }
+        if error.errno in remedies:
+            raise StorageError(
+                f"cannot write {path}", got=os.strerror(error.errno), fix=remedies[error.errno]
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Write a file so that a reader (or a crash) sees the old one or the new one, whole.
+
+    Yields:
+        a binary file; it is flushed, synced and renamed onto ``path`` when the block ends
+        without an error, and removed otherwise.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically (UTF-8, sorted keys, no NaN)."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8") + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        StorageError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StorageError(f"{path} is missing") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path} is damaged", got=str(error), expected="JSON") from None
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """Sixteen hex digits that identify a JSON-like value."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a folder for one process; a second run is refused, a dead one's lock is free.
+
+    Raises:
+        StorageError: another live process holds the folder.
+    """
+    import fcntl
+
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("a+")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise StorageError(
+                f"another run is using {folder}",
+                got=f"lock held by process {file.read().strip() or '?'}",
+                fix="wait for it, stop it, or choose another output folder",
+            ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
