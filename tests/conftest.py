@@ -1,0 +1,32 @@
+"""Fixtures every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def _shared_root() -> Path:
+    named = os.environ.get("VOXSTRATA_SHARED")
+    return Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The shared test data; tests that need it are skipped, with the reason, where it is absent."""
+    root = _shared_root()
+    if not root.is_dir():
+        pytest.skip(f"the shared test data is not at {root} (set VOXSTRATA_SHARED)")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests never touch the user's cache nor the network."""
+    if "VOXSTRATA_TEST_CACHE" in os.environ:
+        monkeypatch.setenv("VOXSTRATA_CACHE", os.environ["VOXSTRATA_TEST_CACHE"])
+    else:
+        monkeypatch.setenv("VOXSTRATA_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
