@@ -152,7 +152,7 @@ SOURCES: Registry[Source] = Registry("corpus source", "voxstrata.corpus_sources"
 for _name, _summary in (
     (
         "synthetic",
-        "speech made here with espeak-ng: synthetic, synthetic:demo, synthetic:KEY=VALUE,...",
+        "speech made here: synthetic, synthetic:demo, synthetic:KEY=VALUE,...",
     ),
     ("prepared", "a prepared public corpus: NAME:FOLDER, or the folder itself"),
     ("jsonl", "a JSONL manifest, or a folder with manifest.jsonl"),
