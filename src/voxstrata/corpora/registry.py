@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from voxstrata.corpora.problems import Problem
 from voxstrata.registry import Registry
 
 if TYPE_CHECKING:
@@ -115,13 +116,13 @@ class SourceResult:
     Attributes:
         name: short name of the corpus.
         cuts: one cut an utterance, by the tier rules of :mod:`voxstrata.corpora.tiers`.
-        problems: entries that could not become a cut.
+        problems: what was met on the way; those of severity "error" did not become a cut.
         details: JSON-like facts for the run record.
     """
 
     name: str
     cuts: CutSet
-    problems: tuple[FileProblem, ...] = ()
+    problems: tuple[Problem, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -131,7 +132,7 @@ class Source(Protocol):
     name: str
 
     def recognises(self, spec: str) -> bool:
-        """Whether ``spec`` is of this kind; reads no more than file names."""
+        """Whether ``spec`` is of this kind; reads no more than names and a first line."""
         ...
 
     def open(self, spec: str, *, limit: int | None = None) -> SourceResult:
