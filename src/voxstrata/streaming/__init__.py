@@ -1,1 +1,1 @@
-"""See docs/architecture.md."""
+"""The one pass over a corpus: plan, batches, units, reducers, row store, checkpoints."""

@@ -1,0 +1,112 @@
+"""Reducers: what an analysis keeps of the rows. Update, merge, finish; state on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one recording, as reducers receive them.
+
+    Attributes:
+        utterance: id of the recording.
+        fold: fold of the recording's group.
+        values: for each layer of the stack a tensor [N, D].
+        start_s, end_s: span of each row [N], seconds.
+        labels: label of each row, or ``None``.
+    """
+
+    utterance: str
+    fold: int
+    values: list[torch.Tensor]
+    start_s: list[float]
+    end_s: list[float]
+    labels: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.start_s)
+
+
+class Reducer(Protocol):
+    """Consumes rows and holds a sufficient statistic of them.
+
+    The pass calls ``update`` for every recording in a fixed order, and ``end_shard`` after
+    each shard, where all buffered rows must enter the statistic; ``state`` is only asked for
+    right after that. Equal sequences of calls give equal bits.
+    """
+
+    def update(self, rows: Rows) -> None:
+        """Take in the rows of one recording."""
+        ...
+
+    def end_shard(self, shard: int) -> None:
+        """Finish shard ``shard``: flush buffers, write what belongs to the shard."""
+        ...
+
+    def merge(self, other: Any) -> None:
+        """Add the statistic of another reducer of the same kind (other shards)."""
+        ...
+
+    def finish(self) -> Any:
+        """The result."""
+        ...
+
+    def state(self) -> tuple[Mapping[str, torch.Tensor], Mapping[str, Any]]:
+        """Tensors and JSON-like facts from which :meth:`restore` continues."""
+        ...
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+        """Continue from a state."""
+        ...
+
+    def state_bytes(self) -> int:
+        """Rough size of the state, for plans."""
+        ...
+
+
+def save_state(path: Path, reducer: Reducer) -> None:
+    """Write a reducer's state as safetensors, atomically."""
+    import json
+
+    from safetensors.torch import save
+
+    from voxstrata.files import atomic_write
+
+    tensors, facts = reducer.state()
+    payload = save(
+        {name: tensor.contiguous().cpu() for name, tensor in tensors.items()},
+        metadata={"facts": json.dumps(facts)},
+    )
+    with atomic_write(path) as file:
+        file.write(payload)
+
+
+def load_state(path: Path, reducer: Reducer) -> None:
+    """Continue a reducer from :func:`save_state`'s file.
+
+    Raises:
+        StorageError: the file is missing or damaged.
+    """
+    import json
+
+    from safetensors import SafetensorError, safe_open
+
+    from voxstrata.errors import StorageError
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise StorageError(
+            f"the saved state {path} is missing or damaged",
+            got=str(error),
+            fix="run again with --overwrite always to start afresh",
+        ) from None
+    reducer.restore(tensors, facts)
