@@ -1,0 +1,76 @@
+"""Shared nearest neighbours of rows in two views."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from voxstrata.errors import NumericsError, UsageError
+from voxstrata.similarity.kernels import squared_distances
+
+Nearness = Literal["cosine", "inner", "euclidean"]
+
+
+def neighbours(x: torch.Tensor, k: int, nearness: Nearness = "cosine") -> torch.Tensor:
+    """Indices of the k nearest other rows of every row, int64 [N, k].
+
+    Args:
+        x: rows, float64 [N, D].
+        k: neighbours, 1..N-1.
+        nearness: ``"cosine"`` (rows scaled to length 1), ``"inner"`` (plain inner products) or
+            ``"euclidean"`` distance.
+
+    Raises:
+        UsageError: k out of range or an unknown kind.
+        NumericsError: a row of zeros has no cosine.
+    """
+    if not 1 <= k < len(x):
+        raise UsageError(
+            "impossible number of neighbours", got=k, expected=f"1 to rows - 1 = {len(x) - 1}"
+        )
+    if nearness == "euclidean":
+        near = -squared_distances(x)
+    elif nearness == "inner":
+        near = x @ x.T
+    elif nearness == "cosine":
+        norms = x.norm(dim=1, keepdim=True)
+        if float(norms.min()) <= 0:
+            raise NumericsError(
+                f"row {int(norms.argmin())} is zero and has no cosine with other rows",
+                fix="remove it, or use nearness='euclidean'",
+            )
+        unit = x / norms
+        near = unit @ unit.T
+    else:
+        raise UsageError(
+            "unknown nearness", got=nearness, expected="'cosine', 'inner' or 'euclidean'"
+        )
+    near.fill_diagonal_(-torch.inf)
+    return near.topk(k, dim=1).indices
+
+
+def _shared(x: torch.Tensor, y: torch.Tensor, k: int, nearness: Nearness) -> torch.Tensor:
+    marks = torch.zeros((len(x), len(x)), dtype=torch.bool, device=x.device)
+    marks.scatter_(1, neighbours(x, k, nearness), True)
+    return marks.gather(1, neighbours(y, k, nearness).to(x.device)).sum(dim=1).double()
+
+
+def mutual_knn(
+    x: torch.Tensor, y: torch.Tensor, k: int = 10, nearness: Nearness = "cosine"
+) -> float:
+    """Mean share of the k nearest neighbours that both views agree on, 0..1.
+
+    Source: Huh et al., "The platonic representation hypothesis", ICML 2024. Their code takes
+    plain inner products unless the caller scales the rows: ``nearness="inner"``. Unrelated views
+    give about k / (N - 1).
+    """
+    return float((_shared(x, y, k, nearness) / k).mean())
+
+
+def jaccard_knn(
+    x: torch.Tensor, y: torch.Tensor, k: int = 10, nearness: Nearness = "cosine"
+) -> float:
+    """Mean Jaccard index of the two neighbour sets (ReSi's JaccardSimilarity), 0..1."""
+    both = _shared(x, y, k, nearness)
+    return float((both / (2 * k - both)).mean())
