@@ -42,17 +42,17 @@ class KaldiConfig(Config):
     kind: Literal["fbank", "mfcc"] = "fbank"
     window: Literal["povey", "hamming", "hanning"] = "povey"
     scale: float = 32768.0
-    mels: int = Field(80, ge=3)
-    low_hz: float = Field(20.0, ge=0)
-    high_hz: float = Field(LAST_BIN_HZ, gt=0, le=LAST_BIN_HZ)
-    coefficients: int = Field(20, ge=1)
-    deltas: int = Field(0, ge=0, le=2)
-    delta_window: int = Field(3, ge=1)
-    preemphasis: float = Field(0.97, ge=0, le=1)
+    mels: int = Field(default=80, ge=3)
+    low_hz: float = Field(default=20.0, ge=0)
+    high_hz: float = Field(default=LAST_BIN_HZ, gt=0, le=LAST_BIN_HZ)
+    coefficients: int = Field(default=20, ge=1)
+    deltas: int = Field(default=0, ge=0, le=2)
+    delta_window: int = Field(default=3, ge=1)
+    preemphasis: float = Field(default=0.97, ge=0, le=1)
     normalise: Normalise = "none"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    stack: int = Field(1, ge=1)
+    stack: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> KaldiConfig:
@@ -116,18 +116,18 @@ class StftConfig(Config):
         normalise: see :data:`Normalise`.
     """
 
-    n_fft: int = Field(512, ge=WINDOW)
+    n_fft: int = Field(default=512, ge=WINDOW)
     window: Literal["hamming", "hanning"] = "hamming"
     pad: Literal["zeros", "reflect"] = "reflect"
-    preemphasis: float = Field(0.0, ge=0, le=1)
-    mels: int = Field(80, ge=3)
-    low_hz: float = Field(0.0, ge=0)
-    high_hz: float = Field(LAST_BIN_HZ, gt=0, le=LAST_BIN_HZ)
+    preemphasis: float = Field(default=0.0, ge=0, le=1)
+    mels: int = Field(default=80, ge=3)
+    low_hz: float = Field(default=0.0, ge=0)
+    high_hz: float = Field(default=LAST_BIN_HZ, gt=0, le=LAST_BIN_HZ)
     triangles: Literal["proper", "symmetric"] = "proper"
     log: Literal["ln", "db"] = "ln"
     offset: float = Field(1e-6, ge=0)
     floor: float = Field(1e-10, gt=0)
-    top_db: float = Field(80.0, gt=0)
+    top_db: float = Field(default=80.0, gt=0)
     normalise: Literal["none", "mean", "instance"] = "mean"
 
     @model_validator(mode="after")

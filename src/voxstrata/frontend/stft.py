@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from voxstrata.frontend.config import HOP, WINDOW, StftConfig
 from voxstrata.types import SAMPLE_RATE
@@ -51,7 +51,7 @@ def mel_power(wave: torch.Tensor, config: StftConfig) -> torch.Tensor:
 
 def preemphasise(wave: torch.Tensor, coefficient: float) -> torch.Tensor:
     """``x[t] - coefficient * x[t-1]`` [B, S], with ``x[-1] = x[1]`` (mirrored)."""
-    before = F.pad(wave.unsqueeze(1), (1, 0), mode="reflect").squeeze(1)[:, :-1]
+    before = functional.pad(wave.unsqueeze(1), (1, 0), mode="reflect").squeeze(1)[:, :-1]
     return wave - coefficient * before
 
 

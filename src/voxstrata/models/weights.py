@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import pickle
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,62 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
         CheckpointError: as :func:`read_container`, or entries are not tensors.
     """
     return only_tensors(read_container(path), str(path))
+
+
+def tensor_names(path: str | Path) -> set[str]:
+    """Names of all tensors in a weights file, however deep its dictionaries (at most four).
+
+    Raises:
+        CheckpointError: as :func:`read_container`.
+    """
+    file = Path(path)
+    if file.suffix == ".safetensors" and file.is_file():
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(file, framework="pt") as opened:
+                return set(opened.keys())
+        except (SafetensorError, OSError, ValueError):
+            pass  # the full reader below says what is wrong
+    return _names(read_container(file), 4)
+
+
+def _names(mapping: Mapping[Any, Any], depth: int) -> set[str]:
+    found: set[str] = set()
+    for key, value in mapping.items():
+        if isinstance(value, torch.Tensor):
+            found.add(str(key))
+        elif isinstance(value, Mapping) and depth:
+            found |= _names(value, depth - 1)
+    return found
+
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".model")
+"""Endings of files that may hold weights."""
+
+
+def names_in_file(base: str) -> set[str]:
+    """Tensor names of ``base`` if it is a file with a weights ending, else none.
+
+    For :meth:`Family.recognises`: a damaged file is an error there too, because no family could
+    read it and "no such model" would mislead.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    file = Path(base).expanduser()
+    try:
+        if file.suffix.lower() not in SUFFIXES or not file.is_file():
+            return set()
+        stat = file.stat()
+    except OSError:
+        return set()
+    return set(_cached_names(str(file), stat.st_mtime_ns, stat.st_size))
+
+
+@lru_cache(maxsize=64)
+def _cached_names(file: str, _modified: int, _size: int) -> frozenset[str]:
+    return frozenset(tensor_names(file))
 
 
 def only_tensors(mapping: Mapping[str, Any], where: str) -> dict[str, torch.Tensor]:

@@ -1,0 +1,1 @@
+"""ECAPA-TDNN speaker encoders: one network with options, five presets, checkpoint readers."""
