@@ -1,0 +1,1 @@
+"""Speech encoders that the transformers library can build; see ``docs/models.md``."""

@@ -1,0 +1,162 @@
+"""A transformers speech encoder as a :class:`voxstrata.models.base.SpeechModel`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from voxstrata.errors import UsageError
+from voxstrata.files import fingerprint
+from voxstrata.models.batching import check_audio
+from voxstrata.models.huggingface.shape import Shape
+from voxstrata.models.huggingface.sink import Wanted
+from voxstrata.registry import unknown_name
+from voxstrata.types import SAMPLE_RATE, LayerInfo
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+
+
+class HuggingFaceModel:
+    """See the protocol; made by :data:`voxstrata.models.huggingface.family.FAMILY`.
+
+    Args:
+        spec: the text it was named by.
+        shape: the encoder, with its module attached.
+        layers: the layers it offers (fewer than the shape's after a cut).
+        identity: JSON-like facts that fix every number it gives; they become the fingerprint.
+        details: facts for the run record.
+    """
+
+    family = "huggingface"
+
+    def __init__(
+        self,
+        spec: str,
+        shape: Shape,
+        layers: tuple[LayerInfo, ...],
+        identity: Mapping[str, Any],
+        details: Mapping[str, Any],
+    ) -> None:
+        self.spec = spec
+        self.shape = shape
+        self.layers = layers
+        self.device = torch.device("cpu")
+        self.dtype = "float32"
+        self._identity = dict(identity)
+        self.details: Mapping[str, Any] = {**details, "dtype": self.dtype}
+        self.fingerprint = fingerprint(self._identity)
+        self.flops_per_second = estimate_flops(shape, layers)
+        self._tracks = {name: track for name, (_, track, _) in shape.tracks().items()}
+
+    def frames(self, layer: str, samples: int) -> int:
+        """Number of frames T of ``layer`` for ``samples`` samples; 0 if that is too short."""
+        self._check_names([layer])
+        return self._tracks[layer].frames(samples)
+
+    def encode(self, audio: Sequence[Tensor], layers: Sequence[str]) -> list[dict[str, Tensor]]:
+        """Layer outputs [T, D] of each recording, as if it were run alone.
+
+        Args:
+            audio: B tensors [S], 16 kHz.
+            layers: names of wanted layers; blocks above the highest are not run.
+
+        Raises:
+            UnknownNameError: no such layer.
+            AudioError: a recording is not mono audio, or too short for a wanted layer.
+        """
+        self._check_names(layers)
+        if not layers:
+            return [{} for _ in audio]
+        least = max(self._tracks[name].minimum for name in layers)
+        check_audio(audio, least, self.spec)
+        wanted = Wanted(layers, self.shape.depth)
+        how = self.shape.options.batching
+        padded = how == "padded" or (how == "auto" and self.device.type != "cpu")
+        groups = [list(range(len(audio)))] if padded else [[i] for i in range(len(audio))]
+        results: list[dict[str, Tensor]] = [{} for _ in audio]
+        with torch.inference_mode(), exact_products(self.device):
+            for group in groups:
+                waves = [audio[i].to(self.device, torch.float32) for i in group]
+                for index, found in zip(
+                    group, self.shape.run(waves, wanted, padded=padded), strict=True
+                ):
+                    results[index] = {name: found[name] for name in dict.fromkeys(layers)}
+        return results
+
+    def to(self, device: str, dtype: str) -> HuggingFaceModel:
+        """The same model, moved; a lower precision changes its fingerprint.
+
+        Raises:
+            UsageError: unknown dtype, or the device is not there.
+        """
+        if dtype not in DTYPES:
+            raise UsageError(f"unknown dtype {dtype!r}", got=dtype, expected=", ".join(DTYPES))
+        try:
+            place = torch.device(device)
+            if place.type == "cuda" and not torch.cuda.is_available():
+                raise RuntimeError("this torch sees no CUDA device")
+            self.shape.module.to(device=place, dtype=DTYPES[dtype])
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(
+                f"cannot use the device {device!r}",
+                got=str(error).splitlines()[0],
+                fix="use device='cpu', or see `voxstrata doctor`",
+            ) from error
+        self.device, self.dtype = place, dtype
+        self.details = {**self.details, "dtype": dtype}
+        extra = {} if dtype == "float32" else {"dtype": dtype}
+        self.fingerprint = fingerprint({**self._identity, **extra})
+        return self
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        known = {info.name for info in self.layers}
+        for name in names:
+            if name not in known:
+                raise unknown_name(
+                    f"layer of model {self.spec!r}", name, [info.name for info in self.layers]
+                )
+
+
+@contextlib.contextmanager
+def exact_products(device: torch.device) -> Iterator[None]:
+    """Full float32 products on a GPU: TensorFloat-32 would cost three digits."""
+    if device.type != "cuda":
+        yield
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = (matmul.allow_tf32, cudnn.allow_tf32)
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def estimate_flops(shape: Shape, layers: Sequence[LayerInfo]) -> float:
+    """Floating-point operations of one second of audio, when all of ``layers`` are wanted.
+
+    Two a weight and frame for convolutions and blocks, and ``4 T D`` a frame for attention at
+    T of ten seconds (or of the window that the model always runs).
+    """
+    total, before = 0.0, 1
+    kernels = list(getattr(shape.config, "conv_kernel", ()) or (3, 3))
+    for (_, width, track), kernel in zip(shape.local_layers(), kernels, strict=False):
+        total += 2.0 * before * width * kernel * track.grid.rate_hz
+        before = width
+    numbered = [int(info.name) for info in layers if info.name.isdigit()]
+    if not numbered or not len(shape.blocks):
+        return total
+    rate = shape.block_track.grid.rate_hz
+    # A window is run whole, however short the recording; ten seconds stand for a recording.
+    span_s = getattr(shape, "window", 10 * SAMPLE_RATE) / SAMPLE_RATE
+    weights = sum(p.numel() for p in shape.blocks[0].parameters())
+    return total + max(numbered) * rate * (2.0 * weights + 4.0 * span_s * rate * shape.width)

@@ -1,0 +1,161 @@
+"""wav2vec 2.0 and its many likes: convolutions on the waveform, a positional convolution, blocks.
+
+Covers wav2vec 2.0, XLS-R, HuBERT, data2vec-audio, UniSpeech and UniSpeech-SAT; WavLM and SEW
+differ in one place each and have files of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+
+from voxstrata.models.huggingface.grid import Track, conv_tracks
+from voxstrata.models.huggingface.shape import (
+    Piece,
+    Shape,
+    State,
+    additive,
+    blank,
+    first,
+    pad,
+    share_calls,
+)
+from voxstrata.models.huggingface.sink import Sink, Tap, Wanted
+from voxstrata.types import SAMPLE_RATE
+
+CONV_SAMPLES = 60 * SAMPLE_RATE
+"""Most samples in one call of the convolutions: their first output is 410 times the audio."""
+
+
+class Wav2Vec2Shape(Shape):
+    """Convolutions (GroupNorm over time in the first, or LayerNorm in each), projection,
+    positional convolution, post-norm or pre-norm ("stable layer norm") blocks."""
+
+    @property
+    def pre_norm(self) -> bool:
+        """``do_stable_layer_norm``; data2vec-audio has post-norm blocks only."""
+        return bool(getattr(self.config, "do_stable_layer_norm", False)) and (
+            self.config.model_type != "data2vec-audio"
+        )
+
+    @property
+    def group_norm(self) -> bool:
+        """Whether the first convolution normalises over time, so that padding would change it."""
+        norm = getattr(self.config, "feat_extract_norm", "layer")
+        return norm == "group" and self.config.model_type != "data2vec-audio"
+
+    @cached_property
+    def conv_tracks(self) -> list[Track]:
+        """Frames of ``conv1..convK``."""
+        tracks = conv_tracks(self.config.conv_kernel, self.config.conv_stride)
+        if self.group_norm and tracks:
+            # GroupNorm needs two frames to normalise over.
+            tracks[0] = replace(tracks[0], least=tracks[0].first + tracks[0].step)
+        return tracks
+
+    @property
+    def block_track(self) -> Track:
+        """The last convolution's frames."""
+        return self.conv_tracks[-1]
+
+    def local_layers(self) -> list[tuple[str, int, Track]]:
+        """``conv1..convK``, each after its norm and GELU."""
+        return [
+            (f"conv{i}", int(width), track)
+            for i, (width, track) in enumerate(
+                zip(self.config.conv_dim, self.conv_tracks, strict=True), start=1
+            )
+        ]
+
+    def tap_widths(self) -> dict[str, int]:
+        """FFN activation, FFN output, attention output, the latter two before the residual sum."""
+        inner = int(self.config.intermediate_size)
+        return {"attn.out": self.width, "ffn.inner": inner, "ffn.out": self.width}
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """``encoder.layers``."""
+        found: nn.ModuleList = self.module.encoder.layers
+        return found
+
+    @property
+    def last_norm(self) -> nn.Module | None:
+        """``encoder.layer_norm``, which in post-norm models stands before block 1 instead."""
+        found: nn.Module = self.module.encoder.layer_norm
+        return found if self.pre_norm else None
+
+    def taps(self, index: int) -> dict[str, Tap]:
+        """Places inside block ``index``."""
+        block = self.inside(index)
+        return {
+            "attn.out": Tap(block.attention, "out"),
+            "ffn.inner": Tap(block.feed_forward.output_dense, "in"),
+            "ffn.out": Tap(block.feed_forward, "out"),
+        }
+
+    def local(
+        self, waves: Sequence[Tensor], wanted: Wanted, sink: Sink, *, padded: bool
+    ) -> list[Piece]:
+        """Convolutions, layer by layer, never padded under a GroupNorm over time."""
+        convs = list(self.module.feature_extractor.conv_layers)
+        climb = wanted.top >= 0
+        convs = convs if climb else convs[: wanted.convs]
+        lengths = [wave.shape[0] for wave in waves]
+        together = padded and not self.group_norm
+        found: dict[int, Piece] = {}
+        for rows in share_calls(lengths, padded=together, limit=CONV_SAMPLES):
+            hidden, _, _ = pad([self.scale(waves[row]) for row in rows])
+            hidden = hidden[:, None].to(self.dtype)
+            for number, conv in enumerate(convs, start=1):
+                hidden = conv(hidden)
+                name, track = f"conv{number}", self.conv_tracks[number - 1]
+                counts = [track.frames(lengths[row]) for row in rows]
+                if name in wanted:
+                    sink.put(name, hidden.transpose(1, 2), counts, rows)
+            if climb:
+                last = hidden.transpose(1, 2)
+                if self.options.layer0 == "cnn":
+                    sink.put("0", last, counts, rows)
+                for index, (row, count) in enumerate(zip(rows, counts, strict=True)):
+                    found[row] = Piece(row, last[index, :count], count)
+        return [found[row] for row in sorted(found)]
+
+    def embed(self, pieces: list[Piece]) -> State:
+        """Projection, positional convolution, and in post-norm models a LayerNorm."""
+        stacked, lengths, mask = pad([piece.features for piece in pieces])
+        hidden = blank(self.project(stacked), mask)
+        encoder = self.module.encoder
+        hidden = hidden + positions(encoder.pos_conv_embed, hidden, mask)
+        if not self.pre_norm:
+            hidden = encoder.layer_norm(hidden)
+        rows = [piece.row for piece in pieces]
+        return State(hidden, lengths, rows, mask, additive(mask, hidden.dtype))
+
+    def project(self, stacked: Tensor) -> Tensor:
+        """LayerNorm and projection to the blocks' width."""
+        return first(self.module.feature_projection(stacked))
+
+
+def positions(module: Any, hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """The convolutional position embedding [B, T, D] of ``hidden``, whose padding is zero.
+
+    Padding must be zero before every convolution: data2vec-audio stacks five, and some HuBERT
+    models have a BatchNorm first; both fill the padding with other numbers.
+    """
+    stacked = getattr(module, "layers", None)
+    if stacked is not None:
+        for layer in stacked:
+            hidden = blank(layer(hidden.transpose(1, 2)).transpose(1, 2), mask)
+        return hidden
+    norm = getattr(module, "batch_norm", None)
+    if norm is None:
+        found: Tensor = module(hidden)
+        return found
+    hidden = blank(norm(hidden.transpose(1, 2)).transpose(1, 2), mask)
+    channels = module.padding(module.conv(hidden.transpose(1, 2)))
+    activated: Tensor = module.activation(channels).transpose(1, 2)
+    return activated
