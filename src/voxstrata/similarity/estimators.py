@@ -1,4 +1,4 @@
-"""HSIC, CKA, RV and Pearson RSA as pure functions of the sums in ``terms.py``.
+"""HSIC, CKA and Pearson RSA as pure functions of the sums in ``terms.py``.
 
 All are vectorised over replicates and layer pairs; nothing here loops over rows or widths.
 """
@@ -87,19 +87,18 @@ def cka(
     return normalise(hsic(xy), own_x, own_y)
 
 
-def rv_distance(xy: HsicTerms, xx: HsicTerms | None = None, yy: HsicTerms | None = None) -> Array:
-    """CKA' distance 1 - 2 |X'Y|^2 / (|X'X|^2 + |Y'Y|^2) of views scaled to |X|_F = 1, [R, L1, L2].
+def cka_prime_distance(terms: HsicTerms) -> Array:
+    """sim_metric's ``lin_cka_prime_dist``: 1 - 2 |X'Y|_F^2 / (|X|_F^4 + |Y|_F^4), [R, L1, L2].
 
-    Unlike 1 - CKA it also sees different spectra. Source: Ding et al. 2021 (sim_metric,
-    ``lin_cka_prime_dist``), after centring and scaling each view to unit Frobenius norm.
+    For comparison with that code only (it agrees where n > d; with fewer rows its other branch
+    gives another number): neither scale-invariant nor zero for equal views.
     """
-    own_x = diagonal(hsic_biased(xy if xx is None else xx))
-    own_y = diagonal(hsic_biased(xy if yy is None else yy))
-    n = xy.n[:, None]
-    size_x = (xy.a_x - xy.ss_x / n)[:, :, None]
-    size_y = (xy.a_y - xy.ss_y / n)[:, None, :]
-    ratio_x, ratio_y = own_x[:, :, None] / size_x**2, own_y[:, None, :] / size_y**2
-    return 1 - 2 * hsic_biased(xy) / (size_x * size_y) / (ratio_x + ratio_y)
+    n = terms.n[:, None]
+    size_x = (terms.a_x - terms.ss_x / n)[:, :, None]
+    size_y = (terms.a_y - terms.ss_y / n)[:, None, :]
+    product = hsic_biased(terms) * (terms.n[:, None, None] - 1) ** 2
+    distance: Array = 1 - 2 * product / (size_x**2 + size_y**2)
+    return distance
 
 
 def _distance_moments(terms: HsicTerms) -> tuple[Array, Array, Array]:

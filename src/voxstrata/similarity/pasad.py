@@ -82,7 +82,8 @@ def _inverse_root(S: torch.Tensor, view: str) -> torch.Tensor:
             got=f"smallest eigenvalue of its inverse {float(values[0]):.3g}",
             fix="use a larger epsilon (>= 1e-7), or mode='clean', which drops null directions",
         )
-    return (vectors * values.sqrt()) @ vectors.T
+    root: torch.Tensor = (vectors * values.sqrt()) @ vectors.T
+    return root
 
 
 def pasad_fit(
@@ -158,7 +159,8 @@ def _weights(
             fix="score on more rows than there are directions, or use mode='clean'",
         )
     w = torch.linalg.solve_triangular(L, B, upper=False).abs().sum(dim=1)
-    return w / w.sum()
+    normalised: torch.Tensor = w / w.sum()
+    return normalised
 
 
 def pasad_score(fit: PasadFit, rows: Moments) -> PasadScore:

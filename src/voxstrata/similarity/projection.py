@@ -128,8 +128,9 @@ def pwcca(m: Moments, complement: Complement = "all") -> Pwcca:
 
 
 def held_out_correlations(Px: torch.Tensor, Py: torch.Tensor, rows: Moments) -> torch.Tensor:
-    """Correlations of given directions on other rows, p1 S12 p2' / sqrt(p1 S11 p1' p2 S22 p2'), [k].
+    """Correlations of given directions on other rows, [k].
 
+    rho_i = p1 S12 p2' / sqrt(p1 S11 p1' p2 S22 p2') with p1, p2 the i-th rows of Px, Py.
     NaN where a direction has no variance on those rows.
     """
     cross = torch.einsum("kd,de,ke->k", Px, rows.Sxy, Py)
