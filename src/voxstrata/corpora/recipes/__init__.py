@@ -1,0 +1,1 @@
+"""Recipes: public corpora, as published, into cut manifests. See docs/recipes.md."""
