@@ -125,8 +125,8 @@ class StftConfig(Config):
     high_hz: float = Field(default=LAST_BIN_HZ, gt=0, le=LAST_BIN_HZ)
     triangles: Literal["proper", "symmetric"] = "proper"
     log: Literal["ln", "db"] = "ln"
-    offset: float = Field(1e-6, ge=0)
-    floor: float = Field(1e-10, gt=0)
+    offset: float = Field(default=1e-6, ge=0)
+    floor: float = Field(default=1e-10, gt=0)
     top_db: float = Field(default=80.0, gt=0)
     normalise: Literal["none", "mean", "instance"] = "mean"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -86,18 +86,14 @@ class PlacedModel:
         self.spec = spec
         self.family = family
         self.layers = layers
-        self.details = dict(details)
+        self.details: Mapping[str, Any] = dict(details)
         self.flops_per_second = flops_per_second
         self.minimum = minimum
         self.device = torch.device("cpu")
         self.dtype = torch.float32
         self._digest = digest
+        self.fingerprint = fingerprint([digest, str(self.dtype)])
         self._module = module.eval().requires_grad_(False) if module is not None else None
-
-    @property
-    def fingerprint(self) -> str:
-        """Hex digest of weights, settings and precision."""
-        return fingerprint([self._digest, str(self.dtype)])
 
     def to(self: M, device: str, dtype: str) -> M:
         """This model on ``device`` in ``dtype``; the original keeps its own precision.
@@ -108,6 +104,7 @@ class PlacedModel:
         target, kind = torch_device(device), torch_dtype(dtype)
         moved = copy.copy(self)
         moved.device, moved.dtype = target, kind
+        moved.fingerprint = fingerprint([self._digest, str(kind)])
         if self._module is None:
             return moved
         if kind.itemsize > self.dtype.itemsize and self.dtype.itemsize < 4:
@@ -150,20 +147,26 @@ class PlacedModel:
         return torch.float64 if self.dtype == torch.float64 else torch.float32
 
 
-def cut_layers(layers: tuple[LayerInfo, ...], cut: str | None, spec: str) -> tuple[LayerInfo, ...]:
-    """The layers up to and including ``cut`` (all for ``None``); taps of deeper blocks go too.
+def cut_layers(
+    layers: tuple[LayerInfo, ...], cut: str | None, spec: str, depth: Callable[[str], int]
+) -> tuple[LayerInfo, ...]:
+    """The layers that are left when a model is cut after ``cut`` (all for ``None``).
 
-    ``layers`` must be in order of depth, taps included.
+    Args:
+        layers: all of them.
+        cut: name of the last one to keep; one of the default layers, not a tap.
+        spec: the model, for the message.
+        depth: how deep a layer or tap lies; what is deeper than ``cut`` goes.
 
     Raises:
-        UnknownNameError: there is no layer called ``cut``.
+        UnknownNameError: there is no such layer.
     """
     if cut is None:
         return layers
-    names = [info.name for info in layers]
+    names = [info.name for info in layers if info.default]
     if cut not in names:
         raise unknown_name(f"layer to cut model {spec!r} at", cut, names)
-    return layers[: names.index(cut) + 1]
+    return tuple(info for info in layers if depth(info.name) <= depth(cut))
 
 
 def refuse_revision(revision: str | None, base: str) -> None:

@@ -49,7 +49,7 @@ class EcapaModel(PlacedModel):
         self.front = front
         self.options = network.options
         self._least = minimum_frames(network.options)
-        layers = cut_layers(_layers(network.options, front.grid), cut, spec)
+        layers = cut_layers(_layers(network.options, front.grid), cut, spec, DEPTH.index)
         facts = {
             **details,
             "options": network.options.model_dump(),
@@ -105,8 +105,8 @@ class EcapaModel(PlacedModel):
 
 def _layers(options: EcapaOptions, grid: FrameGrid) -> tuple[LayerInfo, ...]:
     C, M = options.channels, options.mfa
-    widths = {"conv": C, "block1": C, "block2": C, "block3": C, "mfa.linear": M, "mfa": M}
-    frames = tuple(
+    widths = {"conv": C, "block1": C, "block2": C, "block3": C, "mfa": M, "mfa.linear": M}
+    *frames, tap = (
         LayerInfo(
             name,
             width,
@@ -124,6 +124,7 @@ def _layers(options: EcapaOptions, grid: FrameGrid) -> tuple[LayerInfo, ...]:
         *frames,
         LayerInfo("pool", 2 * M, "utterance"),
         LayerInfo("embedding", options.embed, "utterance"),
+        tap,
     )
 
 
@@ -137,7 +138,7 @@ def _samples_for(front: FrontEnd, frames: int) -> int:
 
 def _flops(network: Ecapa, layers: tuple[LayerInfo, ...]) -> float:
     """Two operations a weight and frame of the convolutions up to the last layer kept."""
-    last = DEPTH.index(layers[-1].name)
+    last = max(DEPTH.index(info.name) for info in layers)
     parts: list[tuple[int, torch.nn.Module]] = [(0, network.stem)]
     parts += [(number, block) for number, block in enumerate(network.blocks, start=1)]
     parts += [(DEPTH.index("mfa.linear"), network.mfa), (DEPTH.index("pool"), network.attention)]

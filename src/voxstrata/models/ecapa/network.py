@@ -6,6 +6,8 @@ options (:class:`~voxstrata.models.ecapa.options.EcapaOptions`).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import nn
 
@@ -19,7 +21,12 @@ class ConvNorm(nn.Module):
     """Convolution of the same length, ReLU and BatchNorm: [B, C_in, T] to [B, C_out, T]."""
 
     def __init__(
-        self, width_in: int, width_out: int, kernel: int, dilation: int, padding: str
+        self,
+        width_in: int,
+        width_out: int,
+        kernel: int,
+        dilation: int,
+        padding: Literal["zeros", "reflect"],
     ) -> None:
         super().__init__()
         self.conv = nn.Conv1d(
