@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -244,3 +245,26 @@ def finish(
     if len(mono) < size:
         mono = np.pad(mono, (0, size - len(mono)))
     return np.ascontiguousarray(mono[:size], dtype=np.float32)
+
+
+def read_headers(paths: Iterable[str], workers: int = 8) -> dict[str, Header | AudioError]:
+    """Headers of many files, read by a few threads; an error stands in for its header.
+
+    Args:
+        paths: files, in any number; each is read once.
+        workers: threads (disks and network file systems answer several at a time).
+    """
+    unique = list(dict.fromkeys(paths))
+
+    def one(path: str) -> Header | AudioError:
+        try:
+            return read_header(path)
+        except AudioError as error:
+            return error
+        except OSError as error:
+            return AudioError(f"the recording {path} cannot be read", got=str(error))
+
+    if len(unique) < 32:
+        return {path: one(path) for path in unique}
+    with ThreadPoolExecutor(workers) as pool:
+        return dict(zip(unique, pool.map(one, unique, chunksize=64), strict=True))

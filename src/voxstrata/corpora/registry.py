@@ -135,12 +135,15 @@ class Source(Protocol):
         """Whether ``spec`` is of this kind; reads no more than names and a first line."""
         ...
 
-    def open(self, spec: str, *, limit: int | None = None) -> SourceResult:
+    def open(
+        self, spec: str, *, limit: int | None = None, progress: Progress | None = None
+    ) -> SourceResult:
         """Read it.
 
         Args:
             spec: what the user typed.
             limit: stop after so many utterances; ``None`` for all.
+            progress: told about work that takes long.
 
         Raises:
             CorpusError: it is missing, empty or malformed as a whole.
@@ -153,7 +156,7 @@ SOURCES: Registry[Source] = Registry("corpus source", "voxstrata.corpus_sources"
 for _name, _summary in (
     (
         "synthetic",
-        "speech made here: synthetic, synthetic:demo, synthetic:KEY=VALUE,...",
+        "speech made here: synthetic, synthetic:SIZE, synthetic:SIZE,KEY=VALUE,...",
     ),
     ("prepared", "a prepared public corpus: NAME:FOLDER, or the folder itself"),
     ("jsonl", "a JSONL manifest, or a folder with manifest.jsonl"),

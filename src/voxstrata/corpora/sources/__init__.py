@@ -1,0 +1,1 @@
+"""Ways to open something that is a corpus already; see ``corpora/registry.py``."""
