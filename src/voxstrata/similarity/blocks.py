@@ -19,6 +19,10 @@ import torch
 from voxstrata.similarity.moments import Moments, View
 from voxstrata.similarity.pair_sums import TermGrid, leave_out, mixed_terms, product_terms
 from voxstrata.similarity.terms import HsicTerms
+from voxstrata.streaming.moments import PRODUCT_ROWS
+
+FEW_PIECES = 16
+"""Partial products of a fold beyond which they are summed in float64."""
 
 
 class LayerRows(Protocol):
@@ -152,7 +156,7 @@ class BlockEngine:
         *,
         on_pair: OnPair | None = None,
         done: Sequence[tuple[int, int]] = (),
-        on_block: Callable[[TermGrid, int], None] | None = None,
+        on_block: Callable[[TermGrid, list[tuple[int, int]]], None] | None = None,
         grid: TermGrid | None = None,
     ) -> HsicTerms:
         """Go through all pairs.
@@ -168,7 +172,8 @@ class BlockEngine:
             terms of the whole stack against itself, [R, L, L].
         """
         norms = self._norms()
-        grid = grid or self._empty_grid(norms)
+        if grid is None:
+            grid = self._empty_grid(norms)
         finished = set(done)
         chunks = self._chunks(on_pair is not None)
         for number, first in enumerate(chunks):
@@ -190,9 +195,13 @@ class BlockEngine:
                     for i, j in pairs:
                         self._pair(i, j, loaded, grid, on_pair)
                     if on_block is not None:
-                        on_block(grid, len(pairs))
+                        on_block(grid, pairs)
                 del loaded
         return grid.terms()
+
+    def empty_grid(self) -> TermGrid:
+        """A grid to be filled, for a run that goes on where another stopped."""
+        return self._empty_grid(self._norms())
 
     def _norms(self) -> torch.Tensor:
         """Squared norms of all rows about their layer's mean, float64 [N, L]."""
@@ -223,14 +232,23 @@ class BlockEngine:
         return _Layer(x, mean.to(x.dtype).double(), s, v)
 
     def _products(self, one: _Layer, two: _Layer) -> torch.Tensor:
-        """Fold products X_f' Y_f, [F, D1, D2], in float32 (bfloat16 products too) or float64."""
+        """Fold products X_f' Y_f, [F, D1, D2]; long folds are summed piece by piece."""
         shape = (len(self.counts), one.x.shape[1], two.x.shape[1])
-        C = torch.empty(shape, dtype=self.row_dtype, device=one.x.device)
+        pieces = -(-max(self.counts) // PRODUCT_ROWS)
+        total = torch.float64 if pieces > FEW_PIECES else self.row_dtype
+        C = torch.empty(shape, dtype=total, device=one.x.device)
         for out, part in zip(C, self._slices(), strict=True):
-            if self.dtype == self.row_dtype:
-                torch.mm(one.x[part].T, two.x[part], out=out)
-            else:
-                out.copy_(one.x[part].to(self.dtype).T @ two.x[part].to(self.dtype))
+            for start in range(part.start, part.stop, PRODUCT_ROWS):
+                rows = slice(start, min(start + PRODUCT_ROWS, part.stop))
+                x, y = one.x[rows], two.x[rows]
+                if start == part.start and self.dtype == total:
+                    torch.mm(x.T, y, out=out)
+                    continue
+                product = x.to(self.dtype).T @ y.to(self.dtype)
+                if start == part.start:
+                    out.copy_(product)
+                else:
+                    out += product
         return C
 
     def _pair(
@@ -253,9 +271,7 @@ class BlockEngine:
             P = leave_out((self._products(layer, layer) if C is None else C).double())
             n = leave_out(torch.tensor(self.counts, dtype=torch.float64))
             s = leave_out(layer.s)
-            layer.own = [
-                View(P[r] - torch.outer(s[r], s[r]) / n[r]) for r in range(len(n))
-            ]
+            layer.own = [View(P[r] - torch.outer(s[r], s[r]) / n[r]) for r in range(len(n))]
         return layer.own
 
     def _moments(

@@ -39,6 +39,8 @@ class Measure:
         reference: source and, where there is one, published implementation.
         cost: what it costs beyond one pass.
         min_rows: fewest rows for which it is defined.
+        side, pair: for ``"rows"`` only, where one side's share of the work can be done once:
+            ``compute(x, y) == pair(side(x), side(y))``; both or neither.
         warn_few_rows: which widths make it an overestimate where rows are fewer than ten
             times them: "both" (the larger), "x", "y" or "" (it has no such bias).
     """
@@ -58,6 +60,8 @@ class Measure:
     cost: str = ""
     min_rows: int = 2
     warn_few_rows: Literal["both", "x", "y", ""] = ""
+    side: Callable[[Any], Any] | None = None
+    pair: Callable[[Any, Any], float] | None = None
 
     def __post_init__(self) -> None:
         claimed = self.invariances | self.invariances_x | self.invariances_y
@@ -67,6 +71,14 @@ class Measure:
                 got=f"needs={self.needs!r}, invariances {sorted(claimed)}",
                 expected=f"'terms', 'moments' or 'rows', and {sorted(INVARIANCES)}",
             )
+
+    def prepare(self, x: Any) -> Any:
+        """What a ``"rows"`` measure derives from one side alone; the rows where nothing is."""
+        return x if self.side is None else self.side(x)
+
+    def compare(self, x: Any, y: Any) -> float:
+        """A ``"rows"`` measure of two prepared sides."""
+        return float(self.compute(x, y) if self.pair is None else self.pair(x, y))
 
     def few_rows_width(self, d: int, other_d: int) -> int:
         """The width to hold the rows against, 0 where the measure has no such bias."""

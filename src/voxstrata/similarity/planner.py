@@ -21,7 +21,7 @@ from typing import Any
 
 from voxstrata.errors import StorageError, UsageError
 from voxstrata.similarity.settings import Route
-from voxstrata.streaming.moments import BUFFER_BYTES, moments_bytes
+from voxstrata.streaming.moments import buffer_bytes, moments_bytes
 
 F64_COST = 4.0
 """A float64 product costs about this many float32 ones (4.3 measured on the CPU of
@@ -97,7 +97,7 @@ def plan_unit(
     """
     total, layers = sum(widths), len(widths)
     stored = float(rows) * total * row_bytes
-    moments = moments_bytes(widths, folds) + BUFFER_BYTES
+    moments = moments_bytes(widths, folds) + buffer_bytes(total)
     gram = 3.0 * 8 * layers * float(rows) ** 2
     pair_flops = float(rows) * total * (total + max(widths))
     gram_flops = 2.0 * float(rows) ** 2 * total + F64_COST * 4 * (float(rows) * layers) ** 2

@@ -32,9 +32,7 @@ def utterance(**_: Any) -> Unit:
     return UtteranceUnit()
 
 
-def phone(
-    *, rule: Rule = "centre", part: Part = "whole", per_type: int | None = None
-) -> Unit:
+def phone(*, rule: Rule = "centre", part: Part = "whole", per_type: int | None = None) -> Unit:
     """The phone unit (tier ``phones``)."""
     from voxstrata.streaming.unit_segment import SegmentUnit
 

@@ -21,7 +21,7 @@ class FrameUnit:
     """Every frame, all layers joined on the coarsest grid among them (:mod:`.join`)."""
 
     name = "frame"
-    tier = None
+    tier: str | None = None
 
     def accepts(self, layer: StackLayer) -> bool:
         """Layers with a time axis."""
@@ -39,9 +39,7 @@ class FrameUnit:
         values = []
         for output, index in zip(outputs, joined.indices, strict=True):
             whole = len(index) == len(output)
-            values.append(
-                output if whole else output[torch.from_numpy(index).to(output.device)]
-            )
+            values.append(output if whole else output[torch.from_numpy(index).to(output.device)])
         half = grid_of[common_grid(grid_of)].receptive / 32_000
         return UnitRows(
             values,
@@ -50,7 +48,9 @@ class FrameUnit:
             dropped={"frames without a partner in every layer": joined.dropped},
         )
 
-    def count(self, utterance: Utterance, frames: Sequence[int], layers: Sequence[StackLayer]) -> int:
+    def count(
+        self, utterance: Utterance, frames: Sequence[int], layers: Sequence[StackLayer]
+    ) -> int:
         """Frames on the common grid."""
         return len(join(_frame_grids(layers), frames).centres_s)
 
@@ -63,7 +63,7 @@ class UtteranceUnit:
     """One row a recording: the mean over time of frame layers, utterance layers as they are."""
 
     name = "utterance"
-    tier = None
+    tier: str | None = None
 
     def accepts(self, layer: StackLayer) -> bool:
         """Every layer."""
@@ -82,7 +82,9 @@ class UtteranceUnit:
             values.append(wide.mean(dim=0, keepdim=True))
         return UnitRows(values, [0.0], [utterance.duration_s])
 
-    def count(self, utterance: Utterance, frames: Sequence[int], layers: Sequence[StackLayer]) -> int:
+    def count(
+        self, utterance: Utterance, frames: Sequence[int], layers: Sequence[StackLayer]
+    ) -> int:
         """One."""
         return 1
 

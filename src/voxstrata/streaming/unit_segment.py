@@ -41,7 +41,9 @@ class SegmentUnit:
         per_type: int | None = None,
         skip: frozenset[str] = SILENCES,
     ) -> None:
-        self.name, self.tier = name, tier
+        self.name = name
+        self.tier: str | None = tier
+        self.tier_name = tier
         self.rule, self.part, self.per_type, self.skip = rule, part, per_type, skip
         self._chosen: dict[str, frozenset[int]] | None = None
         self._capped = 0
@@ -59,10 +61,10 @@ class SegmentUnit:
         Raises:
             LabelError: no recording has the tier.
         """
-        if not any(utterance.tiers.get(self.tier) for utterance in utterances):
+        if not any(utterance.segments(self.tier_name) for utterance in utterances):
             present = sorted({tier for u in utterances for tier in u.tiers})
             raise LabelError(
-                f"the unit {self.name!r} needs the tier {self.tier!r}, which no recording has",
+                f"the unit {self.name!r} needs the tier {self.tier_name!r}, which no recording has",
                 got=f"tiers {', '.join(present) or '(none)'}",
                 fix="choose another unit, or attach alignments (docs/corpora.md)",
             )
@@ -71,7 +73,7 @@ class SegmentUnit:
             return
         by_type: dict[str, list[tuple[bytes, str, int]]] = {}
         for utterance in utterances:
-            for position, span in enumerate(utterance.segments(self.tier)):
+            for position, span in enumerate(utterance.segments(self.tier_name)):
                 if span.label not in self.skip:
                     rank = hashlib.sha256(f"{seed}|{utterance.id}|{position}".encode()).digest()[:8]
                     by_type.setdefault(span.label, []).append((rank, utterance.id, position))
@@ -85,7 +87,7 @@ class SegmentUnit:
     def _spans(self, utterance: Utterance, dropped: dict[str, int]) -> list[Segment]:
         kept = []
         allowed = None if self._chosen is None else self._chosen.get(utterance.id, frozenset())
-        for position, span in enumerate(utterance.segments(self.tier)):
+        for position, span in enumerate(utterance.segments(self.tier_name)):
             if span.label in self.skip:
                 _add(dropped, "silence or unknown")
             elif allowed is not None and position not in allowed:
@@ -148,7 +150,9 @@ class SegmentUnit:
             dropped,
         )
 
-    def count(self, utterance: Utterance, frames: Sequence[int], layers: Sequence[StackLayer]) -> int:
+    def count(
+        self, utterance: Utterance, frames: Sequence[int], layers: Sequence[StackLayer]
+    ) -> int:
         """Spans that will give a row."""
         shapes = [
             (layer.info.grid, count)

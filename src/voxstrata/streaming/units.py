@@ -64,7 +64,9 @@ class Unit(Protocol):
         """
         ...
 
-    def count(self, utterance: Utterance, frames: Sequence[int], layers: Sequence[StackLayer]) -> int:
+    def count(
+        self, utterance: Utterance, frames: Sequence[int], layers: Sequence[StackLayer]
+    ) -> int:
         """Rows that :meth:`rows` will give, from frame counts alone (for plans)."""
         ...
 

@@ -1,0 +1,33 @@
+"""``voxstrata doctor``: what is installed, what is missing or broken, and the remedy."""
+
+from __future__ import annotations
+
+import typer
+
+
+def doctor(
+    as_json: bool = typer.Option(False, "--json", help="Print the findings as JSON."),
+) -> None:
+    """Check this installation: packages, devices, disk, cache.
+
+    Ends with exit code 1 if something that voxstrata needs is missing or broken.
+    """
+    import json
+
+    from voxstrata.diagnosis import diagnose
+
+    findings = diagnose()
+    if as_json:
+        typer.echo(json.dumps([finding.__dict__ for finding in findings], indent=2))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        console = Console()
+        table = Table("", "what", "found", "remedy", title="voxstrata doctor")
+        marks = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "broken": "[red]broken[/]"}
+        for finding in findings:
+            table.add_row(marks[finding.state], finding.what, finding.found, finding.remedy)
+        console.print(table)
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,275 @@
+"""Everything a similarity run needs before work starts, checked and planned."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+import voxstrata
+from voxstrata.corpora import Corpus, load_corpus
+from voxstrata.errors import LabelError
+from voxstrata.files import fingerprint, read_json
+from voxstrata.models import load_model
+from voxstrata.models.base import SpeechModel
+from voxstrata.numerics.jackknife import assign_folds
+from voxstrata.similarity.planner import UnitPlan, checkpoint_shards, plan_unit
+from voxstrata.similarity.registry import MEASURES, Measure
+from voxstrata.similarity.settings import SimilarityConfig
+from voxstrata.streaming.batches import Shard, make_shards
+from voxstrata.streaming.registry import make_unit
+from voxstrata.streaming.stack import StackLayer, build_stack
+from voxstrata.streaming.units import Unit
+from voxstrata.types import SAMPLE_RATE
+
+STATE, PLAN = "state", "plan.json"
+"""Where an unfinished run keeps its checkpoints, and its plan among them."""
+
+SHARD_S = 60.0
+"""Seconds of audio a shard aims at: what a kill may cost."""
+
+DISK_RESERVE = 2 << 30
+"""Bytes of free disk that the row store never uses."""
+
+
+@dataclass(frozen=True)
+class UnitJob:
+    """One unit of a run.
+
+    Attributes:
+        unit: the unit, prepared.
+        layers: positions in the stack of the layers it accepts.
+        plan: the route it takes.
+    """
+
+    unit: Unit
+    layers: tuple[int, ...]
+    plan: UnitPlan
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked and planned run.
+
+    Attributes:
+        config: its settings.
+        corpus, models, stack: what is compared.
+        measures: the measures by name.
+        folds: fold of each recording.
+        jobs: the units.
+        shards: order of work.
+        every: shards between checkpoints.
+        batch_s: seconds of audio a batch.
+        memory_bytes: memory for rows and products.
+        device: where models and products run.
+        identity: digest of all that numbers depend on.
+        pass_flops: operations of the models over the corpus.
+        notices: what the reader of the results must know.
+    """
+
+    config: SimilarityConfig
+    corpus: Corpus
+    models: list[SpeechModel]
+    stack: list[StackLayer]
+    measures: dict[str, Measure]
+    folds: list[int]
+    jobs: list[UnitJob]
+    shards: list[Shard]
+    every: int
+    batch_s: float
+    memory_bytes: float
+    device: str
+    identity: str
+    pass_flops: float
+    notices: list[str]
+
+
+def choose_device(wanted: str) -> str:
+    """ "auto" becomes the first GPU, or the CPU."""
+    if wanted != "auto":
+        return wanted
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def prepare(config: SimilarityConfig, out: Path) -> Prepared:
+    """Load, check and plan; nothing is computed and nothing written.
+
+    Args:
+        config: the settings.
+        out: output folder (its disk is what a row store may use).
+
+    Raises:
+        VoxstrataError: anything in the settings, corpus or models is wrong.
+    """
+    measures = {name: MEASURES.get(name) for name in config.measures}
+    units = [
+        make_unit(name, rule=config.span_rule, part=config.span_part, per_type=config.per_type)
+        for name in config.units
+    ]
+    corpus = load_corpus(config.corpus, on_error=config.on_error)
+    if config.limit is not None and config.limit < len(corpus):
+        corpus = corpus.subset(utterances=config.limit, seed=config.seed)
+    utterances = corpus.utterances
+    groups = _groups(corpus, config)
+    chosen = assign_folds(groups, config.folds, config.seed, [u.duration_s for u in utterances])
+    folds = [chosen[group] for group in groups]
+    for unit in units:
+        unit.prepare(utterances, config.seed)
+    device = choose_device(config.device)
+    models = [load_model(spec) for spec in config.models]
+    if (device, config.dtype) != ("cpu", "float32"):
+        models = [model.to(device, config.dtype) for model in models]
+    stack = build_stack(models, [config.layers] * len(models))
+    memory = (config.memory_gib or psutil.virtual_memory().total / 2**30 / 3) * 2**30
+    shards = make_shards(utterances, folds, config.shard_s or SHARD_S)
+    identity = fingerprint(
+        {
+            "version": voxstrata.__version__,
+            "config": config.numbers(),
+            "corpus": corpus.fingerprint,
+            "models": [model.fingerprint for model in models],
+            "shards": [shard.members for shard in shards],
+        }
+    )
+    jobs = _plan_units(
+        config, units, corpus, models, stack, measures, memory, out, max(folds) + 1, identity
+    )
+    seconds = sum(utterance.duration_s for utterance in utterances)
+    model_flops = seconds * sum(model.flops_per_second for model in models)
+    moments_flops = sum(job.plan.flops for job in jobs if job.plan.route == "moments")
+    every = checkpoint_shards([job.plan for job in jobs], len(shards), model_flops + moments_flops)
+    return Prepared(
+        config=config,
+        corpus=corpus,
+        models=models,
+        stack=stack,
+        measures=measures,
+        folds=folds,
+        jobs=jobs,
+        shards=shards,
+        every=every,
+        batch_s=config.batch_s or (30.0 if device == "cpu" else 300.0),
+        memory_bytes=memory,
+        device=device,
+        identity=identity,
+        pass_flops=model_flops,
+        notices=_notices(models, corpus),
+    )
+
+
+def _groups(corpus: Corpus, config: SimilarityConfig) -> list[str]:
+    if config.group == "utterance":
+        return [utterance.id for utterance in corpus.utterances]
+    without = [u.id for u in corpus.utterances if u.tiers.get("speaker") is None]
+    if without:
+        raise LabelError(
+            "grouping by speaker needs the speaker of every recording",
+            got=f"{len(without)} without, such as {without[0]}",
+            fix="use --group utterance, or give the corpus a speaker tier",
+        )
+    return [str(utterance.tiers["speaker"]) for utterance in corpus.utterances]
+
+
+def saved_plans(out: Path, identity: str) -> dict[str, UnitPlan]:
+    """Plans of an unfinished run in ``out``: it must go on the way it began, though less disk is
+    free by now. Empty where there is none of this identity."""
+    path = out / STATE / PLAN
+    if not path.exists():
+        return {}
+    saved = read_json(path)
+    if saved.get("identity") != identity:
+        return {}
+    return {plan["unit"]: UnitPlan(**plan) for plan in saved["plan"]}
+
+
+def _plan_units(
+    config: SimilarityConfig,
+    units: Sequence[Unit],
+    corpus: Corpus,
+    models: Sequence[SpeechModel],
+    stack: Sequence[StackLayer],
+    measures: dict[str, Measure],
+    memory: float,
+    out: Path,
+    folds: int,
+    identity: str,
+) -> list[UnitJob]:
+    saved = saved_plans(out, identity)
+    disk = config.disk_gib * 2**30 if config.disk_gib is not None else _free_disk(out)
+    needs = frozenset(measure.needs for measure in measures.values())
+    row_bytes = 8 if config.precision == "float64" else 4
+    jobs = []
+    for unit in units:
+        layers = tuple(i for i, layer in enumerate(stack) if unit.accepts(layer))
+        chosen = [stack[i] for i in layers]
+        plan = saved.get(unit.name) or plan_unit(
+            unit.name,
+            [layer.width for layer in chosen],
+            _expected_rows(unit, corpus, models, chosen),
+            folds,
+            needs=needs,
+            memory_bytes=memory,
+            disk_bytes=disk,
+            row_bytes=row_bytes,
+            route=config.route,
+        )
+        disk -= plan.disk_bytes
+        jobs.append(UnitJob(unit, layers, plan))
+    return jobs
+
+
+def _expected_rows(
+    unit: Unit, corpus: Corpus, models: Sequence[SpeechModel], layers: Sequence[StackLayer]
+) -> int:
+    total = 0
+    for utterance in corpus.utterances:
+        samples = round(utterance.duration_s * SAMPLE_RATE)
+        frames = [models[layer.model].frames(layer.info.name, samples) for layer in layers]
+        if min(frames) > 0:
+            total += unit.count(utterance, frames, layers)
+    return total
+
+
+def _free_disk(out: Path) -> float:
+    place = out.absolute()
+    while not place.exists():
+        place = place.parent
+    return max(0.0, shutil.disk_usage(place).free - DISK_RESERVE)
+
+
+def _notices(models: Sequence[SpeechModel], corpus: Corpus) -> list[str]:
+    notices = []
+    untrained = [model.spec for model in models if model.details.get("random")]
+    if untrained:
+        notices.append(
+            f"{len(untrained)} of {len(models)} models are randomly initialised and have learned "
+            f"nothing ({', '.join(untrained)}): similarities among them show what architecture "
+            "and input alone bring, not what training does."
+        )
+    if corpus.skipped:
+        notices.append(f"{len(corpus.skipped)} recordings were left out before the run.")
+    return notices
+
+
+def describe(prepared: Prepared) -> list[dict[str, Any]]:
+    """The plan as rows for a table or record."""
+    return [
+        {
+            **job.plan.facts(),
+            "shards": len(prepared.shards),
+            "checkpoint_every": prepared.every,
+            "settings": job.unit.describe(),
+        }
+        for job in prepared.jobs
+    ]
+
+
+def threads() -> int:
+    """Threads torch will use."""
+    return int(os.environ.get("OMP_NUM_THREADS", 0)) or torch.get_num_threads()
