@@ -12,7 +12,7 @@ from voxstrata.corpora.cuts import need_lhotse
 from voxstrata.corpora.problems import Problem, raise_all, summary
 from voxstrata.corpora.registry import CORPORA, SOURCES, Progress, Source
 from voxstrata.corpora.sources._common import missing_path
-from voxstrata.corpora.validation import find_problems
+from voxstrata.corpora.validation import ValidationReport, find_problems
 from voxstrata.errors import CorpusError, UsageError, VoxstrataError
 from voxstrata.registry import unknown_name
 
@@ -33,9 +33,9 @@ def load_corpus(
     """Open a corpus.
 
     Args:
-        spec: ``synthetic``, ``synthetic:demo,seed=1``; a folder of audio; a JSONL manifest or a folder
-            with ``manifest.jsonl``; a lhotse manifest or a folder with some; ``NAME:FOLDER`` or
-            the folder of a prepared public corpus.
+        spec: ``synthetic``, ``synthetic:demo,seed=1``; a folder of audio; a JSONL manifest or a
+            folder with ``manifest.jsonl``; a lhotse manifest or a folder with some;
+            ``NAME:FOLDER`` or the folder of a prepared public corpus.
         on_error: an utterance with an error is left out and listed in ``.skipped``
             (``"skip"``), or one error lists all that are wrong (``"stop"``).
         limit: read no more than the first so many utterances.
@@ -105,6 +105,36 @@ def load_corpus(
         problems=problems,
         details={"source": source.name, "check": check, **opened.details},
     )
+
+
+def inspect_corpus(
+    spec: str | Path,
+    *,
+    limit: int | None = None,
+    min_s: float | None = None,
+    max_s: float | None = None,
+    need_tiers: Sequence[str] = (),
+    decode: bool = False,
+    progress: Progress | None = None,
+) -> ValidationReport:
+    """Everything that is wrong with a corpus, whether or not it could be opened.
+
+    Args and errors as for :func:`load_corpus`; a corpus without one usable utterance is a
+    report too.
+    """
+    text = str(spec)
+    source = find_source(text)
+    need_lhotse()
+    opened = source.open(text, limit=limit, progress=progress)
+    cuts = list(opened.cuts)
+    if cuts and need_tiers:
+        _tiers_exist(opened.name, cuts, need_tiers)
+    found = find_problems(
+        cuts, min_s=min_s, max_s=max_s, need_tiers=need_tiers, decode=decode, progress=progress
+    )
+    problems = (*opened.problems, *(p for mine in found.values() for p in mine))
+    lost = sum(p.severity == "error" for p in opened.problems)
+    return ValidationReport(tuple(dict.fromkeys(problems)), len(cuts) + lost, decode)
 
 
 def _nothing_left(spec: str, skipped: list[Problem]) -> None:

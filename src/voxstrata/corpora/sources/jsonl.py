@@ -1,10 +1,10 @@
 """A JSONL manifest: one JSON object an utterance.
 
 ``id``; ``file`` (relative to the manifest's folder); optionally ``start`` and ``duration``
-(seconds in the file), ``channel``, ``sampling_rate`` (checked), ``textgrid`` or ``alignment``
-(alignment files, used for the tiers that the line itself lacks). Everything else that is not
-null is a tier; a list of ``[start, end, label]`` is an interval tier, in seconds from the
-beginning of the utterance.
+(seconds in the file), ``channel`` (a number; text there is a tier), ``sampling_rate`` (checked),
+``textgrid`` or ``alignment`` (alignment files, used for the tiers that the line itself lacks).
+Everything else that is not null is a tier; a list of ``[start, end, label]`` is an interval tier,
+in seconds from the beginning of the utterance.
 """
 
 from __future__ import annotations
@@ -182,6 +182,9 @@ def _cut(entry: Entry, header: Header, folder: Path) -> tuple[Any, list[Problem]
             "sampling-rate",
         )
     channel = says.get("channel")
+    tiers = {k: v for k, v in says.items() if k not in BOOKKEEPING and v is not None}
+    if isinstance(channel, str):  # a label: the line or room it was recorded over
+        tiers["channel"], channel = channel, None
     if channel is not None and (
         isinstance(channel, bool)
         or not isinstance(channel, int)
@@ -196,7 +199,6 @@ def _cut(entry: Entry, header: Header, folder: Path) -> tuple[Any, list[Problem]
         return None, problems
     whole = start is None
     length = available if whole or declared is None else min(declared, available)
-    tiers = {k: v for k, v in says.items() if k not in BOOKKEEPING and v is not None}
     tiers = {**_from_files(says, folder, tiers), **tiers}
     recording = recording_of(header, id if whole else Path(file).stem)
     return (
