@@ -59,5 +59,5 @@ class BaselineModel(PlacedModel):
             waves = torch.stack([audio[i] for i in group]).to(self.device, self._front_dtype())
             features = self.front(waves).to(self.dtype)
             for row, index in enumerate(group):
-                results[index] = {name: features[row] for name in layers}
+                results[index] = dict.fromkeys(layers, features[row])
         return results

@@ -102,6 +102,8 @@ class PlacedModel:
             UsageError: no such device or dtype, or rounded weights would have to be widened.
         """
         target, kind = torch_device(device), torch_dtype(dtype)
+        if (target, kind) == (self.device, self.dtype):
+            return self
         moved = copy.copy(self)
         moved.device, moved.dtype = target, kind
         moved.fingerprint = fingerprint([self._digest, str(kind)])

@@ -137,6 +137,12 @@ def _unwrap(
     """Descend to the tensors; says also whether a teacher and a student were told apart."""
     opened = False
     for _ in range(4):
+        if branch is not None and branch not in container:
+            other = "student" if branch == "teacher" else "teacher"
+            if isinstance(container.get(other), Mapping):
+                raise CheckpointError(
+                    f"{where} has no {branch}", got=f"a {other} only", fix="drop the option"
+                )
         keys = ("state_dict", "model", branch or "teacher", "embedding_model")
         key = next((k for k in keys if isinstance(container.get(k), Mapping)), None)
         if key is None:
