@@ -54,10 +54,15 @@ def _replicates(
     measure: Measure, x: torch.Tensor, y: torch.Tensor, fold: NDArray[np.int64] | None
 ) -> NDArray[np.float64]:
     """Values with all rows, then without each fold, [1 + F] ([1] without folds)."""
+    count = 0 if fold is None else int(fold.max()) + 1
+    for f in range(count):
+        rest = torch.as_tensor(np.flatnonzero(fold != f))
+        # By equality: differences of sums would show rounding noise for variance.
+        if any(bool((v[rest] == v[rest[0]]).all()) for v in (x, y)):
+            raise NumericsError("a view has no variance once one of the folds is left out")
     if measure.needs == "terms":
         xy, xx, yy = (terms_from_rows(a, b, fold) for a, b in ((x, y), (x, None), (y, None)))
         return np.asarray(measure.compute(xy, xx, yy))[:, 0, 0]
-    count = 0 if fold is None else int(fold.max()) + 1
     if measure.needs == "moments":
         total = Moments.from_rows(x, y)
         values = [measure.compute(total)]

@@ -152,7 +152,7 @@ PWCCA_PASAD = Measure(
     lambda m: pwcca_pasad(m).default,
     (0.0, 1.0),
     symmetric=False,
-    estimator="in-sample",
+    invariances=frozenset({"scale"}),
     reference="ankitapasad/layerwise-analysis at c030f2a, codes/tools/cca_core.py",
     cost="d^3",
     warn_few_rows="both",

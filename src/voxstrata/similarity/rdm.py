@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from voxstrata.errors import NumericsError, UsageError
-from voxstrata.similarity.kernels import squared_distances
 
 Rdm = Literal["squared", "euclidean", "cosine", "correlation"]
 Compare = Literal["spearman", "pearson", "distance"]
@@ -31,8 +30,10 @@ def dissimilarities(x: torch.Tensor, rdm: Rdm = "squared") -> torch.Tensor:
         NumericsError: a row of zeros (cosine) or a constant row (correlation).
     """
     if rdm in ("squared", "euclidean"):
-        D = squared_distances(x)
-        D = D.sqrt() if rdm == "euclidean" else D
+        # Sums of squared differences, not inner products: equal distances stay exactly equal,
+        # and ranks depend on ties.
+        D = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
+        D = D * D if rdm == "squared" else D
     elif rdm in ("cosine", "correlation"):
         rows = x - x.mean(dim=1, keepdim=True) if rdm == "correlation" else x
         norms = rows.norm(dim=1, keepdim=True)

@@ -25,9 +25,9 @@ def procrustes(m: Moments) -> float:
     """
     found: float | None = m.cache.get("procrustes")
     if found is None:
-        size = math.sqrt(m.view_x.trace * m.view_y.trace)
-        if size <= 0:
+        if m.view_x.trace <= 0 or m.view_y.trace <= 0:
             raise NumericsError("a view without variance cannot be aligned")
+        size = math.sqrt(m.view_x.trace * m.view_y.trace)
         found = min(nuclear_norm(m.Sxy) / size, 1.0)
         m.cache["procrustes"] = found
     return found
