@@ -1,0 +1,114 @@
+"""Figures for a paper: PDF, SVG and PNG of every heat map and of the best matches.
+
+The same table gives the same bytes: no dates, no random identifiers.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxstrata.files import atomic_write
+from voxstrata.report.view import Facet, View
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+
+ENDINGS = ("pdf", "svg", "png")
+"""Formats that every figure is written in."""
+
+STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 8,
+    "axes.linewidth": 0.6,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "voxstrata",
+    "text.parse_math": False,
+    "axes.unicode_minus": True,
+}
+_METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None, "ModDate": None},
+    "svg": {"Date": None},
+    "png": {},
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One figure that will be drawn.
+
+    Attributes:
+        stem: file name without ending.
+        title: what kind of figure it is.
+        facet: what it shows.
+        draw: makes it.
+    """
+
+    stem: str
+    title: str
+    facet: Facet
+    draw: Callable[[View, Facet], Figure]
+
+
+def planned(view: View) -> list[Planned]:
+    """Every figure that :func:`draw_figures` will write for these results."""
+    from voxstrata.report.figure_heatmap import heatmap
+    from voxstrata.report.figure_lines import best_matches, layer_steps
+
+    found: list[Planned] = []
+    for facet in view.facets:
+        found.append(Planned(facet.key, "all layers", facet, heatmap))
+        if len(view.models_of(facet)) > 1:
+            found.append(Planned(f"{facet.key}-matches", "best matches", facet, best_matches))
+        if any(len(view.rows_of(facet, m)) > 1 for m in view.models_of(facet)):
+            found.append(Planned(f"{facet.key}-steps", "layer to layer", facet, layer_steps))
+    return found
+
+
+def draw_figures(view: View, folder: Path) -> list[Path]:
+    """Write all figures in all formats.
+
+    Args:
+        view: the results.
+        folder: created if absent.
+
+    Returns:
+        the files written.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    from matplotlib import style
+
+    written: list[Path] = []
+    with style.context(["default", STYLE]):
+        for plan in planned(view):
+            figure = plan.draw(view, plan.facet)
+            box = _drawn_box(figure)
+            for ending in ENDINGS:
+                path = folder / f"{plan.stem}.{ending}"
+                buffer = io.BytesIO()
+                figure.savefig(
+                    buffer,
+                    format=ending,
+                    dpi=300,
+                    metadata=_METADATA[ending],
+                    bbox_inches=box,
+                )
+                with atomic_write(path) as file:
+                    file.write(buffer.getvalue())
+                written.append(path)
+    return written
+
+
+def _drawn_box(figure: Figure) -> Bbox:
+    """What is drawn, in inches, with a small margin; found once for all formats."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    return figure.get_tightbbox().padded(0.05)

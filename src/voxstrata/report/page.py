@@ -1,0 +1,137 @@
+"""The page: one file that loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from voxstrata import __version__
+from voxstrata.files import atomic_write
+from voxstrata.report.figures import draw_figures
+from voxstrata.report.pack import SCALE, pack_view
+from voxstrata.report.section import SECTIONS, TEMPLATES, Section, json_for_script, render
+from voxstrata.report.sections.opening import title
+from voxstrata.report.view import View, read_view
+from voxstrata.results import load_results
+
+PAGE = "report.html"
+"""File name of the page in the results folder."""
+
+
+def draw_report(folder: Path) -> Path:
+    """Draw the page and the figure files of a results folder; nothing is measured.
+
+    Args:
+        folder: holds ``results.parquet`` and ``run.json``; ``report.html`` and ``figures/`` are
+            written there, replacing older ones of the same names.
+
+    Returns:
+        the path of the page.
+
+    Raises:
+        ResultsError: the folder has no results, or they are damaged.
+        StorageError: it cannot be written.
+    """
+    view = read_view(load_results(folder))
+    draw_figures(view, Path(folder) / "figures")
+    page = Path(folder) / PAGE
+    with atomic_write(page) as file:
+        file.write(page_html(view).encode("utf-8"))
+    return page
+
+
+def page_html(view: View) -> str:
+    """The whole page as text.
+
+    Args:
+        view: the results, arranged by :func:`voxstrata.report.view.read_view`.
+    """
+    from markupsafe import Markup
+
+    made = (SECTIONS.get(name)(view) for name in SECTIONS.names())
+    sections = [section for section in made if section is not None]
+    library, script = _library(), _script(sections)
+    data = {
+        **pack_view(view),
+        "scale": SCALE,
+        "specs": {name: spec for s in sections for name, spec in s.specs.items()},
+        "sections": {s.id: s.data for s in sections if s.data},
+    }
+    return render(
+        "page.html",
+        title=title(view),
+        policy=_policy(library, script),
+        style=Markup(_style()),
+        sections=[_shown(section) for section in sections],
+        facets=view.facets,
+        labels=list(dict.fromkeys(facet.label for facet in view.facets)),
+        units=list(dict.fromkeys(facet.unit for facet in view.facets)),
+        version=__version__,
+        data=Markup(json_for_script(data)),
+        library=Markup(library),
+        script=Markup(script),
+    )
+
+
+def _shown(section: Section) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    return {
+        "id": section.id,
+        "title": section.title,
+        "short": section.short,
+        "html": Markup(section.html),
+    }
+
+
+def _policy(*scripts: str) -> str:
+    """A content security policy: only our own scripts run, and no address can be reached.
+
+    Vega compiles its expressions, so ``unsafe-eval`` is needed; it styles elements inline.
+    """
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(s.encode('utf-8')).digest()).decode()}'"
+        for s in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes} 'unsafe-eval'; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def _library() -> str:
+    """Vega, Vega-Lite and Vega-Embed, from the files inside ``vl_convert``."""
+    import vl_convert
+
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return _inline(f"(() => {{{bundle}}})();")
+
+
+def _script(sections: list[Section]) -> str:
+    """The page's own JavaScript: the core, then each section's, once."""
+    names = dict.fromkeys(name for section in sections for name in section.scripts)
+    parts = [(TEMPLATES / name).read_text("utf-8") for name in ("core.js", *names)]
+    return _inline("\n".join([*parts, "window.voxstrata.start();\n"]))
+
+
+def _inline(script: str) -> str:
+    """A script that cannot end its element early; ``<\\/`` means ``</`` in JavaScript strings.
+
+    Line ends are made plain, as the browser does before it computes the script's hash.
+    """
+    return script.replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script")
+
+
+def _style() -> str:
+    """The style sheet, with the colour bar's stops taken from the map that the figures use."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    from voxstrata.report.charts import SCHEME
+
+    stops = ", ".join(to_hex(colormaps[SCHEME](i / 10)) for i in range(11))
+    return (TEMPLATES / "page.css").read_text("utf-8").replace("STOPS", stops)

@@ -1,0 +1,91 @@
+"""The seam through which later work adds to the page: a section is one file and one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxstrata.registry import Registry
+from voxstrata.report.view import View
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page.
+
+    Attributes:
+        id: anchor, and the name under which scripts find :attr:`data`.
+        title: heading; empty for the opening.
+        short: entry in the table of contents.
+        html: body, already escaped (made with :func:`render`).
+        data: JSON-like data for the scripts; must hold no NaN.
+        specs: Vega-Lite charts that the scripts fill with data, by name.
+        scripts: file names under ``templates`` of the JavaScript this section needs.
+    """
+
+    id: str
+    title: str
+    short: str
+    html: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    specs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    scripts: tuple[str, ...] = ()
+
+
+SectionMaker = Callable[[View], Section | None]
+"""Draws a section, or returns ``None`` where the results hold nothing for it."""
+
+SECTIONS: Registry[SectionMaker] = Registry("report section", "voxstrata.sections")
+SECTIONS.add(
+    "opening", "voxstrata.report.sections.opening:opening", "what was compared, and how much"
+)
+SECTIONS.add("matrix", "voxstrata.report.sections.matrix:matrix", "every layer against every layer")
+SECTIONS.add("pairs", "voxstrata.report.sections.pairs:pairs", "one heat map a pair of models")
+SECTIONS.add("paths", "voxstrata.report.sections.paths:paths", "best-matching layers")
+SECTIONS.add("steps", "voxstrata.report.sections.steps:steps", "change from layer to layer")
+SECTIONS.add("paper", "voxstrata.report.sections.paper:paper", "figure files")
+SECTIONS.add("run", "voxstrata.report.sections.run:run", "what was run and how")
+
+
+@cache
+def environment() -> Environment:
+    """The templates, with escaping always on and missing values an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from voxstrata.report import words
+
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["number"] = words.number
+    made.filters["duration"] = words.duration
+    made.filters["listing"] = words.listing
+    return made
+
+
+def render(template: str, **values: Any) -> str:
+    """A template under ``templates``, filled; every value is escaped."""
+    return environment().get_template(template).render(**values)
+
+
+def json_for_script(value: Any) -> str:
+    """JSON that can stand inside a ``<script>`` element whatever strings it holds.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

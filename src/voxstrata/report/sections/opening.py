@@ -1,0 +1,86 @@
+"""The opening: what was compared, how much of it, what to beware of, what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from voxstrata.report import sentences
+from voxstrata.report.section import Section, render
+from voxstrata.report.sections.said import said
+from voxstrata.report.view import View
+from voxstrata.report.words import counted, duration, listing
+
+
+def title(view: View) -> str:
+    """The page's title: the models, or a plain name where there are none."""
+    if not view.models:
+        return "Results"
+    labels = [model.label for model in view.models]
+    if len(labels) > 6:
+        labels = [*labels[:5], f"{len(labels) - 5} more models"]
+    return f"{listing(labels)}, layer by layer"
+
+
+def tiles(view: View) -> list[tuple[str, str]]:
+    """Number and noun of what entered: models, layers, speech, speakers, rows."""
+    found = [
+        (f"{len(view.models):,}", "model" if len(view.models) == 1 else "models"),
+        (f"{len(view.layers):,}", "layer" if len(view.layers) == 1 else "layers"),
+    ]
+    corpus = view.record.get("corpus")
+    if isinstance(corpus, Mapping):
+        if isinstance(count := corpus.get("utterances"), int):
+            found.append((f"{count:,}", "utterance" if count == 1 else "utterances"))
+        if isinstance(seconds := corpus.get("seconds"), int | float):
+            found.append((duration(float(seconds)), "of speech"))
+        if isinstance(count := corpus.get("speakers"), int) and count > 0:
+            found.append((f"{count:,}", "speaker" if count == 1 else "speakers"))
+    for unit in dict.fromkeys(facet.unit for facet in view.facets):
+        counts = [int(f.n[f.present].max()) for f in view.facets if f.unit == unit]
+        most = max(counts)
+        found.append((f"{most:,}", f"{unit} row" if most == 1 else f"{unit} rows (n)"))
+    return found
+
+
+def notices(view: View) -> list[str]:
+    """What the record says the reader must know, and random models if it does not say it."""
+    told = view.record.get("notices")
+    found = [str(text) for text in told] if isinstance(told, list) else []
+    blind = [model.label for model in view.models if model.random]
+    if blind and not any("random" in text.lower() for text in found):
+        verb = "is" if len(blind) == 1 else "are"
+        found.insert(0, f"{listing(blind)} {verb} randomly initialised: nothing was learned there.")
+    return found
+
+
+def opening(view: View) -> Section:
+    """The first screen."""
+    corpus = view.record.get("corpus")
+    corpus = corpus if isinstance(corpus, Mapping) else {}
+    skipped = [
+        (str(item.get("id", "?")), str(item.get("what", "")))
+        for item in _list(corpus.get("skipped"))
+        if isinstance(item, Mapping)
+    ]
+    labels = list(dict.fromkeys(facet.label for facet in view.facets))
+    parts = [
+        f"study {view.record['study']}" if view.record.get("study") else "",
+        f"on {corpus.get('name') or corpus['spec']}" if corpus.get("spec") else "",
+        listing(labels),
+    ]
+    html = render(
+        "sections/opening.html",
+        title=title(view),
+        kicker=" · ".join(part for part in parts if part),
+        notices=notices(view),
+        tiles=tiles(view),
+        findings=said(view, lambda facet: sentences.findings(view, facet)),
+        skipped=skipped,
+        skipped_title=f"{counted(len(skipped), 'recording')} skipped",
+    )
+    return Section("opening", "", "", html)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

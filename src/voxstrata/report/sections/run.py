@@ -1,0 +1,149 @@
+"""What was run and how, so that somebody else can run it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from voxstrata.report.section import Section, render
+from voxstrata.report.view import View
+from voxstrata.report.words import ESTIMATORS, counted, duration, measure_label
+
+INTERVALS = (
+    "Intervals are 95 % intervals from leaving out one fold of whole groups (utterances or "
+    "speakers) at a time, so that frames of one utterance are never treated as independent. Two "
+    "overlapping intervals are reported as undecided, which is cautious: values from the same "
+    "recordings move together."
+)
+
+
+def run(view: View) -> Section:
+    """Command, models, corpus, route, measures, settings, citation; what is absent is left out."""
+    record = view.record
+    plan = [line for line in _list(record.get("plan")) if isinstance(line, Mapping)]
+    heads = list(dict.fromkeys(str(key) for line in plan for key in line))
+    versions = record.get("versions")
+    html = render(
+        "sections/run.html",
+        command=_command(record.get("command")),
+        rows=counted(len(view.table), "row"),
+        models=_models(view),
+        corpus=_corpus(record.get("corpus")),
+        plan_heads=[head.replace("_", " ") for head in heads],
+        plan=[[_text(line.get(head)) for head in heads] for line in plan],
+        measures=_measures(view),
+        intervals=INTERVALS,
+        config=_pretty(record.get("config")),
+        machine=_machine(record),
+        version=versions.get("voxstrata", "") if isinstance(versions, Mapping) else "",
+    )
+    return Section("run", "What was run, and how", "Run", html)
+
+
+def _command(value: Any) -> str:
+    import shlex
+
+    if isinstance(value, list):
+        return shlex.join(str(part) for part in value)
+    return str(value) if value else ""
+
+
+def _models(view: View) -> list[dict[str, str]]:
+    rows = []
+    for at, model in enumerate(view.models):
+        layers = [layer for layer in view.layers if layer.model == at]
+        details = model.record.get("details")
+        parameters = details.get("parameters") if isinstance(details, Mapping) else None
+        widths = dict.fromkeys(layer.width for layer in layers if layer.width)
+        rows.append(
+            {
+                "label": model.label,
+                "spec": model.spec,
+                "family": _text(model.record.get("family")),
+                "layers": f"{len(layers)}: {', '.join(layer.name for layer in layers)}",
+                "widths": ", ".join(f"{width:,}" for width in widths) or "not recorded",
+                "parameters": f"{parameters:,}" if isinstance(parameters, int) else "not recorded",
+                "weights": "random" if model.random else "as named" if model.record else "",
+                "fingerprint": _text(model.record.get("fingerprint")),
+            }
+        )
+    return rows
+
+
+def _corpus(value: Any) -> list[tuple[str, str]]:
+    if not isinstance(value, Mapping):
+        return []
+    found = []
+    for key, item in value.items():
+        if key == "skipped":
+            found.append(("skipped", counted(len(_list(item)), "recording")))
+        elif key == "seconds" and isinstance(item, int | float):
+            found.append(("duration", f"{duration(float(item))} ({item:,.1f} s)"))
+        elif key == "details" and isinstance(item, Mapping):
+            found += [(str(k).replace("_", " "), _text(v)) for k, v in item.items()]
+        else:
+            found.append((str(key).replace("_", " "), _text(item)))
+    return [(key, text) for key, text in found if text]
+
+
+def _measures(view: View) -> list[tuple[str, list[str]]]:
+    """Each measure and estimator in words, with its source."""
+    found: dict[str, list[str]] = {}
+    for facet in view.facets:
+        key = measure_label(facet.measure)
+        if facet.estimator:
+            key += f", {facet.estimator}"
+        if key in found:
+            continue
+        about = facet.about
+        texts = [str(about[part]) for part in ("summary", "reference") if about.get(part)]
+        if words := ESTIMATORS.get(facet.estimator):
+            texts.insert(min(1, len(texts)), words)
+        needs = about.get("needs")
+        if needs:
+            texts.append(f"Computed from: {_text(needs)}.")
+        found[key] = texts or ["Not described in the run record."]
+    return list(found.items())
+
+
+def _machine(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    if isinstance(wall := record.get("wall_s"), int | float):
+        found.append(("wall time", duration(float(wall))))
+    if record.get("finished"):
+        found.append(("finished", str(record["finished"])))
+    for key in ("group", "folds"):
+        if record.get(key):
+            found.append((key, _text(record[key])))
+    for key in ("hardware", "versions"):
+        part = record.get(key)
+        if isinstance(part, Mapping):
+            found += [(str(k).replace("_", " "), _text(v)) for k, v in part.items()]
+    return found
+
+
+def _pretty(value: Any) -> str:
+    if value in (None, {}, []):
+        return "not recorded"
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True, default=str)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(item) for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    return str(value)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,118 @@
+"""How things are called on the page: models, measures, estimators, numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+MEASURES: dict[str, str] = {
+    "cka": "CKA",
+    "cka-rbf": "RBF CKA",
+    "rbf-cka": "RBF CKA",
+    "cca": "mean CCA",
+    "svcca": "SVCCA",
+    "pwcca": "PWCCA",
+    "procrustes": "Procrustes",
+    "regression": "linear regression R²",
+    "rsa": "RSA",
+    "knn": "mutual nearest neighbours",
+    "mutual-knn": "mutual nearest neighbours",
+}
+
+ESTIMATORS: dict[str, str] = {
+    "debiased": "Unbiased estimates of the Hilbert-Schmidt criterion in the numerator and in both "
+    "norms (Song et al., 2012): near 0 for unrelated layers however few the rows, so it can fall "
+    "slightly below 0.",
+    "minibatch": "The unbiased criterion averaged over small batches (Nguyen et al., 2021): nearly "
+    "the debiased value at a fraction of the cost.",
+    "held-out": "Directions are found on some groups and scored on others.",
+    "in-sample": "Found and scored on the same rows: too high when rows are few for the widths.",
+    "biased": "The plain plug-in value: it drifts towards 1 when rows are few for the widths "
+    "(about d/(n+d) for unrelated white data).",
+}
+"""Estimators in the order the page prefers them, each in words."""
+
+
+def measure_label(name: str) -> str:
+    """A measure's registry name as people write it ("pwcca-pasad" is "PWCCA (pasad)")."""
+    if name in MEASURES:
+        return MEASURES[name]
+    for known in sorted(MEASURES, key=len, reverse=True):
+        if name.startswith(known + "-"):
+            return f"{MEASURES[known]} ({name[len(known) + 1 :]})"
+    return name
+
+
+def short_labels(specs: Sequence[str]) -> list[str]:
+    """Short, distinct names for models.
+
+    The last part of a path or hub id is taken; where two models would then share a name, the
+    whole spec is. Long names lose their middle.
+
+    Args:
+        specs: the texts the models were named by, all different.
+    """
+    plain = [_plain(spec) for spec in specs]
+    chosen = [
+        spec if plain.count(short) > 1 else short for spec, short in zip(specs, plain, strict=True)
+    ]
+    labels: list[str] = []
+    for text in chosen:
+        label, count = _shorten(text, 30), 2
+        while label in labels:
+            label, count = f"{_shorten(text, 27)} #{count}", count + 1
+        labels.append(label)
+    return labels
+
+
+def _plain(spec: str) -> str:
+    prefix, body = ("random:", spec[7:]) if spec.startswith("random:") else ("", spec)
+    base = body.split(",", 1)[0].rstrip("/\\")
+    last = base.replace("\\", "/").rsplit("/", 1)[-1]
+    return prefix + last if last else spec
+
+
+def _shorten(text: str, room: int) -> str:
+    if len(text) <= room:
+        return text
+    head = (room - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (room - 1 - head) :]}"
+
+
+def number(value: float) -> str:
+    """A value for reading: two decimals, three just below 1, a true minus sign."""
+    if not math.isfinite(value):
+        return "no value"
+    digits = 3 if 0.995 <= abs(value) < 0.9995 else 2
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return text.replace("-", "−")
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """ "0.62 [0.55, 0.69]"; the value alone where there is no interval."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return number(value)
+    return f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def listing(items: Sequence[str], conjunction: str = "and") -> str:
+    """ "a, b and c"."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} {conjunction} {items[-1]}"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """ "1 layer", "2,000 layers"."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "45 s", "12 min 47 s", "3 h 5 min"."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
