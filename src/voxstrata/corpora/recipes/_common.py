@@ -156,8 +156,11 @@ class Job:
         self._before = self._earlier()
 
     def wants(self, part: str) -> bool:
-        """Whether the user asked for ``part`` (or for everything)."""
-        return self.asked is None or part in self.asked
+        """Whether to prepare ``part``: it was named, or none was and it is not one of the
+        recipe's ``on_request`` (parts that repeat utterances of other parts)."""
+        if self.asked is None:
+            return part not in getattr(self.recipe, "on_request", ())
+        return part in self.asked
 
     def problem(self, path: Path | str, what: str) -> None:
         """Note something that is wrong but does not stop the work (once)."""
@@ -235,7 +238,9 @@ class Job:
         try:
             cut = make_cut(
                 row.id,
-                recording_of(header, row.id if row.start_s == 0 else None),
+                recording_of(
+                    header, row.id if row.start_s == 0 and row.duration_s is None else None
+                ),
                 self._fitted(row, length),
                 start_s=row.start_s,
                 duration_s=length,

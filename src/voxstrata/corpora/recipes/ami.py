@@ -1,8 +1,8 @@
 """AMI meetings: utterances of the headsets, and windows with turns of the mixed signals.
 
 lhotse's parser of the annotations and its table of the full-corpus split are used. Its
-``prepare_ami`` is not: one damaged XML file stops it, it unpacks archives into the corpus, and
-where a headset is missing it gives the next ones the wrong speakers.
+``prepare_ami`` is not: one damaged XML file or one empty part stops it, it unpacks archives
+into the corpus, and where a headset is missing it gives the next ones the wrong speakers.
 """
 
 from __future__ import annotations

@@ -113,6 +113,7 @@ class AudioSnips:
     homepage = "https://github.com/aws-samples/aws-lex-noisy-spoken-language-understanding"
     summary = "spoken requests with intent and slots"
     parts: tuple[str, ...] = (*SPLITS, *(f"{split}-all" for split in SPLITS))
+    on_request: tuple[str, ...] = tuple(f"{split}-all" for split in SPLITS)
     tiers: tuple[str, ...] = (
         "speaker",
         "gender",
@@ -144,11 +145,7 @@ class AudioSnips:
         job.details = {"root": str(root)}
         labels = self._labels(job, root / LIST)
         for split in SPLITS:
-            wanted = [
-                p
-                for p in (split, f"{split}-all")
-                if job.wants(p) and (job.asked is not None or p == split)
-            ]
+            wanted = [part for part in (split, f"{split}-all") if job.wants(part)]
             if not wanted:
                 continue
             if not (root / split).is_dir():

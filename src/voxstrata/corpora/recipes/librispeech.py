@@ -176,10 +176,8 @@ def read_alignment(grid: Path) -> dict[str, Any]:
     """
     from voxstrata.corpora.alignments.textgrid import read_textgrid
 
-    tiers: tuple[str, ...] = {
-        name.strip().lower(): spans for name, spans in read_textgrid(grid).items()
-    }
-    return alignment_tiers(tiers.get("words", ()), tiers.get("phones", ()))
+    found = {name.strip().lower(): spans for name, spans in read_textgrid(grid).items()}
+    return alignment_tiers(found.get("words", ()), found.get("phones", ()))
 
 
 class LibriSpeech:

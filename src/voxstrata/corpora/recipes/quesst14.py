@@ -56,6 +56,7 @@ class Quesst14:
     homepage = "https://speech.fit.vutbr.cz/software/quesst-2014-multilingual-database-query-by-example-keyword-spotting"
     summary = "spoken queries and documents, with ground truth"
     parts: tuple[str, ...] = (*LISTS, *(f"{part}-all" for part in LISTS))
+    on_request: tuple[str, ...] = tuple(f"{part}-all" for part in LISTS)
     tiers: tuple[str, ...] = ("language", "role", "matches")
 
     def prepare(
@@ -84,7 +85,7 @@ class Quesst14:
             languages |= {row.id: row.tiers["language"] for row in found}
             if job.wants(part):
                 job.write(part, [r for r in found if r.tiers["language"] == SUPERB])
-            if job.asked is not None and f"{part}-all" in job.asked:
+            if job.wants(f"{part}-all"):
                 job.write(f"{part}-all", found)
         self._trials(job, truths, rows, languages)
         return job.finish(LAYOUT)

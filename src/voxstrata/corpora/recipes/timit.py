@@ -61,6 +61,7 @@ class Timit:
     homepage = "https://catalog.ldc.upenn.edu/LDC93S1"
     summary = "hand-labelled phones and words"
     parts: tuple[str, ...] = PARTS
+    on_request: tuple[str, ...] = ("test",)
     tiers: tuple[str, ...] = (
         "speaker", "gender", "dialect", "text", "language", "sentence", "sentence_type",
         "words", "phones", "phones48", "phones39",
@@ -74,8 +75,8 @@ class Timit:
         parts: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> PrepareReport:
-        """Prepare the training set, the 50 development and 24 core-test speakers, and the
-        whole test set of 168 speakers (which the two before are taken from)."""
+        """Prepare the training set, the 50 development and 24 core-test speakers; named, also
+        the whole ``test`` set of 168 speakers, which those two are taken from."""
         from lhotse.recipes.timit import get_phonemes, get_speakers
 
         job = Job(self, source, out, parts, progress)

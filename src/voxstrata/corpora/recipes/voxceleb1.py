@@ -24,6 +24,7 @@ from voxstrata.corpora.registry import PrepareReport, Progress
 
 SETS = ("dev", "test")
 IDENTIFICATION = {"1": "iden-train", "2": "iden-dev", "3": "iden-test"}
+NUMBERS = range(10_001, 100_000)
 TRIALS = (
     "veri_test.txt",
     "veri_test2.txt",
@@ -56,13 +57,21 @@ def is_speaker(folder: Path) -> bool:
     return folder.name[:2].lower() == "id" and folder.name[2:].isdigit()
 
 
+def holds_speakers(place: Path | None, numbers: range) -> bool:
+    """Whether a folder holds a speaker with a number in ``numbers``: VoxCeleb1 counts from
+    10001, VoxCeleb2 stays below, which tells the two apart in the same layout."""
+    return place is not None and any(
+        is_speaker(p) and int(p.name[2:]) in numbers for p in folders(place)
+    )
+
+
 def audio_places(root: Path, places: dict[str, tuple[str, ...]]) -> list[tuple[str, Path]]:
     """Folders below ``root`` that hold speakers, each with its set ("" where merged)."""
     found: list[tuple[str, Path]] = []
     for part, names in places.items():
         for name in names:
             place = child(root, name)
-            if place is not None and any(is_speaker(p) for p in folders(place)):
+            if place is not None and holds_speakers(place, NUMBERS):
                 found.append((part, place))
                 break
     return found
@@ -98,6 +107,7 @@ class VoxCeleb1:
     homepage = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html"
     summary = "celebrity interviews, with verification and identification splits"
     parts: tuple[str, ...] = (*SETS, *IDENTIFICATION.values())
+    on_request: tuple[str, ...] = tuple(IDENTIFICATION.values())
     tiers: tuple[str, ...] = ("speaker", "gender", "nationality", "name", "video", "set")
 
     def prepare(
@@ -108,7 +118,8 @@ class VoxCeleb1:
         parts: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> PrepareReport:
-        """Prepare the verification sets, and the identification split if its list is there."""
+        """Prepare the verification sets with their trials, and (named) the identification
+        split."""
         job = Job(self, source, out, parts, progress)
         root = find_root(
             job.source,

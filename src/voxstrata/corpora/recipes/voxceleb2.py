@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from voxstrata.corpora.recipes._common import Job, Row, gender
-from voxstrata.corpora.recipes._files import child, find_root, folders, read_table
-from voxstrata.corpora.recipes.voxceleb1 import beside, is_speaker, utterances
+from voxstrata.corpora.recipes._files import child, find_root, read_table
+from voxstrata.corpora.recipes.voxceleb1 import beside, holds_speakers, utterances
 from voxstrata.corpora.registry import PrepareReport, Progress
 from voxstrata.errors import CorpusError
 
@@ -38,7 +38,7 @@ def audio_places(root: Path) -> list[tuple[str, Path]]:
         names += [f"vox2_{part}_{kind}/{kind}" for kind in KINDS] + [part]
         for name in names:
             place = child(root, name)
-            if place is not None and any(is_speaker(p) for p in folders(place)):
+            if place is not None and holds_speakers(place, range(1, 10_001)):
                 found.append((part, place))
     return found
 
