@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -215,15 +216,14 @@ def _span_rules(
 
 def _outside_words(phones: Sequence[Segment], words: Sequence[Segment]) -> list[Segment]:
     """Phones, pauses apart, whose middle lies in no word (both in any order)."""
-    ends = sorted(((w.start_s, w.end_s) for w in words if w.label.strip()), key=lambda e: e[0])
-    starts = np.array([start for start, _ in ends])
+    bounds = sorted((w.start_s, w.end_s) for w in words if w.label.strip())
+    starts = [start for start, _ in bounds]
     stray = []
     for phone in phones:
-        if phone.label.lower().strip() in SILENCES:
-            continue
         middle = (phone.start_s + phone.end_s) / 2
-        index = int(np.searchsorted(starts, middle, side="right")) - 1
-        if index < 0 or middle > ends[index][1]:
+        index = bisect.bisect_right(starts, middle) - 1
+        inside = index >= 0 and middle <= bounds[index][1]
+        if not inside and phone.label.lower().strip() not in SILENCES:
             stray.append(phone)
     return stray
 

@@ -1,6 +1,9 @@
 """How labels live in lhotse cuts: the convention, both ways.
 
-- One cut is one utterance. All times are seconds from the beginning of the cut.
+- One cut is one utterance. Times of tiers are seconds from the beginning of the cut; lhotse
+  itself keeps alignments in seconds from the beginning of the *recording* (its supervisions move
+  with a cut, their alignments do not), so the cut's start is added on writing and taken off on
+  reading.
 - A cut with **one** supervision takes ``speaker``, ``gender``, ``text`` and ``language`` from it,
   everything in the supervision's ``custom``, and every alignment as an interval tier (lhotse's
   ``word`` and ``phone`` are called ``words`` and ``phones`` here).
@@ -91,17 +94,25 @@ def segments_from(value: Any, where: str) -> tuple[Segment, ...]:
                     got=item,
                     expected="[start, end, label]",
                 ) from None
-        if not (math.isfinite(start) and math.isfinite(end)):
+        if not math.isfinite(start + end):
             raise LabelError(f"{where}: entry {index} has a time that is not a number", got=item)
         label = "" if label is None else str(label)
         found.append(Segment(round(start, 8), round(end, 8), label))
     return tuple(found)
 
 
-def _items(spans: Sequence[Segment]) -> list[AlignmentItem]:
+def _items(spans: Sequence[Segment], offset_s: float) -> list[AlignmentItem]:
     from lhotse.supervision import AlignmentItem
 
-    return [AlignmentItem(s.label, s.start_s, s.end_s - s.start_s) for s in spans]
+    return [AlignmentItem(s.label, s.start_s + offset_s, s.end_s - s.start_s) for s in spans]
+
+
+def _offset(cut: Cut) -> float:
+    """Seconds to take off alignment times so that they count from the beginning of ``cut``."""
+    for track in getattr(cut, "tracks", []):  # a mixed cut: that of the labelled track
+        if getattr(track.cut, "supervisions", []):
+            return float(getattr(track.cut, "start", 0.0) - track.offset)
+    return float(getattr(cut, "start", 0.0))
 
 
 def make_cut(
@@ -147,7 +158,7 @@ def make_cut(
         elif name == "turns":
             turns = segments_from(value, f"{id}: turns")
         elif name in INTERVALS or is_intervals(value):
-            alignment[name] = _items(segments_from(value, f"{id}: {name}"))
+            alignment[name] = _items(segments_from(value, f"{id}: {name}"), start_s)
         else:
             custom[name] = value
     supervisions = []
@@ -214,6 +225,7 @@ class Tiers(Mapping[str, Any]):
 
     def __init__(self, cut: Cut) -> None:
         self._scalars: dict[str, Any] = {}
+        self._offset = _offset(cut)
         self._items: dict[str, Sequence[AlignmentItem]] = {}
         self._turns: Sequence[SupervisionSegment] | None = None
         supervisions = getattr(cut, "supervisions", [])
@@ -237,9 +249,10 @@ class Tiers(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name in self._items:
+            off = self._offset
             return tuple(
-                Segment(round(i.start, 8), round(i.start + i.duration, 8), i.symbol)
-                for i in self._items[name]
+                Segment(round(start - off, 8), round(start + length - off, 8), symbol)
+                for symbol, start, length, _ in self._items[name]
             )
         if name == "turns" and self._turns is not None:
             return tuple(

@@ -216,21 +216,7 @@ def _join(
                     duration=recording.duration if supervision is None else supervision.duration,
                     channel=channel,
                     recording=recording,
-                    supervisions=[]
-                    if supervision is None
-                    # Alignments of a supervision are timed from the recording; here from the cut.
-                    else [
-                        fastcopy(
-                            supervision,
-                            start=0.0,
-                            alignment=None
-                            if supervision.alignment is None
-                            else {
-                                kind: [i._replace(start=i.start - start) for i in items]
-                                for kind, items in supervision.alignment.items()
-                            },
-                        )
-                    ],
+                    supervisions=[] if supervision is None else [fastcopy(supervision, start=0.0)],
                 )
             )
     details: dict[str, object] = {"recordings": str(recordings)}
