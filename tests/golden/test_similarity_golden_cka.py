@@ -78,7 +78,7 @@ def test_linear_cka_and_hsic(shared: Path, case: str, form: str) -> None:
 
 @pytest.mark.parametrize("case", ["00_corr", "05_bigmean"])
 def test_hsic1_against_exact_integers(shared: Path, case: str) -> None:
-    """The inputs are integers over 32, so equation 5 of Song et al. can be done without rounding."""
+    """The inputs are integers over 32: equation 5 of Song et al. can be done without rounding."""
     z, x, y = load(shared, case)
     n = len(x)
     K, L = ((q.astype(np.int64) @ q.astype(np.int64).T).astype(object) for q in (z["Xq"], z["Yq"]))

@@ -11,11 +11,13 @@ return a :class:`~voxstrata.similarity.value.Similarity`. Formulas: docs/similar
 from __future__ import annotations
 
 import dataclasses
+import math
+import warnings
 from typing import Any, Literal
 
-from voxstrata.errors import UsageError
+from voxstrata.errors import UsageError, VoxstrataWarning
 from voxstrata.similarity import measures as builtin
-from voxstrata.similarity.canonical import Keep
+from voxstrata.similarity.canonical import Keep, r2_cca
 from voxstrata.similarity.canonical import mean_cca as _mean_cca
 from voxstrata.similarity.canonical import svcca as _svcca
 from voxstrata.similarity.checks import as_pair
@@ -128,8 +130,6 @@ def mean_cca(
         >>> round(mean_cca(x, x @ rng.normal(size=(4, 4)), folds=0), 6)
         1.0
     """
-    from voxstrata.similarity.canonical import r2_cca
-
     base, formula = (builtin.CCA_R2, r2_cca) if squared else (builtin.CCA_MEAN, _mean_cca)
     measure = dataclasses.replace(base, compute=lambda m: formula(m, over))
     return evaluate(measure, x, y, groups=groups, folds=folds, seed=seed)
@@ -208,7 +208,9 @@ def pwcca(
         details = {"x": both.x, "y": both.y}
         measure = dataclasses.replace(base, name=name, compute=lambda part: _pwcca(part).side(side))
     else:
-        align = pasad_fit(m, eps).directions()
+        fit = pasad_fit(m, eps)
+        align = fit.directions()
+        _warn_null_directions(m, int(fit.kept_x.sum()), int(fit.kept_y.sum()))
         if mode == "pasad":
             score = pwcca_pasad(m, eps, align)
             details = {"x": score.x, "y": score.y}
@@ -224,6 +226,18 @@ def pwcca(
         name = f"pwcca-{mode}" + ("" if side == "auto" else f"-{side}")
         measure = dataclasses.replace(builtin.PWCCA_PASAD, name=name, compute=of)
     return evaluate(measure, a, b, groups=groups, folds=folds, seed=seed, details=details)
+
+
+def _warn_null_directions(m: Moments, kept_x: int, kept_y: int) -> None:
+    ranks = (m.view_x.whitening.rank, m.view_y.whitening.rank)
+    if ranks[0] < kept_x or ranks[1] < kept_y:
+        warnings.warn(
+            f"the views have ranks {ranks[0]} and {ranks[1]} in {kept_x} and {kept_y} columns: the "
+            "published PWCCA gives its null directions a weight, so its value is partly rounding "
+            "noise (drop one column of one-hot labels, or use mode='clean')",
+            VoxstrataWarning,
+            stacklevel=3,
+        )
 
 
 def procrustes(
@@ -276,8 +290,6 @@ def shape_distance(
         >>> round(shape_distance(x, x @ rng.normal(size=(4, 4)), alpha=0.0, folds=0), 5)
         0.0
     """
-    import math
-
     measure = dataclasses.replace(
         builtin.PROCRUSTES_ANGLE,
         name=f"shape-{score}-{alpha:g}",
@@ -337,8 +349,6 @@ def rsa(
         >>> round(rsa(x, x, compare="spearman", folds=0), 6)
         1.0
     """
-    import math
-
     if (rdm, compare) == ("squared", "pearson"):
         measure = builtin.RSA
     else:

@@ -14,7 +14,7 @@ import torch
 
 from voxstrata.errors import NumericsError, UsageError
 from voxstrata.numerics.linalg import EPS
-from voxstrata.similarity.moments import Moments
+from voxstrata.similarity.moments import Moments, View
 
 Keep = Literal["variance", "singular_sum"]
 Over = Literal["rank", "width"]
@@ -112,19 +112,29 @@ def svcca_correlations(
     m: Moments, keep: Keep | int = "variance", threshold: float = 0.99
 ) -> torch.Tensor:
     """Canonical correlations between the leading components of both views, [k]."""
-    bases = []
-    for view, mean in ((m.view_x, m.mean_x), (m.view_y, m.mean_y)):
-        if keep == "singular_sum":
-            values, vectors = torch.linalg.eigh(view.S + m.n * torch.outer(mean, mean))
-            values, vectors = values.flip(0).clamp_min(0.0), vectors.flip(1)
-        else:
-            values, vectors = view.spectrum
-        bases.append(vectors[:, : kept_components(values, keep, threshold)])
-    a, b = bases
-    reduced = Moments(
-        m.n, m.mean_x @ a, m.mean_y @ b, a.T @ m.Sxx @ a, b.T @ m.Syy @ b, a.T @ m.Sxy @ b
-    )
-    return canonical(reduced).rho
+    if keep == "singular_sum":
+        raw = [view.S + m.n * torch.outer(mean, mean) for view, mean in _views(m)]
+        spectra = [torch.linalg.eigh(S) for S in raw]
+        a, b = (
+            v.flip(1)[:, : kept_components(lam.flip(0).clamp_min(0.0), keep, threshold)]
+            for lam, v in spectra
+        )
+        # Directions of uncentred rows are not uncorrelated, so the general form is needed.
+        reduced = Moments(
+            m.n, m.mean_x @ a, m.mean_y @ b, a.T @ m.Sxx @ a, b.T @ m.Syy @ b, a.T @ m.Sxy @ b
+        )
+        return canonical(reduced).rho
+    sides = []
+    for view, _ in _views(m):
+        values, vectors = view.spectrum
+        count = kept_components(values, keep, threshold)
+        sides.append(vectors[:, :count] * values[:count].rsqrt())
+    rho: torch.Tensor = torch.linalg.svdvals(sides[0].T @ m.Sxy @ sides[1])
+    return rho.clamp(0.0, 1.0)
+
+
+def _views(m: Moments) -> tuple[tuple[View, torch.Tensor], tuple[View, torch.Tensor]]:
+    return (m.view_x, m.mean_x), (m.view_y, m.mean_y)
 
 
 def svcca(m: Moments, keep: Keep | int = "variance", threshold: float = 0.99) -> float:

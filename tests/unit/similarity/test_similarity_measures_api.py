@@ -198,6 +198,9 @@ def test_pwcca_modes_and_sides() -> None:
     with pytest.raises(UsageError, match="not defined"):
         pwcca(X, Y, mode="google")
     onehot = np.eye(4)[np.arange(240) % 4]
+    with pytest.warns(VoxstrataWarning, match="null directions"):
+        pwcca(X, onehot, mode="pasad", folds=0)
+    pwcca(X, onehot[:, :3], mode="pasad", folds=0)
     with pytest.raises(NumericsError, match="clean"):
         pwcca(np.c_[X, X], onehot, mode="pasad", eps=(1e-14, 1e-10))
 
