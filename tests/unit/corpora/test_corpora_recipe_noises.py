@@ -79,6 +79,22 @@ def test_musan_damage(musan: Path, tmp_path: Path) -> None:
     assert report.parts["noise"].utterances == 1
 
 
+def test_truncated_recording_is_kept_and_reported(musan: Path, tmp_path: Path) -> None:
+    path = musan / "noise" / "free-sound" / "noise-free-sound-0000.wav"
+    path.write_bytes(path.read_bytes()[:20_000])
+    report = prepare("musan", musan, tmp_path / "out", ["noise"])
+    assert said(report, "noise-free-sound-0000", "truncated", "12044 bytes are missing")
+    (cut,) = cuts(tmp_path / "out", "noise").values()  # reads its audio
+    assert cut.duration == pytest.approx((20_000 - 44) / 2 / 16_000)
+
+
+def test_second_recording_of_one_name_is_left_out(musan: Path, tmp_path: Path) -> None:
+    audio(musan / "noise" / "sound-bible" / "noise-free-sound-0000.wav", 2.0)
+    report = prepare("musan", musan, tmp_path / "out", ["noise"])
+    assert report.parts["noise"].utterances == 1
+    assert said(report, "sound-bible", "the same id came before")
+
+
 def test_musan_levels(musan: Path, tmp_path: Path) -> None:
     assert prepare("musan", musan.parent, tmp_path / "a").parts
     assert prepare("musan", musan / "music", tmp_path / "b").parts

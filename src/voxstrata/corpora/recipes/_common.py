@@ -146,6 +146,7 @@ class Job:
         self.recipe = recipe
         self.source = Path(source)
         self.out = Path(out)
+        self._real = self.source.resolve()
         self.asked = list(parts) if parts is not None else None
         self.details: dict[str, Any] = {}
         self._progress = progress
@@ -277,7 +278,7 @@ class Job:
         """What makes this utterance itself wherever the corpus lies on disk."""
         path = Path(row.audio)
         with suppress(ValueError):
-            path = path.relative_to(self.source.resolve())
+            path = path.relative_to(self._real)
         tiers = {k: v for k, v in sorted(row.tiers.items()) if v is not None}
         facts = [row.id, str(path), cut.start, cut.duration, cut.recording.num_samples, tiers]
         return json.dumps(facts, default=_plain, ensure_ascii=False).encode() + b"\n"

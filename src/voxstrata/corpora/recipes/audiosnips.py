@@ -109,7 +109,7 @@ class AudioSnips:
 
     name = "audiosnips"
     title = "Audio SNIPS"
-    licence = "CC BY 4.0 (text: SNIPS, CC0)"
+    licence = "see LICENSE at its home page"
     homepage = "https://github.com/aws-samples/aws-lex-noisy-spoken-language-understanding"
     summary = "spoken requests with intent and slots"
     parts: tuple[str, ...] = (*SPLITS, *(f"{split}-all" for split in SPLITS))

@@ -52,7 +52,7 @@ class Quesst14:
 
     name = "quesst14"
     title = "QUESST 2014"
-    licence = "free for research (see the archive)"
+    licence = "see the terms in its archive"
     homepage = "https://speech.fit.vutbr.cz/software/quesst-2014-multilingual-database-query-by-example-keyword-spotting"
     summary = "spoken queries and documents, with ground truth"
     parts: tuple[str, ...] = (*LISTS, *(f"{part}-all" for part in LISTS))
