@@ -232,7 +232,9 @@ def test_a_wrong_shape_is_named(shared: Path, tmp_path: Path) -> None:
     state = original(shared, "speechbrain")
     state["blocks.2.tdnn2.conv.conv.weight"] = torch.zeros(32, 31, 1)
     save_file(state, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"blocks\.2\.tdnn2\.conv\.conv\.weight \(32, 31, 1\)"):
+    with pytest.raises(
+        CheckpointError, match=r"blocks\.2\.tdnn2\.conv\.conv\.weight \(32, 31, 1\)"
+    ):
         read_ecapa(tmp_path / "model.safetensors")
 
 
@@ -293,9 +295,7 @@ class Bomb:
         return (open, ("exploded", "w"))
 
 
-def test_code_in_a_file_never_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_in_a_file_never_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": {"a": torch.zeros(1)}, "x": Bomb()}, "bomb.pt")
     with pytest.raises(CheckpointError, match="could run code"):

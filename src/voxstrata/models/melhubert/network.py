@@ -32,12 +32,19 @@ class PositionalConv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, T, D] to [B, T, D], GELU included; an even kernel's last frame is dropped."""
-        length = self.weight_v.norm(dim=(0, 1), keepdim=True)
-        weight = self.weight_v * (self.weight_g / length)
+        # On CPUs with matrix tiles, torch 2.13 gives wrong bfloat16 convolutions for kernels of 8
+        # and 8 or 12 channels a group, with no warning; float32 is right everywhere.
+        kind = torch.float32 if x.device.type == "cpu" and x.dtype.itemsize < 4 else x.dtype
+        v, g = self.weight_v.to(kind), self.weight_g.to(kind)
+        weight = v * (g / v.norm(dim=(0, 1), keepdim=True))
         out = functional.conv1d(
-            x.transpose(1, 2), weight, self.bias, padding=self.kernel // 2, groups=self.groups
+            x.transpose(1, 2).to(kind),
+            weight,
+            self.bias.to(kind),
+            padding=self.kernel // 2,
+            groups=self.groups,
         )
-        return functional.gelu(out[:, :, : x.shape[1]]).transpose(1, 2)
+        return functional.gelu(out[:, :, : x.shape[1]]).transpose(1, 2).to(x.dtype)
 
 
 class Attention(nn.Module):
