@@ -223,6 +223,27 @@ def _describe_model(prepared: Prepared, position: int) -> dict[str, Any]:
     }
 
 
+def _few_rows(prepared: Prepared, report: PassReport) -> list[str]:
+    """Measures that overestimate here because rows are few against widths."""
+    notices = []
+    for job in prepared.jobs:
+        rows = report.rows.get(job.unit.name, 0)
+        widest = max(prepared.stack[position].width for position in job.layers)
+        weak = [
+            name
+            for name, measure in prepared.measures.items()
+            if rows < 10 * measure.few_rows_width(widest, widest)
+        ]
+        if weak:
+            notices.append(
+                f"{', '.join(weak)} by {job.unit.name}: {rows} rows against layers up to {widest} "
+                "wide (fewer than ten rows a dimension). These values are too high, by how much "
+                "is shown in docs/similarity.md; intervals do not cover that. Debiased cka does "
+                "not have this bias."
+            )
+    return notices
+
+
 def _record(prepared: Prepared, report: PassReport, models: list[dict[str, Any]]) -> dict[str, Any]:
     config, corpus = prepared.config, prepared.corpus
     speakers = {u.tiers["speaker"] for u in corpus.utterances if u.tiers.get("speaker")}

@@ -6,8 +6,8 @@ Three routes give the same numbers (a test forces all three):
   of the rows. Memory F W^2 / 2 x 8 bytes for F folds and stack width W, whatever n is.
 * ``blocks``: rows go to the layer-major store; products are made from it layer pair by layer
   pair, fold by fold. Disk n W x 4 bytes.
-* ``gram``: rows go to the store; products of rows with rows. Cheapest where n is small against
-  W. Memory L n^2 x 8 bytes, three times over.
+* ``gram``: rows go to the store; products of rows with rows, a strip at a time. Cheapest where n
+  is small against W. Memory n W x 4 bytes: all rows at once.
 
 A fourth, ``minibatch``, is another estimator (docs/similarity.md) and is only taken if asked for
 or if none of the exact ones fits.
@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from voxstrata.errors import StorageError, UsageError
+from voxstrata.similarity.from_gram import STRIP_BYTES
 from voxstrata.similarity.settings import Route
 from voxstrata.streaming.moments import buffer_bytes, moments_bytes
 
-F64_COST = 4.0
-"""A float64 product costs about this many float32 ones (4.3 measured on the CPU of
-docs/benchmarks.md)."""
+SMALL_COST = 3.0
+"""Products of strips by layers are small matrices and reach about a third of the full rate."""
 
 WRITE_BYTES_PER_S = 200e6
 FLOPS = 100e9
@@ -98,13 +98,13 @@ def plan_unit(
     total, layers = sum(widths), len(widths)
     stored = float(rows) * total * row_bytes
     moments = moments_bytes(widths, folds) + buffer_bytes(total)
-    gram = 3.0 * 8 * layers * float(rows) ** 2
+    gram = stored + 3.0 * STRIP_BYTES
     pair_flops = float(rows) * total * (total + max(widths))
-    gram_flops = 2.0 * float(rows) ** 2 * total + F64_COST * 4 * (float(rows) * layers) ** 2
+    gram_flops = 2.0 * float(rows) ** 2 * (total + SMALL_COST * layers**2)
     block_memory = min(memory_bytes, max(stored, 6.0 * row_bytes * rows * max(widths)))
     sizes = (
         f"moments of {folds} folds would take {_size(moments)} of memory, rows "
-        f"{_size(stored)} of disk, Gram matrices {_size(gram)} of memory"
+        f"{_size(stored)} of disk, Gram form {_size(gram)} of memory"
     )
     fits = {
         "moments": moments <= memory_bytes and "rows" not in needs,

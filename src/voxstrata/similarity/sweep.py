@@ -104,8 +104,13 @@ def sweep(
         collect.allocate(folds, layers)
         terms = terms_from_moments(result, on_pair=on_pair, advance=advance)
     elif work.route == "gram":
-        terms = terms_by_gram(result, dtype=DTYPES[work.precision])
-        advance(pair_count(len(result.widths)))
+        share = pair_count(len(result.widths)) / max(1, len(result.folds()))
+        terms = terms_by_gram(
+            result,
+            dtype=DTYPES[work.precision],
+            device=work.device,
+            advance=lambda rows: advance(rows * share),
+        )
     else:
         terms = _from_blocks(result, work, collect, advance)
     rows = None if isinstance(result, StackMoments) else result

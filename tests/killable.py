@@ -1,0 +1,25 @@
+"""A similarity run in a process of its own, slowed down so that a test can kill it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+
+def run(settings: dict[str, Any], out: str, pause_s: float) -> None:
+    """Run the job, waiting ``pause_s`` after every checkpoint."""
+    import torch
+
+    from voxstrata.similarity.job import run_similarity
+    from voxstrata.similarity.settings import SimilarityConfig
+    from voxstrata.streaming.onepass import Pass
+
+    torch.set_num_threads(1)
+    plain = Pass._checkpoint
+
+    def slow(self: Pass, done: int) -> None:
+        plain(self, done)
+        time.sleep(pause_s)
+
+    Pass._checkpoint = slow  # type: ignore[method-assign]
+    run_similarity(SimilarityConfig.model_validate(settings), out)
