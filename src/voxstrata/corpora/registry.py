@@ -158,8 +158,8 @@ for _name, _summary in (
         "synthetic",
         "speech made here: synthetic, synthetic:SIZE, synthetic:SIZE,KEY=VALUE,...",
     ),
-    ("prepared", "a prepared public corpus: NAME:FOLDER, or the folder itself"),
     ("jsonl", "a JSONL manifest, or a folder with manifest.jsonl"),
+    ("prepared", "a prepared public corpus: NAME:FOLDER, or the folder itself"),
     ("lhotse", "lhotse manifests: cuts.jsonl.gz, or recordings and supervisions"),
     ("folder", "a folder of audio, a sub-folder a speaker"),
 ):

@@ -251,7 +251,7 @@ class Tiers(Mapping[str, Any]):
         if name in self._items:
             off = self._offset
             return tuple(
-                Segment(round(start - off, 8), round(start + length - off, 8), symbol)
+                Segment(round(start - off, 8), round(start + length - off, 8), str(symbol))
                 for symbol, start, length, _ in self._items[name]
             )
         if name == "turns" and self._turns is not None:

@@ -70,7 +70,7 @@ def attach_alignments(
     for cut in corpus.cuts:
         keys = [(key, shift) for key, shift in _keys(cut) if claims[key] == 1]
         held = tables if tables else files
-        key, shift = next((k for k in keys if k[0] in held), ("", 0.0))
+        key, shift = next((k for k in keys if k[0] in held), ("", None))
         spans: dict[str, Sequence[Segment]] = {}
         bad: list[Problem] = []
         for tier, found in tables.get(key, []):
@@ -87,7 +87,7 @@ def attach_alignments(
                 what = f"{error.what}: {error.got}"
                 bad.append(Problem(cut.id, str(file), what, "error", error.fix, "alignment"))
         problems += bad
-        if shift:
+        if shift is not None:
             spans = {tier: _inside(found, shift, cut.duration) for tier, found in spans.items()}
         if spans and not bad and is_plain(cut):
             matched += 1
@@ -129,12 +129,15 @@ def _index(place: Path, format: str | None) -> dict[str, list[Path]]:
     return dict(found)
 
 
-def _keys(cut: Any) -> list[tuple[str, float]]:
+def _keys(cut: Any) -> list[tuple[str, float | None]]:
     """Names an utterance's alignment may have, and where in the recording the utterance begins
-    if the name is the recording's (0 where times count from the utterance)."""
-    by_name: dict[str, float] = {cut.id: 0.0, cut.id.rsplit("/", 1)[-1]: 0.0}
-    for file in files_of(cut):
-        by_name.setdefault(Path(file).stem, float(getattr(cut, "start", 0.0)))
+    if the name is the recording's (``None`` where times count from the utterance)."""
+    by_name: dict[str, float | None] = {cut.id: None, cut.id.rsplit("/", 1)[-1]: None}
+    if is_plain(cut):
+        whole = cut.start == 0 and abs(cut.duration - cut.recording.duration) < 1e-3
+        for file in files_of(cut):
+            # Of a whole recording nothing is left out: labels beyond its end must be seen.
+            by_name.setdefault(Path(file).stem, None if whole else float(cut.start))
     return list(by_name.items())
 
 

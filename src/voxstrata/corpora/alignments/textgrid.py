@@ -17,9 +17,12 @@ from voxstrata.corpora.tiers import tier_name
 from voxstrata.errors import LabelError, MissingDependencyError
 from voxstrata.types import Segment
 
-_VALUE = re.compile(
-    r'"((?:[^"]|"")*)"|(<[a-z]+>)|(?<!\S)([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?)(?!\S)|"'
-)
+_DIGITS = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?"
+_TEXT = r'"((?:[^"]|"")*)"'
+_VALUE = re.compile(rf'{_TEXT}|(<[a-z]+>)|(?<!\S)({_DIGITS})(?!\S)|"')
+_NUMBER = re.compile(_DIGITS)
+_QUOTED = re.compile(_TEXT)
+_NAMED = re.compile(r"\b(xmin|xmax|number|time|size)\s*=\s*(\S*)")
 _SPEAKER = re.compile(r"^.+ - (words?|phones?|phonemes?)$", re.IGNORECASE)
 
 
@@ -29,7 +32,7 @@ class _Values:
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
         self.line = 1
-        self._last = text.count("\n") + 1
+        self._last = text.rstrip().count("\n") + 1
         self._found = self._scan(text)
 
     def _scan(self, text: str) -> Iterator[tuple[str, str, int]]:
@@ -69,6 +72,7 @@ def check(path: Path, text: str) -> None:
             it begins; the message names the line.
     """
     values = _Values(path, text)
+    _named_numbers(path, text)
     for wanted in ("ooTextFile", "TextGrid"):
         if wanted not in values.take("text", f'"{wanted}"'):
             raise malformed(path, values.line, text.splitlines()[0][:60], f'a "{wanted}" header')
@@ -93,6 +97,15 @@ def check(path: Path, text: str) -> None:
                         path, values.line, f"{start} to {end}", f"xmin <= xmax in {here}"
                     )
             values.take("text", f"text of {here}")
+
+
+def _named_numbers(path: Path, text: str) -> None:
+    """Refuse ``xmin = half``: a reader that skips comments would take a later number for it."""
+    bare = _QUOTED.sub(lambda match: "\n" * match[0].count("\n"), text)
+    for line, content in enumerate(bare.splitlines(), 1):
+        named = _NAMED.search(content)
+        if named and not _NUMBER.fullmatch(named[2]):
+            raise malformed(path, line, repr(content.strip()), f"a number after {named[1]} =")
 
 
 def _count(values: _Values, what: str) -> int:

@@ -27,6 +27,10 @@ def parts_in(folder: Path) -> list[Path]:
     return sorted(p.parent for p in folder.glob(f"*/{CUTS}"))
 
 
+def _visible(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
 def _take_apart(spec: str) -> tuple[str | None, Path]:
     name, colon, rest = spec.partition(":")
     if colon and name in CORPORA:
@@ -58,7 +62,10 @@ class PreparedSource:
             return True
         if not folder.is_dir():
             return False
-        return bool(parts_in(folder)) or ((folder / CUTS).is_file() and bool(_record(folder)))
+        if (folder / CUTS).is_file():
+            return bool(_record(folder))
+        parts = parts_in(folder)
+        return bool(parts) and (bool(_record(folder)) or parts == _visible(folder))
 
     def open(
         self, spec: str, *, limit: int | None = None, progress: Progress | None = None
