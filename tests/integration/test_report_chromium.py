@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import shutil
 import subprocess
@@ -74,3 +76,80 @@ def test_figures_are_drawn_without_complaint(
     assert "could not be drawn" not in body
     assert body.count("<canvas") == charts
     assert "<title>owned" not in document
+
+
+USE = """
+<script>
+(async () => {
+  const root = document.documentElement;
+  const drawn = async () => {
+    while (root.dataset.drawn !== "yes") await new Promise((go) => setTimeout(go, 50));
+  };
+  const say = (key, value) => { root.dataset[key] = JSON.stringify(value); };
+  await drawn();
+  const measure = document.getElementById("measure");
+  measure.value = "CKA, biased";
+  measure.dispatchEvent(new Event("change"));
+  await drawn();
+  const unit = document.querySelector("input[value=utterance]");
+  unit.click();
+  await drawn();
+  const chart = document.querySelector("[data-chart=matrix]");
+  const figure = chart.querySelector("[role=application]");
+  figure.focus();
+  ["ArrowRight", "ArrowDown", "ArrowDown", "Home"].forEach((key) => {
+    figure.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  });
+  say("read", chart.querySelector("[aria-live]").textContent);
+  say("tip", [...document.querySelectorAll("#tip div")].map((line) => line.textContent));
+  say("now", document.querySelector("[data-now]").textContent);
+  say("shown", [...document.querySelectorAll("#opening [data-facet]:not([hidden])")].length);
+  figure.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+  say("gone", document.getElementById("tip").hidden);
+  const canvas = chart.querySelector("canvas");
+  const box = canvas.getBoundingClientRect();
+  canvas.dispatchEvent(new PointerEvent("pointermove", {
+    clientX: box.left + box.width / 2, clientY: box.top + box.height / 2, bubbles: true,
+  }));
+  canvas.dispatchEvent(new MouseEvent("mousemove", {
+    clientX: box.left + box.width / 2, clientY: box.top + box.height / 2, bubbles: true,
+  }));
+  await new Promise((go) => setTimeout(go, 300));
+  say("hover", [...document.querySelectorAll("#tip:not([hidden]) div")].map((e) => e.textContent));
+  root.dataset.done = "yes";
+})();
+</script>
+"""
+
+
+def test_switch_keyboard_and_pointer(browser: str, tmp_path: Path) -> None:
+    view = made_view(tmp_path / "made")
+    before, end, after = page_html(view).rpartition("</body>")
+    text = before + USE + end + after
+    # The page's policy would (rightly) not run the script added here.
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    page = tmp_path / "use.html"
+    page.write_text(text, "utf-8")
+    document, console = open_page(browser, page, tmp_path / "profile")
+    assert console == []
+    head = document[:5000]
+    found = {
+        key: json.loads(html.unescape(value))
+        for key, value in re.findall(r'data-(read|tip|now|shown|gone|hover)="([^"]*)"', head)
+    }
+    assert 'data-done="yes"' in head
+    facet = view.facets[3]
+    assert (facet.estimator, facet.unit) == ("biased", "utterance")
+    assert found["now"] == "CKA, biased, one row per utterance"
+    assert found["shown"] == 1
+    assert found["tip"] == [
+        "hubert-base-ls960/2 (768 wide)",
+        "hubert-base-ls960/1 (768 wide)",
+        f"CKA, biased: {facet.value[2, 1]:.2f}",
+        f"95 % interval {facet.low[2, 1]:.2f} to {facet.high[2, 1]:.2f}",
+        "n = 32 utterances in 32 groups",
+    ]
+    assert found["read"] == "; ".join(found["tip"])
+    assert found["gone"] is True
+    assert len(found["hover"]) == 5
+    assert found["hover"][2].startswith("CKA, biased: ")

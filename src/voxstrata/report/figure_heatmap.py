@@ -38,6 +38,9 @@ def kept_ticks(size: int, pitch_in: float, starts: list[int]) -> list[int]:
     every = max(1, int(np.ceil(TICK_PITCH / pitch_in - 1e-9)))
     kept: list[int] = []
     for start, end in zip(starts, [*starts[1:], size], strict=True):
+        # A model's first layer takes precedence over the last of the model before.
+        if kept and start - kept[-1] < every and kept[-1] not in starts:
+            kept.pop()
         for row in range(start, end, every):
             if not kept or row - kept[-1] >= every:
                 kept.append(row)

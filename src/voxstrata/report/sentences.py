@@ -76,6 +76,22 @@ def cross_range(view: View, facet: Facet) -> str:
     )
 
 
+def within_range(view: View, facet: Facet, model: int) -> str:
+    """The most and the least alike layers of one model; empty with fewer than three layers."""
+    rows = view.rows_of(facet, model)
+    if len(rows) < 3:
+        return ""
+    order = ranked(facet, [cell(facet, a, b) for i, a in enumerate(rows) for b in rows[i + 1 :]])
+    if len(order) < 2:
+        return ""
+    near, far = order[0], order[-1]
+    return (
+        f"Within {view.models[model].label}, the least alike layers are "
+        f"{_names(view, facet, far)}, {_shown(far)}; the most alike are "
+        f"{_names(view, facet, near)}, {_shown(near)}."
+    )
+
+
 def neighbours(view: View, facet: Facet, model: int) -> str:
     """How alike neighbouring layers of one model are, and where it changes most."""
     label = view.models[model].label
@@ -316,18 +332,18 @@ def _were(count: int) -> str:
     return "was" if count == 1 else "were"
 
 
+def _names(view: View, facet: Facet, entry: Cell) -> str:
+    return f"{view.layer(facet, entry.row).name} and {view.layer(facet, entry.column).name}"
+
+
 def _shown(entry: Cell) -> str:
     return interval(entry.value, entry.low, entry.high)
 
 
 def findings(view: View, facet: Facet) -> Sequence[str]:
-    """The two or three sentences that open the page."""
-    return [
-        said
-        for said in (
-            strongest_pair(view, facet),
-            cross_range(view, facet),
-            closest_models(view, facet),
-        )
-        if said
-    ]
+    """The one or two sentences that open the page."""
+    models = view.models_of(facet)
+    if len(models) < 2:
+        return [neighbours(view, facet, model) for model in models]
+    found = (strongest_pair(view, facet), closest_models(view, facet))
+    return [said for said in found if said]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from report_made import MADE, made_record, made_rows, made_view
-from voxstrata.report.pack import SCALE, pack_facet
+from voxstrata.report.pack import SCALE, pack_facet, pack_paths
 from voxstrata.report.page import page_html
 from voxstrata.report.section import SECTIONS, json_for_script
 
@@ -111,8 +111,10 @@ def test_size(typical: tuple[str, Page], tmp_path: Path) -> None:
     assert len(typical[0]) < 1_500_000
     large = [(f"large-{k}", 25, 1024, None) for k in range(6)]
     rows = made_rows(large, units=("frame",), estimators=("debiased",))
-    one = len(page_html(made_view(tmp_path, rows, made_record(large))))
-    four = one + 3 * (one - len(typical[0]) + 0.2e6)
+    view = made_view(tmp_path, rows, made_record(large))
+    facet = view.facets[0]
+    each = len(json_for_script([pack_facet(view, facet), pack_paths(view, facet)]))
+    four = len(page_html(view)) + 3 * each
     assert four < 3_000_000, "four measures or units of six models of 25 layers"
 
 

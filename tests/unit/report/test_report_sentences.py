@@ -90,7 +90,7 @@ def test_strongest_pair_needs_two_models(tmp_path: Path) -> None:
     view = made_view(tmp_path / "one", rows, made_record(MADE[:1]))
     assert sentences.strongest_pair(view, view.facets[0]).startswith("Only one model")
     assert sentences.findings(view, view.facets[0]) == [
-        sentences.strongest_pair(view, view.facets[0])
+        sentences.neighbours(view, view.facets[0], 0)
     ]
     nan = float("nan")
     view = pair_view(tmp_path / "nan", {("A", "0", "B", "x"): (nan, None, None)})
@@ -109,6 +109,16 @@ def test_distances_count_down(tmp_path: Path) -> None:
     best = best_path(view, facet, 0, 1)[1]
     assert best is not None
     assert view.name(facet, best.best.column) == "B/y"
+
+
+def test_within_range(tmp_path: Path) -> None:
+    values = {**CLEAR, ("A", "0", "A", "2"): (0.3, 0.2, 0.4)}
+    view = pair_view(tmp_path, values)
+    assert sentences.within_range(view, view.facets[0], 0) == (
+        "Within A, the least alike layers are 0 and 2, 0.30 [0.20, 0.40]; the most alike are 0 and "
+        "1, 0.90 [0.88, 0.92]."
+    )
+    assert sentences.within_range(view, view.facets[0], 1) == "", "two layers have no extremes"
 
 
 def test_range(tmp_path: Path) -> None:

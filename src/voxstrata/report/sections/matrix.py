@@ -15,7 +15,9 @@ def matrix(view: View) -> Section | None:
         return None
 
     def speak(facet: Facet) -> list[str]:
-        return [sentences.strongest_pair(view, facet), sentences.cross_range(view, facet)]
+        models = view.models_of(facet)
+        within = [sentences.within_range(view, facet, model) for model in models]
+        return [sentences.cross_range(view, facet), *within]
 
     html = render(
         "sections/matrix.html",

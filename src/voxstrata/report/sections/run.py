@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from voxstrata.report.section import Section, render
@@ -18,11 +18,15 @@ INTERVALS = (
 )
 
 
+PLAN_FIRST = ("unit", "route", "reason", "rows", "groups", "folds")
+CORPUS_FIRST = ("name", "spec", "utterances", "seconds", "speakers", "skipped", "fingerprint")
+
+
 def run(view: View) -> Section:
     """Command, models, corpus, route, measures, settings, citation; what is absent is left out."""
     record = view.record
     plan = [line for line in _list(record.get("plan")) if isinstance(line, Mapping)]
-    heads = list(dict.fromkeys(str(key) for line in plan for key in line))
+    heads = _ordered({str(key) for line in plan for key in line}, PLAN_FIRST)
     versions = record.get("versions")
     html = render(
         "sections/run.html",
@@ -39,6 +43,12 @@ def run(view: View) -> Section:
         version=versions.get("voxstrata", "") if isinstance(versions, Mapping) else "",
     )
     return Section("run", "What was run, and how", "Run", html)
+
+
+def _ordered(keys: Iterable[str], first: Sequence[str]) -> list[str]:
+    """The keys people look for first, then the others by name."""
+    rank = {key: i for i, key in enumerate(first)}
+    return sorted(keys, key=lambda key: (rank.get(key, len(rank)), key))
 
 
 def _command(value: Any) -> str:
@@ -75,7 +85,8 @@ def _corpus(value: Any) -> list[tuple[str, str]]:
     if not isinstance(value, Mapping):
         return []
     found = []
-    for key, item in value.items():
+    for key in _ordered(map(str, value), CORPUS_FIRST):
+        item = value[key]
         if key == "skipped":
             found.append(("skipped", counted(len(_list(item)), "recording")))
         elif key == "seconds" and isinstance(item, int | float):

@@ -22,7 +22,7 @@ def said(
     """
     return [
         {
-            "about": f"{facet.spoken}, a row a {facet.unit}",
+            "about": f"{facet.spoken}, one row per {facet.unit}",
             "says": [text for text in speak(facet) if text],
             "cautions": list(caution(facet)) if caution is not None else [],
         }

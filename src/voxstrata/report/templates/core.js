@@ -183,7 +183,7 @@ window.voxstrata = (() => {
       radio.checked = radio.value === f.unit;
     });
     document.querySelectorAll("[data-end]").forEach((e) => { e.textContent = number(f.ends[Number(e.dataset.end)]); });
-    document.querySelectorAll("[data-now]").forEach((e) => { e.textContent = `${f.label}, a row a ${f.unit}`; });
+    document.querySelectorAll("[data-now]").forEach((e) => { e.textContent = `${f.label}, one row per ${f.unit}`; });
     redraw();
   };
   const choose = (label, unit) => {

@@ -30,14 +30,20 @@
   // Which names there is room for: every k-th of each model, counted from its first layer.
   const thin = (side, cell, pitch) => {
     const every = Math.max(1, Math.ceil(pitch / cell));
-    let last = -Infinity;
-    return side.at.map((start) => {
+    const keep = side.at.map(() => false);
+    let last = -1;
+    side.at.forEach((start, k) => {
       const block = side.blocks.find((b) => start >= b.start && start < b.end);
-      const regular = Math.round((start - block.start) / cell) % every === 0;
-      if (!regular || start - last < pitch) return false;
-      last = start;
-      return true;
+      if (Math.round((start - block.start) / cell) % every) return;
+      if (last >= 0 && start - side.at[last] < pitch) {
+        // A model's first layer takes precedence over the last of the model before.
+        if (start !== block.start || side.blocks.some((b) => b.start === side.at[last])) return;
+        keep[last] = false;
+      }
+      keep[k] = true;
+      last = k;
     });
+    return keep;
   };
 
   // `cell`: side of a square, pixels; with `fit`, at most that, and so small that all fit in.
@@ -77,7 +83,7 @@
       const y = top + down.at[a];
       const share = c.v === null ? 0 : (c.v - low) / (high - low);
       const text = print && c.v !== null ? V.number(c.v).replace(/^(−?)0\./, "$1.") : "";
-      cells.push({ x, x2: x + cell, y, y2: y + cell, cx: x + cell / 2, cy: y + cell / 2, v: c.v, i, j, text, light: share > 0.6 || c.v === null });
+      cells.push({ x, x2: x + cell, y, y2: y + cell, cx: x + cell / 2, cy: y + cell / 2, v: c.v, i, j, text, light: share > 0.45 || c.v === null });
     }));
     const texts = [];
     const keepRows = thin(down, cell, 10.5);
@@ -165,6 +171,8 @@
     f.models.forEach((a, k) => f.models.forEach((b, m) => {
       if (f.symmetric ? m > k : m !== k) pairs.push([a, b]);
     }));
+    const smaller = ([a, b]) => Math.min(f.rows(a).length, f.rows(b).length);
+    pairs.sort((p, q) => smaller(q) - smaller(p));
     const groups = { within: document.createElement("div"), across: document.createElement("div") };
     for (const [name, group] of Object.entries(groups)) {
       group.className = "multiples";
@@ -194,10 +202,10 @@
       body.voxViews = [];
       figure.append(caption, body);
       groups[a === b ? "within" : "across"].append(figure);
-      const most = Math.max(rows.length, columns.length);
-      const cell = Math.max(11, Math.min(28, Math.floor(325 / most)));
+      const longer = Math.max(rows.length, columns.length);
+      const cell = Math.max(11, Math.min(28, Math.floor(325 / longer)));
       const found = a !== b && paths ? paths[key].find((p) => p.from === a && p.to === b) : null;
-      await drawMatrix(body, f, rows, columns, { cell, named: false, best: found && most > 1 ? found.matches : null, print: cell >= 23 && !found });
+      await drawMatrix(body, f, rows, columns, { cell, named: false, best: found && longer > 1 ? found.matches : null, print: cell >= 23 && !found });
       element.voxViews.push(...body.voxViews);
     }
   };
