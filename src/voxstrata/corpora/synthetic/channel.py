@@ -221,8 +221,8 @@ class Studio:
             made = _babble(self._seed, length)
         else:
             made = white
-        made = made / np.sqrt(np.mean(made**2))
-        return made.astype(np.float32)
+        scaled: NDArray[np.float32] = (made / np.sqrt(np.mean(made**2))).astype(np.float32)
+        return scaled
 
 
 def _noise(seed: int, purpose: str, length: int) -> NDArray[np.float64]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from voxstrata.corpora.synthetic.draw import Draw
 from voxstrata.corpora.synthetic.lexicon import NOUN_KINDS, Lexicon, Topic, article, lexicon
 
-OWN = 0.88
-RELATED = 0.09
+OWN = 0.80
+RELATED = 0.17
 
 _POSSESSIVES = ("my", "her", "his", "our", "their", "your")
 _PREPOSITIONS = ("in", "near", "behind", "at", "from", "outside", "inside", "beside", "around")

@@ -59,17 +59,18 @@ def label(mnemonic: str, accent: str, following: str = "") -> Phone:
     Args:
         mnemonic: espeak-ng's, stress marks allowed.
         accent: as in :data:`voxstrata.corpora.synthetic.voices.ACCENTS`.
-        following: the mnemonic after it; before an R, an r-coloured vowel has no R of its own.
+        following: the mnemonic after it in the same word; before an R, an r-coloured vowel has
+            no R of its own (espeak-ng's IPA keeps it in a few vowels; the IPA here follows).
 
     Raises:
         LabelError: the table has no such phoneme.
     """
-    before_r = bare(following) in ("r", "r-")
-    return _label(bare(mnemonic), accent, before_r)
+    after = bare(following)
+    return _label(bare(mnemonic), accent, after if after in ("r", "r-") else "")
 
 
 @functools.cache
-def _label(mnemonic: str, accent: str, before_r: bool) -> Phone:
+def _label(mnemonic: str, accent: str, r: str) -> Phone:
     entry = _table()["phonemes"].get(mnemonic)
     if entry is None:
         raise LabelError(
@@ -83,8 +84,10 @@ def _label(mnemonic: str, accent: str, before_r: bool) -> Phone:
     rhotic = entry.get("rhotic")
     if rhotic and accent in _RHOTIC_ACCENTS:
         arpabet, ipa, share = rhotic["arpabet"], rhotic["ipa"], 0.6
-        if before_r and arpabet.endswith(" R"):
-            arpabet, ipa = arpabet[:-2], ipa.removesuffix("ɹ")
+        if r:
+            arpabet = arpabet.removesuffix(" R")
+        if r == "r-" or (r and not rhotic.get("keeps_r")):
+            ipa = ipa.removesuffix("ɹ")
     phones = tuple(arpabet.split())
     return Phone(phones, ipa, share if len(phones) == 2 else 1.0)
 

@@ -202,7 +202,8 @@ def _spans(
                 _silence(phones, start, end)
                 _silence(ipa, start, end)
             continue
-        following = pieces[index + 1].name if index + 1 < len(pieces) else ""
+        after = pieces[index + 1] if index + 1 < len(pieces) else piece
+        following = after.name if after is not piece and after.word == piece.word else ""
         label = phonemes.label(piece.name, accent, following)
         ipa.append((start, end, label.ipa))
         if len(label.arpabet) == 1:
