@@ -1,6 +1,6 @@
 """The front ends that have names, each as its authors define it.
 
-Sources: speaker toolkits, specs of wespeaker, 3D-Speaker, SpeechBrain, TaoRuijie/ECAPA-TDNN;
+Sources: the feature definitions of wespeaker, 3D-Speaker, SpeechBrain and TaoRuijie/ECAPA-TDNN;
 MelHuBERT, arXiv 2211.09944. ``docs/models_speaker.md`` compares them.
 """
 
