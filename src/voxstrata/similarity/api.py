@@ -99,6 +99,8 @@ def cka(
     else:
         base = dataclasses.replace(
             builtin.CKA_RBF if debiased else builtin.CKA_RBF_BIASED,
+            side=None,
+            pair=None,
             compute=lambda a, b: cka_rbf(
                 a, b, threshold=threshold, debiased=debiased, median=median
             ),
@@ -354,6 +356,8 @@ def rsa(
     else:
         measure = dataclasses.replace(
             builtin.RSA_SPEARMAN,
+            side=None,
+            pair=None,
             name=f"rsa-{rdm}-{compare}",
             compute=lambda a, b: rsa_rows(a, b, rdm, compare),
         )
@@ -388,6 +392,8 @@ def mutual_knn(
     """
     measure = dataclasses.replace(
         builtin.MUTUAL_KNN,
+        side=None,
+        pair=None,
         compute=lambda a, b: _mutual_knn(a, b, k, nearness),
         min_rows=k + 1,
     )

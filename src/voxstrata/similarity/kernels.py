@@ -54,6 +54,34 @@ def rbf_gram(x: torch.Tensor, threshold: float = 1.0, median: Median = "numpy") 
     return torch.exp(D / (-2.0 * threshold**2 * centre))
 
 
+def centred_kernel(K: torch.Tensor, *, debiased: bool = True) -> torch.Tensor:
+    """A kernel matrix centred, flattened and scaled to length 1, float64 [N^2].
+
+    The inner product of two of these is CKA: with double centring the biased one, with
+    U-centring (zero diagonal; Szekely and Rizzo 2014) the debiased one. NaN where nothing is
+    left after centring.
+    """
+    n = len(K)
+    if debiased:
+        C = K.clone().fill_diagonal_(0.0)
+        rows = C.sum(dim=1)
+        shift = rows / (n - 2) - rows.sum() / (2 * (n - 1) * (n - 2))
+        C = (C - shift[:, None] - shift).fill_diagonal_(0.0)
+    else:
+        means = K.mean(dim=1)
+        C = K - means[:, None] - means + means.mean()
+    flat = C.flatten()
+    unit: torch.Tensor = flat / flat.norm()
+    return unit
+
+
+def rbf_side(
+    x: torch.Tensor, *, threshold: float = 1.0, debiased: bool = True, median: Median = "numpy"
+) -> torch.Tensor:
+    """What RBF CKA needs of one view: its centred, normalised kernel, float64 [N^2]."""
+    return centred_kernel(rbf_gram(x, threshold, median), debiased=debiased)
+
+
 def cka_rbf(
     x: torch.Tensor,
     y: torch.Tensor,
@@ -62,9 +90,9 @@ def cka_rbf(
     debiased: bool = True,
     median: Median = "numpy",
 ) -> float:
-    """RBF CKA of rows x [N, D1] and y [N, D2]; see :func:`rbf_gram` and :func:`gram_cka`."""
-    K, L = rbf_gram(x, threshold, median), rbf_gram(y, threshold, median)
-    return gram_cka(K, L, debiased=debiased)
+    """RBF CKA of rows x [N, D1] and y [N, D2]; see :func:`rbf_gram`."""
+    sides = (rbf_side(v, threshold=threshold, debiased=debiased, median=median) for v in (x, y))
+    return float(torch.dot(*sides))
 
 
 def gram_cka(K: torch.Tensor, L: torch.Tensor, *, debiased: bool = True) -> float:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
+import torch
+
 from voxstrata.similarity import estimators
 from voxstrata.similarity.canonical import mean_cca, r2_cca, svcca
-from voxstrata.similarity.kernels import cka_rbf
+from voxstrata.similarity.kernels import cka_rbf, rbf_side
 from voxstrata.similarity.measure import Measure
 from voxstrata.similarity.moments import Moments
-from voxstrata.similarity.neighbours import mutual_knn
+from voxstrata.similarity.neighbours import mean_shared, mutual_knn, neighbours
 from voxstrata.similarity.pasad import pwcca_pasad
 from voxstrata.similarity.projection import pwcca
-from voxstrata.similarity.rdm import rsa_rows
+from voxstrata.similarity.rdm import dissimilarities, rsa_rows, standardised
 from voxstrata.similarity.shapes import procrustes, procrustes_angle, procrustes_distance
 from voxstrata.similarity.subspace import regression_r2
 from voxstrata.similarity.terms import Array, HsicTerms
@@ -22,6 +24,10 @@ _ROTATION = _SHIFT_SCALE | {"orthogonal"}
 _LINEAR = _ROTATION | {"invertible-linear"}
 
 _KORNBLITH = "Kornblith, Norouzi, Lee, Hinton, ICML 2019"
+
+
+def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(torch.dot(a, b))
 
 
 def _cka_biased(xy: HsicTerms, xx: HsicTerms | None = None, yy: HsicTerms | None = None) -> Array:
@@ -57,6 +63,8 @@ CKA_RBF = Measure(
     "rows",
     lambda x, y: cka_rbf(x, y),
     (-1.0, 1.0),
+    side=rbf_side,
+    pair=_dot,
     estimator="debiased",
     invariances=_ROTATION,
     reference=f"{_KORNBLITH}, section 3; bandwidth of google-research's code",
@@ -69,6 +77,8 @@ CKA_RBF_BIASED = Measure(
     "rows",
     lambda x, y: cka_rbf(x, y, debiased=False),
     (0.0, 1.0),
+    side=lambda x: rbf_side(x, debiased=False),
+    pair=_dot,
     estimator="biased",
     invariances=_ROTATION,
     reference=CKA_RBF.reference,
@@ -243,6 +253,8 @@ RSA_SPEARMAN = Measure(
     "rows",
     lambda x, y: rsa_rows(x, y, "euclidean", "spearman"),
     (-1.0, 1.0),
+    side=lambda x: standardised(dissimilarities(x, "euclidean"), ranks=True),
+    pair=_dot,
     invariances=_ROTATION,
     reference=_RSA,
     cost="n^2 memory, n^2 log n",
@@ -254,6 +266,8 @@ MUTUAL_KNN = Measure(
     "rows",
     lambda x, y: mutual_knn(x, y),
     (0.0, 1.0),
+    side=lambda x: neighbours(x, 10),
+    pair=mean_shared,
     invariances=frozenset({"scale", "permutation", "orthogonal"}),
     reference="Huh, Cheung, Wang, Isola, ICML 2024 (platonic representation hypothesis)",
     cost="n^2 memory, n^2 (d1 + d2)",

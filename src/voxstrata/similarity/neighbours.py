@@ -50,10 +50,16 @@ def neighbours(x: torch.Tensor, k: int, nearness: Nearness = "cosine") -> torch.
     return near.topk(k, dim=1).indices
 
 
-def _shared(x: torch.Tensor, y: torch.Tensor, k: int, nearness: Nearness) -> torch.Tensor:
-    marks = torch.zeros((len(x), len(x)), dtype=torch.bool, device=x.device)
-    marks.scatter_(1, neighbours(x, k, nearness), True)
-    return marks.gather(1, neighbours(y, k, nearness).to(x.device)).sum(dim=1).double()
+def shared(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Number of neighbours that both lists of :func:`neighbours` have in common, [N]."""
+    marks = torch.zeros((len(a), len(a)), dtype=torch.bool, device=a.device)
+    marks.scatter_(1, a, True)
+    return marks.gather(1, b.to(a.device)).sum(dim=1).double()
+
+
+def mean_shared(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Mean share of neighbours in common, 0..1."""
+    return float((shared(a, b) / a.shape[1]).mean())
 
 
 def mutual_knn(
@@ -65,12 +71,12 @@ def mutual_knn(
     plain inner products unless the caller scales the rows: ``nearness="inner"``. Unrelated views
     give about k / (N - 1).
     """
-    return float((_shared(x, y, k, nearness) / k).mean())
+    return mean_shared(neighbours(x, k, nearness), neighbours(y, k, nearness))
 
 
 def jaccard_knn(
     x: torch.Tensor, y: torch.Tensor, k: int = 10, nearness: Nearness = "cosine"
 ) -> float:
     """Mean Jaccard index of the two neighbour sets (ReSi's JaccardSimilarity), 0..1."""
-    both = _shared(x, y, k, nearness)
+    both = shared(neighbours(x, k, nearness), neighbours(y, k, nearness))
     return float((both / (2 * k - both)).mean())

@@ -53,6 +53,25 @@ def dissimilarities(x: torch.Tensor, rdm: Rdm = "squared") -> torch.Tensor:
     return D[first, second]
 
 
+def standardised(values: torch.Tensor, *, ranks: bool) -> torch.Tensor:
+    """Values (or their ranks, ties averaged) centred and scaled to length 1, float64 [P].
+
+    Raises:
+        NumericsError: all values are equal.
+    """
+    u = values
+    if ranks:
+        from scipy.stats import rankdata
+
+        u = torch.from_numpy(np.asarray(rankdata(values.cpu().numpy()), dtype=np.float64))
+    u = u - u.mean()
+    scale = u.norm()
+    if float(scale) <= 0:
+        raise NumericsError("all pairs of rows are equally far apart, so nothing can correlate")
+    unit: torch.Tensor = u / scale
+    return unit
+
+
 def compare_rdms(a: torch.Tensor, b: torch.Tensor, compare: Compare = "spearman") -> float:
     """Compare two vectors of dissimilarities.
 
@@ -66,21 +85,12 @@ def compare_rdms(a: torch.Tensor, b: torch.Tensor, compare: Compare = "spearman"
     """
     if compare == "distance":
         return float((a - b).norm())
-    if compare == "spearman":
-        from scipy.stats import rankdata
-
-        u, v = (np.asarray(rankdata(side.cpu().numpy())) for side in (a, b))
-    elif compare == "pearson":
-        u, v = a.cpu().numpy(), b.cpu().numpy()
-    else:
+    if compare not in ("spearman", "pearson"):
         raise UsageError(
             "unknown comparison", got=compare, expected="'spearman', 'pearson' or 'distance'"
         )
-    u, v = u - u.mean(), v - v.mean()
-    scale = float(np.sqrt((u @ u) * (v @ v)))
-    if scale <= 0:
-        raise NumericsError("all pairs of rows are equally far apart, so nothing can correlate")
-    return float(np.clip(float(u @ v) / scale, -1.0, 1.0))
+    u, v = (standardised(side, ranks=compare == "spearman") for side in (a, b))
+    return max(-1.0, min(1.0, float(u @ v)))
 
 
 def rsa_rows(

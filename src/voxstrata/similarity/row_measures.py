@@ -60,7 +60,7 @@ def evaluate_rows(
         measures: measures with ``needs == "rows"``.
         limit: most rows to use.
         seed: seed of the sample.
-        advance: called with 1 after every pair.
+        advance: called with 1 / R after every pair of a replicate.
 
     Returns:
         values [R, L, L] by measure.
@@ -77,17 +77,15 @@ def evaluate_rows(
     count = len(layers)
     values = {name: np.full((len(keep), count, count), np.nan) for name in measures}
     for name, measure in measures.items():
-        # What a measure derives from one side (distances, kernels, neighbours) is made once.
-        ready = [[measure.prepare(layer[mask]) for mask in keep] for layer in layers]
-        for i in range(count):
-            for j in range(i, count):
-                pairs = list(zip(ready[i], ready[j], strict=True))
-                values[name][:, i, j] = [measure.compare(x, y) for x, y in pairs]
-                if i != j:
-                    values[name][:, j, i] = (
-                        values[name][:, i, j]
-                        if measure.symmetric
-                        else [measure.compare(y, x) for x, y in pairs]
-                    )
-                advance(1)
+        # What a measure derives from one side (distances, kernels, neighbours) is made once, and
+        # held for one replicate at a time: all of them would be n^2 numbers a layer and fold.
+        for r, mask in enumerate(keep):
+            ready = [measure.prepare(layer[mask]) for layer in layers]
+            for i in range(count):
+                for j in range(i, count):
+                    there = measure.compare(ready[i], ready[j])
+                    back = there if measure.symmetric else measure.compare(ready[j], ready[i])
+                    values[name][r, j, i] = back
+                    values[name][r, i, j] = there
+                    advance(1 / len(keep))
     return RowValues(values, dict.fromkeys(measures, len(chosen)), dict.fromkeys(measures, sizes))

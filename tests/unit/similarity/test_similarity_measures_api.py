@@ -23,6 +23,7 @@ from voxstrata.errors import (
 )
 from voxstrata.similarity import MEASURES, Measure, Similarity, cka, compare, pwcca, regression
 from voxstrata.similarity.evaluate import row_folds
+from voxstrata.similarity.kernels import cka_rbf, gram_cka, rbf_gram
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(240, 6))
@@ -231,6 +232,25 @@ def test_registry_is_complete_and_described() -> None:
         assert measure.range[0] < measure.range[1]
     with pytest.raises(UnknownNameError, match="did you mean 'procrustes'"):
         compare("procustes", X, Y)
+
+
+@pytest.mark.parametrize("name", ["cka-rbf", "cka-rbf-biased", "rsa-spearman", "mutual-knn"])
+def test_prepared_sides_give_the_same_number(name: str) -> None:
+    """Jobs prepare each layer once; the pair of prepared sides must be the measure itself."""
+    measure = MEASURES.get(name)
+    x, y = torch.tensor(X[:80]), torch.tensor(Y[:80])
+    assert measure.side is not None
+    got = measure.compare(measure.prepare(x), measure.prepare(y))
+    assert got == pytest.approx(measure.compute(x, y), rel=1e-12)
+    assert measure.compare(measure.prepare(x), measure.prepare(x)) == pytest.approx(1.0)
+
+
+def test_rbf_cka_is_hsic_of_the_kernels() -> None:
+    """The normalised inner product against the estimators on the same kernel matrices."""
+    x, y = torch.tensor(X[:60]), torch.tensor(Y[:60])
+    for debiased in (True, False):
+        direct = gram_cka(rbf_gram(x), rbf_gram(y), debiased=debiased)
+        assert cka_rbf(x, y, debiased=debiased) == pytest.approx(direct, rel=1e-10)
 
 
 def test_a_measure_of_ones_own() -> None:
