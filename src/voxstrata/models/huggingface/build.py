@@ -54,7 +54,9 @@ def random_module(kind: Kind, config: Any, seed: int) -> nn.Module:
 def empty_module(kind: Kind, config: Any) -> nn.Module:
     """An encoder whose tensors hold nothing yet; for :func:`tensors.fill`."""
     with _NoDraws():
-        return _make(kind, config)
+        module = _make(kind, config)
+    drop_mask_vector(module)
+    return module
 
 
 def _make(kind: Kind, config: Any) -> nn.Module:
@@ -79,6 +81,11 @@ def _float32() -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+def drop_mask_vector(module: nn.Module) -> None:
+    """Take out the vector that training puts in place of masked frames; nothing here reads it."""
+    module._parameters.pop("masked_spec_embed", None)
 
 
 def merge_weight_norm(module: nn.Module) -> None:

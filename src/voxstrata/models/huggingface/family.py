@@ -85,6 +85,7 @@ class HuggingFaceFamily:
             origin = {"tensors": hash_tensors(module.state_dict())}
             facts |= {"weights": [p.name for p in found.weights], "not_used": left}
             setattr(shape.config, shape.layers_key, depth)
+        build.drop_mask_vector(module)
         build.merge_weight_norm(module)
         shape.attach(module, normalize=bool(facts["input_normalisation"]))
         shape.cut(blocks)

@@ -8,6 +8,7 @@ itself. Everything is computed in float64, which makes it independent of the dev
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,11 @@ from torch.nn import functional
 
 FBANK_LENGTH, FBANK_SHIFT = 400, 160
 WHISPER_LENGTH, WHISPER_SHIFT = 400, 160
+
+
+def _constant(bank: Any) -> Tensor:
+    with torch.inference_mode(False):  # kept for later calls, which may want gradients
+        return torch.from_numpy(bank).double()
 
 
 @functools.cache
@@ -31,7 +37,7 @@ def _kaldi_filters(bins: int) -> Tensor:
         mel_scale="kaldi",
         triangularize_in_mel_space=True,
     )
-    return torch.from_numpy(bank).double()  # [257, bins]
+    return _constant(bank)  # [257, bins]
 
 
 @functools.cache
@@ -47,7 +53,7 @@ def _slaney_filters(bins: int) -> Tensor:
         norm="slaney",
         mel_scale="slaney",
     )
-    return torch.from_numpy(bank).double()  # [201, bins]
+    return _constant(bank)  # [201, bins]
 
 
 def stacked_fbank(wave: Tensor, bins: int, stack: int, *, normalize: bool) -> Tensor:
@@ -79,7 +85,8 @@ def stacked_fbank(wave: Tensor, bins: int, stack: int, *, normalize: bool) -> Te
         scale = (energies.var(0, keepdim=True) + 1e-7).sqrt()
         energies = (energies - energies.mean(0, keepdim=True)) / scale
     whole = energies.shape[0] // stack
-    return energies[: whole * stack].reshape(whole, stack * bins).float()
+    rows: Tensor = energies[: whole * stack].reshape(whole, stack * bins).float()
+    return rows
 
 
 def whisper_mel(wave: Tensor, bins: int, window: int) -> Tensor:

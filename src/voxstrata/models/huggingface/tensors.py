@@ -19,6 +19,7 @@ from voxstrata.models.weights import load_strictly, read_checkpoint, shorten
 HEADS = (
     "adapter",
     "classifier",
+    "ctc_proj",
     "decoder",
     "feature_extractor.bias",
     "feature_extractor.weight",

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from voxstrata.models.huggingface.grid import Track, conv_tracks
@@ -29,6 +30,9 @@ from voxstrata.types import SAMPLE_RATE
 
 CONV_SAMPLES = 60 * SAMPLE_RATE
 """Most samples in one call of the convolutions: their first output is 410 times the audio."""
+
+STRETCH_SAMPLES = SAMPLE_RATE
+"""Samples that a CPU takes through the convolutions at once."""
 
 
 class Wav2Vec2Shape(Shape):
@@ -110,19 +114,47 @@ class Wav2Vec2Shape(Shape):
         for rows in share_calls(lengths, padded=together, limit=CONV_SAMPLES):
             hidden, _, _ = pad([self.scale(waves[row]) for row in rows])
             hidden = hidden[:, None].to(self.dtype)
-            for number, conv in enumerate(convs, start=1):
+            counts: list[int] = []
+            # Layers that are given, or normalise over time, run whole; those above in pieces.
+            whole = max(wanted.convs, 1 if self.group_norm else 0)
+            for number, conv in enumerate(convs[:whole], start=1):
                 hidden = conv(hidden)
-                name, track = f"conv{number}", self.conv_tracks[number - 1]
-                counts = [track.frames(lengths[row]) for row in rows]
-                if name in wanted:
-                    sink.put(name, hidden.transpose(1, 2), counts, rows)
+                counts = [self.conv_tracks[number - 1].frames(lengths[row]) for row in rows]
+                sink.put(f"conv{number}", hidden.transpose(1, 2), counts, rows)
             if climb:
+                hidden = self._in_pieces(whole, hidden)
+                counts = [self.conv_tracks[-1].frames(lengths[row]) for row in rows]
                 last = hidden.transpose(1, 2)
                 if self.options.layer0 == "cnn":
                     sink.put("0", last, counts, rows)
                 for index, (row, count) in enumerate(zip(rows, counts, strict=True)):
                     found[row] = Piece(row, last[index, :count], count)
         return [found[row] for row in sorted(found)]
+
+    def _in_pieces(self, done: int, hidden: Tensor) -> Tensor:
+        """Run the convolutions above the first ``done`` a stretch of frames at a time.
+
+        Without padding each output frame reads a fixed span of its input, so stretches that
+        overlap by the receptive field give the very same numbers, in the processor's cache and
+        with memory that does not grow with the recording.
+        """
+        convs = list(self.module.feature_extractor.conv_layers)[done:]
+        if not convs:
+            return hidden
+        kernels, strides = self.config.conv_kernel[done:], self.config.conv_stride[done:]
+        span = conv_tracks(kernels, strides)[-1]
+        total = span.frames(hidden.shape[-1])
+        samples = STRETCH_SAMPLES if hidden.device.type == "cpu" else CONV_SAMPLES
+        size = max(1, samples // (self.conv_tracks[-1].grid.stride * hidden.shape[0]))
+        outputs = []
+        for start in range(0, total, size):
+            stop = min(start + size, total)
+            low, high = start * span.step, (stop - 1) * span.step + span.first
+            part = hidden[..., low:high]
+            for conv in convs:
+                part = conv(part)
+            outputs.append(part)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
 
     def embed(self, pieces: list[Piece]) -> State:
         """Projection, positional convolution, and in post-norm models a LayerNorm."""
