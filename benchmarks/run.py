@@ -1,0 +1,23 @@
+"""Every benchmark of docs/benchmarks.md, one after the other.
+
+python benchmarks/run.py
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = ("similarity.py", "overhead.py", "memory.py", "synthetic_corpus.py")
+
+
+def main() -> None:
+    here = Path(__file__).parent
+    for name in BENCHMARKS:
+        print(f"\n== {name}", flush=True)
+        subprocess.run([sys.executable, str(here / name)], check=True, cwd=here)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""All-pairs linear CKA of two 13-layer, 768-wide models against the usual per-pair computation.
+
+    python benchmarks/similarity.py [--rows 10000] [--layers 13] [--width 768] [--repeats 3]
+
+Every route computes the biased and the debiased value of every pair of the 26 layers. The usual
+way computes three products a pair (X'Y, X'X, Y'Y); a second alternative keeps X'X and Y'Y, as good
+plain code would. All run in float32 on the same rows and are checked against float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+
+import numpy as np
+import torch
+from _timing import HEADER, Timing, measure
+
+from voxstrata.similarity.blocks import BlockEngine, MemoryRows
+from voxstrata.similarity.estimators import cka
+from voxstrata.similarity.from_gram import terms_by_gram
+from voxstrata.similarity.minibatch import MinibatchHsic
+
+
+def make_rows(layers: int, rows: int, width: int) -> list[torch.Tensor]:
+    """Layers that share a changing part, with uneven variances and large means, like real ones."""
+    maker = torch.Generator().manual_seed(0)
+    state = torch.randn(rows, width, generator=maker)
+    found = []
+    for _ in range(layers):
+        mix = torch.randn(width, width, generator=maker) / width**0.5
+        state = 0.8 * state + 0.6 * torch.tanh(state @ mix)
+        scale = torch.exp(0.5 * torch.randn(width, generator=maker))
+        found.append(state * scale + 3 * torch.randn(width, generator=maker))
+    return found
+
+
+def per_pair(layers: list[torch.Tensor], *, keep_own: bool) -> np.ndarray:
+    """Feature-form CKA pair by pair, biased and debiased [2, L, L], in plain torch."""
+    count, n = len(layers), len(layers[0])
+    out = np.ones((2, count, count))
+    centred = [x - x.mean(dim=0) for x in layers]
+    norms = [x.square().sum(dim=1, dtype=torch.float64) for x in centred]
+    own = [float((x.T @ x).double().square().sum()) for x in centred] if keep_own else []
+
+    def debias(square: float, i: int, j: int) -> float:
+        a, b = norms[i], norms[j]
+        return square - n / (n - 2) * float(a @ b) + float(a.sum() * b.sum()) / ((n - 1) * (n - 2))
+
+    for i, j in itertools.combinations(range(count), 2):
+        x, y = centred[i], centred[j]
+        xy = float((x.T @ y).double().square().sum())
+        xx = own[i] if keep_own else float((x.T @ x).double().square().sum())
+        yy = own[j] if keep_own else float((y.T @ y).double().square().sum())
+        out[0, i, j] = out[0, j, i] = xy / (xx * yy) ** 0.5
+        value = debias(xy, i, j) / (debias(xx, i, i) * debias(yy, j, j)) ** 0.5
+        out[1, i, j] = out[1, j, i] = value
+    return out
+
+
+def by_blocks(
+    layers: list[torch.Tensor], folds: int, dtype: torch.dtype = torch.float32
+) -> np.ndarray:
+    """voxstrata's block route, both estimators, [2, L, L]; with folds also all replicates."""
+    fold = np.arange(len(layers[0])) * folds // len(layers[0])
+    terms = BlockEngine(MemoryRows(layers, fold), memory_bytes=12e9, dtype=dtype).run()
+    return np.stack([cka(terms, debiased=False)[0], cka(terms, debiased=True)[0]])
+
+
+def by_gram(layers: list[torch.Tensor], folds: int) -> np.ndarray:
+    """voxstrata's Gram route."""
+    fold = np.arange(len(layers[0])) * folds // len(layers[0])
+    terms = terms_by_gram(MemoryRows(layers, fold))
+    return np.stack([cka(terms, debiased=False)[0], cka(terms, debiased=True)[0]])
+
+
+def by_minibatch(layers: list[torch.Tensor], rows: int) -> np.ndarray:
+    """Minibatch-debiased CKA, [L, L]."""
+    sums = MinibatchHsic(len(layers))
+    for start in range(0, len(layers[0]), rows):
+        sums.add([x[start : start + rows] for x in layers])
+    return sums.cka()[0]
+
+
+def peak(repeats: int) -> float:
+    """Best rate of a large square float32 product on this machine, FLOP/s."""
+    x, y = torch.randn(3072, 3072), torch.randn(3072, 3072)
+    return 2 * 3072**3 / measure("", lambda: x @ y, 4 * repeats).best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--layers", type=int, default=13)
+    parser.add_argument("--width", type=int, default=768)
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    count = 2 * given.layers
+    layers = make_rows(count, given.rows, given.width)
+    exact = per_pair([x.double() for x in layers], keep_own=True)
+    rate = peak(given.repeats)
+    flops = count * (count + 1) * given.rows * given.width**2
+    print(
+        f"{count} layers, {given.width} wide, {given.rows} rows, {torch.get_num_threads()} threads; "
+        f"float32 product peak {rate / 1e9:.0f} GFLOP/s, floor of all pairs {flops / rate:.2f} s"
+    )
+    print(HEADER)
+    plain = report(
+        measure(
+            "per pair, three products", lambda: per_pair(layers, keep_own=False), 1, warm=False
+        ),
+        None,
+        per_pair(layers, keep_own=False),
+        exact,
+    )
+    report(
+        measure(
+            "per pair, own products kept", lambda: per_pair(layers, keep_own=True), given.repeats
+        ),
+        plain,
+        per_pair(layers, keep_own=True),
+        exact,
+    )
+    for folds in (1, 10):
+        timing = measure(
+            f"blocks, {folds} fold(s)" + (", with intervals" if folds > 1 else ""),
+            lambda folds=folds: by_blocks(layers, folds),
+            given.repeats,
+        )
+        share = flops / rate / timing.best
+        report(timing, plain, by_blocks(layers, folds), exact, f"{share:.0%} of peak")
+    report(
+        measure("Gram form, 1 fold", lambda: by_gram(layers, 1), given.repeats),
+        plain,
+        by_gram(layers, 1),
+        exact,
+    )
+    report(
+        measure(
+            "blocks, bfloat16 products",
+            lambda: by_blocks(layers, 1, torch.bfloat16),
+            given.repeats,
+        ),
+        plain,
+        by_blocks(layers, 1, torch.bfloat16),
+        exact,
+    )
+    for rows in (250, 500, 1000):
+        timing = measure(
+            f"minibatch-debiased, {rows} rows",
+            lambda rows=rows: by_minibatch(layers, rows),
+            given.repeats,
+        )
+        error = np.abs(by_minibatch(layers, rows) - exact[1]).max()
+        print(timing.line(plain, f"max error {error:.1e}"))
+
+
+def report(
+    timing: Timing, against: Timing | None, found: np.ndarray, exact: np.ndarray, note: str = ""
+) -> Timing:
+    """Print a line with the largest error against float64."""
+    error = np.abs(found - exact).max()
+    print(
+        timing.line(against, f"max error {error:.1e}" + (f", {note}" if note else "")), flush=True
+    )
+    return timing
+
+
+if __name__ == "__main__":
+    main()
