@@ -11,6 +11,7 @@ import pytest
 
 from voxstrata.corpora import load_corpus, validate
 from voxstrata.corpora.alignments import read_alignment
+from voxstrata.errors import ConfigError, UnknownNameError
 from voxstrata.types import Segment
 
 SETS = {  # utterances, speakers, seconds, as the data's README states them
@@ -60,6 +61,21 @@ def test_every_set_with_every_label(shared: Path, name: str) -> None:
     )
     assert reports.ok
     assert {p.rule for p in reports.warnings} <= ({"empty-label"} if "textgrid" in name else set())
+
+
+def test_the_synthetic_corpus_opens_by_its_spec() -> None:
+    pytest.importorskip("espeakng_loader")
+    corpus = load_corpus("synthetic:tiny,seed=5", on_error="stop", check="decode")
+    assert corpus.name == "synthetic"
+    assert len(corpus.speakers) == 4
+    assert {"words", "phones", "channel", "topic"} <= set(corpus.tiers())
+    assert not corpus.problems
+    again = load_corpus("synthetic:tiny,seed=5", limit=3)  # from the cache
+    assert [u.id for u in again] == [u.id for u in corpus][:3]
+    with pytest.raises(UnknownNameError, match="did you mean 'tiny'"):
+        load_corpus("synthetic:tny")
+    with pytest.raises(ConfigError, match="speakrs"):
+        load_corpus("synthetic:tiny,speakrs=3")
 
 
 @pytest.mark.parametrize("name", ["fsdd_digits", "textgrid_examples"])

@@ -8,7 +8,7 @@ from typing import Literal
 
 from voxstrata.corpora.checks import duplicates
 from voxstrata.corpora.corpus import Corpus
-from voxstrata.corpora.cuts import need_lhotse
+from voxstrata.corpora.cuts import need_lhotse, no_collection
 from voxstrata.corpora.problems import Problem, raise_all, summary
 from voxstrata.corpora.registry import CORPORA, SOURCES, Progress, Source
 from voxstrata.corpora.sources._common import missing_path
@@ -63,7 +63,8 @@ def load_corpus(
     text = str(spec)
     source = find_source(text)
     need_lhotse()
-    opened = source.open(text, limit=limit, progress=progress)
+    with no_collection():
+        opened = source.open(text, limit=limit, progress=progress)
     cuts = list(opened.cuts)
     skipped = [p for p in opened.problems if p.severity == "error"]
     problems = [p for p in opened.problems if p.severity == "warning"]

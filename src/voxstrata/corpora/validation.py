@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxstrata.corpora.audio import read_headers
 from voxstrata.corpora.checks import check_header, check_labels, check_samples, duplicates
-from voxstrata.corpora.cuts import files_of
+from voxstrata.corpora.cuts import files_of, no_collection
 from voxstrata.corpora.problems import Problem, listing, raise_all, summary
 from voxstrata.corpora.registry import Progress
 
@@ -88,18 +88,19 @@ def find_problems(
     if progress is not None:
         progress("headers", len(headers), len(headers))
     sound = []
-    for index, cut in enumerate(cuts):
-        mine = list(check_header(cut, headers, min_s, max_s))
-        if not any(p.severity == "error" for p in mine):
-            sound.append(index)
-        mine += check_labels(cut, need_tiers)
-        if index in again:
-            file = next(iter(files_of(cut)), "")
-            what = f"the id {cut.id!r} came before"
-            fix = "give every utterance an id of its own"
-            mine.append(Problem(cut.id, file, what, "error", fix, "duplicate-id"))
-        if mine:
-            found[index] = mine
+    with no_collection():
+        for index, cut in enumerate(cuts):
+            mine = list(check_header(cut, headers, min_s, max_s))
+            if not any(p.severity == "error" for p in mine):
+                sound.append(index)
+            mine += check_labels(cut, need_tiers)
+            if index in again:
+                file = next(iter(files_of(cut)), "")
+                what = f"the id {cut.id!r} came before"
+                fix = "give every utterance an id of its own"
+                mine.append(Problem(cut.id, file, what, "error", fix, "duplicate-id"))
+            if mine:
+                found[index] = mine
     if decode:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             results = pool.map(lambda index: list(check_samples(cuts[index])), sound)

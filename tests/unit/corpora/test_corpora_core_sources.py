@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import shutil
@@ -179,6 +180,13 @@ def test_alignment_files_fill_what_a_line_lacks(tmp_path: Path, shared: Path) ->
     assert utterance.tiers["words"] == (Segment(0.0, 0.5, "mine"),)
     assert len(utterance.tiers["phones"]) == 16
     assert "gone.TextGrid" in corpus.skipped[0].what
+
+
+def test_the_garbage_collector_runs_again_afterwards(tmp_path: Path) -> None:
+    manifest(tmp_path, {"file": "gone.wav"})
+    with pytest.raises(AudioError):
+        load_corpus(tmp_path)
+    assert gc.isenabled()
 
 
 def test_limit_reads_the_first_lines_only(tmp_path: Path) -> None:
