@@ -32,13 +32,13 @@ def parse(text: str) -> ModelSpec:
     if random:
         rest = rest.removeprefix("random:")
     options: dict[str, str] = {}
-    while not _exists(rest) and (found := _OPTION.search(rest)):
+    while not _is_place(rest) and (found := _OPTION.search(rest)):
         if found[1] in options:
             raise UsageError(f"the model {text!r} gives the option {found[1]!r} twice", fix=_FIX)
         options[found[1]] = found[2]
         rest = rest[: found.start()]
     options = dict(reversed(options.items()))
-    if not _exists(rest) and "," in rest:
+    if not _is_place(rest) and "," in rest:
         raise UsageError(
             f"an option of the model {text!r} is not key=value",
             got=rest.partition(",")[2],
@@ -98,6 +98,12 @@ def _exists(text: str) -> bool:
         return Path(text).expanduser().exists()
     except (OSError, RuntimeError):  # names too long, or an unknown ~user
         return False
+
+
+def _is_place(text: str) -> bool:
+    """Whether ``text`` is something on disk, followed by nothing but ``@`` parts."""
+    base, marks = _split_marks(text)
+    return _exists(base) and not any("," in mark for mark in marks)
 
 
 def _split_marks(text: str) -> tuple[str, list[str]]:
