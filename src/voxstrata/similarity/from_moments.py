@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from voxstrata.similarity.blocks import OnPair, PairMoments
+from voxstrata.similarity.blocks import OnPair, PairMoments, rank_cut
 from voxstrata.similarity.moments import Moments, View
 from voxstrata.similarity.pair_sums import TermGrid, leave_out, mixed_terms, product_terms
 from voxstrata.similarity.terms import HsicTerms
@@ -16,6 +16,7 @@ from voxstrata.streaming.moments import StackMoments
 def terms_from_moments(
     m: StackMoments,
     *,
+    dtype: torch.dtype = torch.float64,
     on_pair: OnPair | None = None,
     advance: Callable[[float], None] = lambda _amount: None,
 ) -> HsicTerms:
@@ -23,6 +24,7 @@ def terms_from_moments(
 
     Args:
         m: moments of the stack by fold; folds without rows are left out.
+        dtype: in which the products were made (where rank is cut).
         on_pair: called with the moments of every pair i <= j, if moment measures are wanted.
         advance: called with 1 after every pair.
 
@@ -42,7 +44,7 @@ def terms_from_moments(
         if i not in views:
             P = leave_out(m.block(i, i)[keep])
             views[i] = [
-                View(P[r] - torch.outer(left[i][r], left[i][r]) / counts[r])
+                View(P[r] - torch.outer(left[i][r], left[i][r]) / counts[r], rank_cut(dtype))
                 for r in range(len(counts))
             ]
         return views[i]

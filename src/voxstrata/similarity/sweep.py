@@ -102,7 +102,9 @@ def sweep(
     if isinstance(result, StackMoments):
         layers, folds = len(result.widths), int((result.n > 0).sum())
         collect.allocate(folds, layers)
-        terms = terms_from_moments(result, on_pair=on_pair, advance=advance)
+        terms = terms_from_moments(
+            result, dtype=DTYPES[work.precision], on_pair=on_pair, advance=advance
+        )
     elif work.route == "gram":
         share = pair_count(len(result.widths)) / max(1, len(result.folds()))
         terms = terms_by_gram(
