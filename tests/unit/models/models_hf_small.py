@@ -24,7 +24,7 @@ BODY = {
     "num_attention_heads": 4,
     "intermediate_size": 48,
     "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
+    "num_conv_pos_embedding_groups": 2,
     "mask_time_prob": 0.0,
     "vocab_size": 12,
 }
