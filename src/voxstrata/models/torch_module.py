@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from voxstrata.errors import ModelError, UsageError
 from voxstrata.files import fingerprint
 from voxstrata.models.batching import check_audio
+from voxstrata.models.placement import torch_device, torch_dtype
 from voxstrata.models.weights import hash_tensors
 from voxstrata.registry import unknown_name
 from voxstrata.types import SAMPLE_RATE, FrameGrid, LayerInfo, LayerKind
@@ -53,6 +55,20 @@ class Output:
         if self.kind == "utterance":
             return value.reshape(1, -1)
         return value[0] if self.time_axis == 1 else value[0].T.contiguous()
+
+
+def refuse_widening(spec: str, before: torch.dtype, after: torch.dtype) -> None:
+    """Weights that have been rounded cannot be had back.
+
+    Raises:
+        UsageError: from a half precision to a wider one, or to the other half precision.
+    """
+    if before.itemsize < 4 and after != before:
+        raise UsageError(
+            f"model {spec!r} cannot go from {before} to {after}",
+            got="weights that have been rounded",
+            fix="load it again, then choose the precision",
+        )
 
 
 class ModuleModel:
@@ -118,26 +134,22 @@ class ModuleModel:
         return self._output(layer).frames(samples)
 
     def to(self, device: str, dtype: str) -> ModuleModel:
-        """The same model, its module moved in place.
+        """This model on ``device`` in ``dtype``, its module copied; the original stays as it is.
 
         Raises:
-            UsageError: unknown dtype or device.
+            UsageError: no such device or dtype, or rounded weights would have to be widened.
         """
-        kinds = {"float32", "bfloat16", "float16", "float64"}
-        if dtype not in kinds:
-            raise UsageError(f"unknown dtype {dtype!r}", expected=", ".join(sorted(kinds)))
-        try:
-            self.device = torch.device(device)
-            self.module.to(device=self.device, dtype=getattr(torch, dtype))
-        except (RuntimeError, AssertionError) as error:
-            raise UsageError(
-                f"cannot use the device {device!r}", got=str(error).splitlines()[0]
-            ) from error
-        self.dtype = dtype
-        self.details = {**self.details, "dtype": dtype}
+        place, kind = torch_device(device), torch_dtype(dtype)
+        if (place, dtype) == (self.device, self.dtype):
+            return self
+        refuse_widening(self.spec, torch_dtype(self.dtype), kind)
+        moved = copy.copy(self)
+        moved.module = copy.deepcopy(self.module).to(device=place, dtype=kind)
+        moved.device, moved.dtype = place, dtype
+        moved.details = {**self.details, "dtype": dtype}
         facts: dict[str, Any] = {"tensors": self._digest, "layers": self._facts()}
-        self.fingerprint = fingerprint(facts if dtype == "float32" else {**facts, "dtype": dtype})
-        return self
+        moved.fingerprint = fingerprint(facts if dtype == "float32" else {**facts, "dtype": dtype})
+        return moved
 
     def _output(self, name: str) -> Output:
         if name not in self._outputs:

@@ -161,7 +161,13 @@ def test_fingerprints_follow_the_weights() -> None:
     with torch.no_grad():
         two.one.weight += 1e-3
     assert first.fingerprint != from_module(two, ["one"], probe_s=0.1).fingerprint
-    assert first.to("cpu", "bfloat16").fingerprint != from_module(Local(), ["one"]).fingerprint
+    rounded = first.to("cpu", "bfloat16")
+    assert rounded.fingerprint != first.fingerprint
+    assert one.one.weight.dtype == torch.float32  # the user's module is left alone
+    wave = torch.randn(100)
+    assert rounded.encode([wave], ["one"])[0]["one"].dtype == torch.bfloat16
+    with pytest.raises(UsageError, match="have been rounded"):
+        rounded.to("cpu", "float32")
 
 
 def test_bad_requests() -> None:

@@ -93,6 +93,8 @@ def merge_weight_norm(module: nn.Module) -> None:
     for part in module.modules():
         if parametrize.is_parametrized(part, "weight"):
             parametrize.remove_parametrizations(part, "weight", leave_parametrized=True)
-            part.weight.requires_grad_(False)  # type: ignore[union-attr,operator]
+            merged = part._buffers.pop("weight", None)  # a buffer, where no gradient is wanted
+            if merged is not None:
+                part.register_parameter("weight", nn.Parameter(merged, requires_grad=False))
         elif hasattr(part, "weight_g"):  # torch's old way, in transformers 4 on old torch
             nn.utils.remove_weight_norm(part)

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from voxstrata.errors import ModelError, UsageError
+from voxstrata.errors import ModelError
 from voxstrata.files import fingerprint
 from voxstrata.models.batching import check_audio
 from voxstrata.models.huggingface.shape import Shape
 from voxstrata.models.huggingface.sink import Wanted
+from voxstrata.models.placement import torch_device, torch_dtype
+from voxstrata.models.torch_module import refuse_widening
 from voxstrata.registry import unknown_name
 from voxstrata.types import SAMPLE_RATE, LayerInfo
-
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float64": torch.float64,
-}
 
 
 class HuggingFaceModel:
@@ -93,32 +89,27 @@ class HuggingFaceModel:
         return results
 
     def to(self, device: str, dtype: str) -> HuggingFaceModel:
-        """The same model, moved; a lower precision changes its fingerprint.
+        """This model on ``device`` in ``dtype``; the original stays as it is.
 
         Raises:
-            UsageError: unknown dtype, or the device is not there.
+            UsageError: no such device or dtype, or rounded weights would have to be widened.
             ModelError: this machine computes the positional convolution wrongly in ``dtype``.
         """
-        if dtype not in DTYPES:
-            raise UsageError(f"unknown dtype {dtype!r}", got=dtype, expected=", ".join(DTYPES))
-        try:
-            place = torch.device(device)
-            if place.type == "cuda" and not torch.cuda.is_available():
-                raise RuntimeError("this torch sees no CUDA device")
-            self.shape.module.to(device=place, dtype=DTYPES[dtype])
-        except (RuntimeError, AssertionError) as error:
-            raise UsageError(
-                f"cannot use the device {device!r}",
-                got=str(error).splitlines()[0],
-                fix="use device='cpu', or see `voxstrata doctor`",
-            ) from error
-        if DTYPES[dtype] in (torch.bfloat16, torch.float16):
-            check_grouped(self.shape.module, self.spec)
-        self.device, self.dtype = place, dtype
-        self.details = {**self.details, "dtype": dtype}
+        place, kind = torch_device(device), torch_dtype(dtype)
+        if (place, dtype) == (self.device, self.dtype):
+            return self
+        refuse_widening(self.spec, torch_dtype(self.dtype), kind)
+        moved = copy.copy(self)
+        moved.shape = copy.copy(self.shape)
+        module = copy.deepcopy(self.shape.module).to(device=place, dtype=kind)
+        moved.shape.attach(module, normalize=self.shape.normalize)
+        if kind.itemsize < 4:
+            check_grouped(module, self.spec)
+        moved.device, moved.dtype = place, dtype
+        moved.details = {**self.details, "dtype": dtype}
         extra = {} if dtype == "float32" else {"dtype": dtype}
-        self.fingerprint = fingerprint({**self._identity, **extra})
-        return self
+        moved.fingerprint = fingerprint({**self._identity, **extra})
+        return moved
 
     def _check_names(self, names: Sequence[str]) -> None:
         known = {info.name for info in self.layers}
