@@ -22,7 +22,7 @@ from voxstrata.report.matches import (
     steps,
 )
 from voxstrata.report.view import Facet, View
-from voxstrata.report.words import counted, interval, listing, number
+from voxstrata.report.words import base_measure, counted, interval, listing, number
 
 NEAR_DEPTH = 0.1
 """Two layers are at "the same relative depth" within this difference."""
@@ -103,7 +103,8 @@ def neighbours(view: View, facet: Facet, model: int) -> str:
         return f"Within {label}, no pair of neighbouring layers has a value."
     typical = number(float(np.median([c.value for c in order])))
     said = (
-        f"Within {label}, neighbouring layers are {typical} alike "
+        f"Within {label}, neighbouring layers are {typical} "
+        f"{'alike' if facet.closer_is_high else 'apart'} "
         f"({facet.spoken}, median of {counted(len(order), 'step')})"
     )
     if len(order) < 2:
@@ -230,6 +231,7 @@ def caveats(view: View, facet: Facet) -> list[str]:
     return [
         said
         for said in (
+            "" if facet.closer_is_high else "This is a distance: lower means more alike.",
             _few_rows(view, facet),
             _few_groups(facet),
             _no_interval(facet),
@@ -244,7 +246,10 @@ def _few_rows(view: View, facet: Facet) -> str:
     if facet.estimator not in _PLUG_IN or not facet.measure.startswith(_MOMENT_MEASURES):
         return ""
     widths = np.array([view.layers[at].width for at in facet.layers])
-    widest = np.maximum(widths[:, None], widths[None, :])
+    down, across = np.broadcast_arrays(widths[:, None], widths[None, :])
+    # Regression fits one coefficient a dimension of the side it predicts from.
+    sides = {"regression": down, "regression-reverse": across}
+    widest = sides.get(facet.measure, np.maximum(down, across))
     usable = facet.present & (widest > 0)
     if not usable.any():
         return ""
@@ -255,10 +260,12 @@ def _few_rows(view: View, facet: Facet) -> str:
     said = (
         f"{int(facet.n[at]):,} rows against a width of {int(widest[at]):,} "
         f"({ratio[at]:.1f} a dimension, {ROWS_PER_DIMENSION} is a usual minimum): this estimator "
-        "is inflated by chance agreement here."
+        "overstates likeness by chance agreement here."
     )
     better = any(
-        f.measure == facet.measure and f.unit == facet.unit and f.estimator == "debiased"
+        f.unit == facet.unit
+        and f.estimator == "debiased"
+        and base_measure(f.measure, f.estimator) == base_measure(facet.measure, facet.estimator)
         for f in view.facets
     )
     return said + (" Trust the debiased value." if better else "")

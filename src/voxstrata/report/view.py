@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import ResultsError
-from voxstrata.report.words import ESTIMATORS, measure_label, short_labels
+from voxstrata.report.words import ESTIMATORS, base_measure, measure_label, short_labels
 from voxstrata.results import Results
 
 if TYPE_CHECKING:
@@ -212,9 +212,10 @@ def _facets(
         study, measure, estimator, unit = (str(text) for text in values[:4])
         seed = int(str(values[4]))
         extra = [f"{k} {v}" for k, v in (("study", study), ("seed", seed)) if k in several]
-        key = _slug([measure, estimator, unit, *extra], taken)
-        label = ", ".join([measure_label(measure), *filter(None, [estimator]), *extra])
-        spoken = " ".join(filter(None, [estimator, measure_label(measure)]))
+        key = _slug([base_measure(measure, estimator), estimator, unit, *extra], taken)
+        written = measure_label(measure, estimator)
+        label = ", ".join([written, *filter(None, [estimator]), *extra])
+        spoken = " ".join(filter(None, [estimator, written]))
         about = _about(abouts, measure, estimator)
         names = (key, label, spoken, study, measure, estimator, unit, seed)
         found.append(_facet(part, at, about, names))
@@ -284,7 +285,7 @@ def _facet(
         low_end=low_end,
         high_end=high_end,
         closer_is_high=not (
-            measure.endswith("distance") or about.get("higher_is_closer", True) is False
+            measure.endswith(("distance", "angle")) or about.get("higher_is_similar") is False
         ),
         about=about,
     )

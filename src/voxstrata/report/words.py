@@ -8,16 +8,18 @@ from collections.abc import Sequence
 MEASURES: dict[str, str] = {
     "cka": "CKA",
     "cka-rbf": "RBF CKA",
-    "rbf-cka": "RBF CKA",
-    "cca": "mean CCA",
+    "cca-mean": "mean CCA",
+    "cca-r2": "mean squared CCA",
     "svcca": "SVCCA",
     "pwcca": "PWCCA",
-    "procrustes": "Procrustes",
+    "procrustes": "Procrustes similarity",
+    "procrustes-distance": "Procrustes distance",
+    "procrustes-angle": "Procrustes angle",
     "regression": "linear regression R²",
     "rsa": "RSA",
-    "knn": "mutual nearest neighbours",
     "mutual-knn": "mutual nearest neighbours",
 }
+"""Measures as people write them; others keep their registry name."""
 
 ESTIMATORS: dict[str, str] = {
     "debiased": "Unbiased estimates of the Hilbert-Schmidt criterion in the numerator and in both "
@@ -26,21 +28,32 @@ ESTIMATORS: dict[str, str] = {
     "minibatch": "The unbiased criterion averaged over small batches (Nguyen et al., 2021): nearly "
     "the debiased value at a fraction of the cost.",
     "held-out": "Directions are found on some groups and scored on others.",
-    "in-sample": "Found and scored on the same rows: too high when rows are few for the widths.",
+    "in-sample": "Computed and scored on the same rows; none are held out.",
     "biased": "The plain plug-in value: it drifts towards 1 when rows are few for the widths "
     "(about d/(n+d) for unrelated white data).",
 }
 """Estimators in the order the page prefers them, each in words."""
 
 
-def measure_label(name: str) -> str:
-    """A measure's registry name as people write it ("pwcca-pasad" is "PWCCA (pasad)")."""
+def measure_label(name: str, estimator: str = "") -> str:
+    """A measure's registry name as people write it ("pwcca-pasad" is "PWCCA (pasad)").
+
+    Args:
+        name: registry name; an ending that repeats ``estimator`` is dropped ("cka-biased").
+        estimator: the estimator that is named beside it, if any.
+    """
+    name = base_measure(name, estimator)
     if name in MEASURES:
         return MEASURES[name]
     for known in sorted(MEASURES, key=len, reverse=True):
         if name.startswith(known + "-"):
             return f"{MEASURES[known]} ({name[len(known) + 1 :]})"
     return name
+
+
+def base_measure(name: str, estimator: str) -> str:
+    """The registry name without an ending that only repeats the estimator."""
+    return (name.removesuffix(f"-{estimator}") or name) if estimator else name
 
 
 def short_labels(specs: Sequence[str]) -> list[str]:
@@ -107,6 +120,14 @@ def listing(items: Sequence[str], conjunction: str = "and") -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """ "1 layer", "2,000 layers"."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def size(count: float) -> str:
+    """Bytes as people say them: "2.8 MB"."""
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count:.0f} bytes"
 
 
 def duration(seconds: float) -> str:

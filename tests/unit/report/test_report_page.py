@@ -129,7 +129,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
         study=HOSTILE,
         notices=[HOSTILE],
         config={HOSTILE: HOSTILE},
-        plan=[{HOSTILE: HOSTILE}],
+        plan=[{"unit": HOSTILE, "reason": HOSTILE, HOSTILE: HOSTILE}],
         measures=[{"name": "cka", "summary": HOSTILE, "reference": HOSTILE, "needs": HOSTILE}],
         versions={HOSTILE: HOSTILE},
     )

@@ -38,7 +38,8 @@ def pair_view(
         )
         for pair, numbers in values.items()
     ]
-    return made_view(folder, rows, {})
+    symmetric = not measure.startswith("regression")
+    return made_view(folder, rows, {"measures": [{"name": measure, "symmetric": symmetric}]})
 
 
 CLEAR: dict[Pair, tuple[float, float | None, float | None]] = {
@@ -106,6 +107,8 @@ def test_distances_count_down(tmp_path: Path) -> None:
     facet = view.facets[0]
     assert not facet.closer_is_high
     assert "A/0 and B/y" in sentences.strongest_pair(view, facet)
+    assert "0.70 apart" in sentences.neighbours(view, facet, 0)
+    assert sentences.caveats(view, facet)[0].startswith("This is a distance")
     best = best_path(view, facet, 0, 1)[1]
     assert best is not None
     assert view.name(facet, best.best.column) == "B/y"
@@ -219,15 +222,29 @@ def test_few_rows_are_called_out(tmp_path: Path) -> None:
     view = pair_view(tmp_path / "few", CLEAR, n=800, estimator="biased")
     assert sentences.caveats(view, view.facets[0])[0] == (
         "800 rows against a width of 768 (1.0 a dimension, 10 is a usual minimum): this estimator "
-        "is inflated by chance agreement here."
+        "overstates likeness by chance agreement here."
     )
     view = pair_view(tmp_path / "many", CLEAR, n=80_000, estimator="biased")
     assert not any("rows against" in said for said in sentences.caveats(view, view.facets[0]))
     view = pair_view(tmp_path / "debiased", CLEAR, n=800)
     assert not any("rows against" in said for said in sentences.caveats(view, view.facets[0]))
-    view = made_view(tmp_path / "both")
+    rows = made_rows(units=("frame",))
+    rows = [replace(r, measure="cka-biased") if r.estimator == "biased" else r for r in rows]
+    view = made_view(tmp_path / "both", rows)
     biased = next(f for f in view.facets if f.estimator == "biased")
     assert "Trust the debiased value." in sentences.caveats(view, biased)[0]
+
+
+@pytest.mark.parametrize(("measure", "width"), [("regression", 768), ("regression-reverse", 80)])
+def test_regression_counts_the_side_it_predicts_from(
+    tmp_path: Path, measure: str, width: int
+) -> None:
+    pair: dict[Pair, tuple[float, float | None, float | None]] = {
+        ("A", "0", "B", "x"): (0.6, 0.5, 0.7)
+    }
+    view = pair_view(tmp_path, pair, measure=measure, estimator="in-sample", n=400)
+    facet = view.facets[0]
+    assert f"400 rows against a width of {width}" in sentences.caveats(view, facet)[0]
 
 
 def test_few_groups_and_missing_intervals_are_called_out(tmp_path: Path) -> None:

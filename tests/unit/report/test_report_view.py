@@ -12,7 +12,15 @@ import pytest
 from report_made import MADE, made_record, made_rows, made_view
 from voxstrata.errors import ResultsError
 from voxstrata.report.view import read_view, scale_ends
-from voxstrata.report.words import duration, interval, listing, measure_label, number, short_labels
+from voxstrata.report.words import (
+    duration,
+    interval,
+    listing,
+    measure_label,
+    number,
+    short_labels,
+    size,
+)
 from voxstrata.results import Results
 
 
@@ -167,5 +175,8 @@ def test_words() -> None:
     assert duration(4.25) == "4.2 s"
     assert duration(59.99) == "1 min 0 s"
     assert duration(11_100) == "3 h 5 min"
+    assert [size(n) for n in (0, 2.78e6, 2.91e9)] == ["0 bytes", "2.8 MB", "2.9 GB"]
     assert measure_label("pwcca-pasad") == "PWCCA (pasad)"
+    assert measure_label("cka-rbf-biased", "biased") == "RBF CKA"
+    assert measure_label("regression-reverse", "in-sample") == "linear regression R² (reverse)"
     assert measure_label("something-new") == "something-new"

@@ -63,11 +63,11 @@ def opening(view: View) -> Section:
         for item in _list(corpus.get("skipped"))
         if isinstance(item, Mapping)
     ]
-    labels = list(dict.fromkeys(facet.label for facet in view.facets))
+    measures = list(dict.fromkeys(facet.spoken for facet in view.facets))
     parts = [
         f"study {view.record['study']}" if view.record.get("study") else "",
         f"on {corpus.get('name') or corpus['spec']}" if corpus.get("spec") else "",
-        listing(labels),
+        listing(measures),
     ]
     html = render(
         "sections/opening.html",

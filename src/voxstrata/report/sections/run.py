@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from voxstrata.report.section import Section, render
-from voxstrata.report.view import View
-from voxstrata.report.words import ESTIMATORS, counted, duration, measure_label
+from voxstrata.report.view import Model, View
+from voxstrata.report.words import ESTIMATORS, counted, duration, measure_label, size
 
 INTERVALS = (
     "Intervals are 95 % intervals from leaving out one fold of whole groups (utterances or "
@@ -18,7 +18,17 @@ INTERVALS = (
 )
 
 
-PLAN_FIRST = ("unit", "route", "reason", "rows", "groups", "folds")
+NEEDS = {
+    "terms": "Computed exactly from sums over rows, collected in one pass.",
+    "moments": "Computed exactly from means and covariances, collected in one pass.",
+    "rows": "Computed from the rows themselves; from a seeded sample where they are many.",
+}
+PLAN = (
+    *("unit", "route", "reason", "rows", "width", "layers", "groups", "folds"),
+    *("memory_bytes", "disk_bytes"),
+)
+"""What the page shows of the plan; the record has the rest."""
+
 CORPUS_FIRST = ("name", "spec", "utterances", "seconds", "speakers", "skipped", "fingerprint")
 
 
@@ -26,7 +36,7 @@ def run(view: View) -> Section:
     """Command, models, corpus, route, measures, settings, citation; what is absent is left out."""
     record = view.record
     plan = [line for line in _list(record.get("plan")) if isinstance(line, Mapping)]
-    heads = _ordered({str(key) for line in plan for key in line}, PLAN_FIRST)
+    heads = [key for key in PLAN if any(key in line for line in plan)]
     versions = record.get("versions")
     html = render(
         "sections/run.html",
@@ -34,8 +44,8 @@ def run(view: View) -> Section:
         rows=counted(len(view.table), "row"),
         models=_models(view),
         corpus=_corpus(record.get("corpus")),
-        plan_heads=[head.replace("_", " ") for head in heads],
-        plan=[[_text(line.get(head)) for head in heads] for line in plan],
+        plan_heads=[head.removesuffix("_bytes").replace("_", " ") for head in heads],
+        plan=[[_quantity(head, line.get(head)) for head in heads] for line in plan],
         measures=_measures(view),
         intervals=INTERVALS,
         config=_pretty(record.get("config")),
@@ -74,11 +84,19 @@ def _models(view: View) -> list[dict[str, str]]:
                 "layers": f"{len(layers)}: {', '.join(layer.name for layer in layers)}",
                 "widths": ", ".join(f"{width:,}" for width in widths) or "not recorded",
                 "parameters": f"{parameters:,}" if isinstance(parameters, int) else "not recorded",
-                "weights": "random" if model.random else "as named" if model.record else "",
+                "weights": _weights(model, parameters),
                 "fingerprint": _text(model.record.get("fingerprint")),
             }
         )
     return rows
+
+
+def _weights(model: Model, parameters: Any) -> str:
+    if model.random:
+        return "random"
+    if not model.record:
+        return "not recorded"
+    return "none" if parameters == 0 else "as named"
 
 
 def _corpus(value: Any) -> list[tuple[str, str]]:
@@ -102,7 +120,7 @@ def _measures(view: View) -> list[tuple[str, list[str]]]:
     """Each measure and estimator in words, with its source."""
     found: dict[str, list[str]] = {}
     for facet in view.facets:
-        key = measure_label(facet.measure)
+        key = measure_label(facet.measure, facet.estimator)
         if facet.estimator:
             key += f", {facet.estimator}"
         if key in found:
@@ -111,9 +129,8 @@ def _measures(view: View) -> list[tuple[str, list[str]]]:
         texts = [str(about[part]) for part in ("summary", "reference") if about.get(part)]
         if words := ESTIMATORS.get(facet.estimator):
             texts.insert(min(1, len(texts)), words)
-        needs = about.get("needs")
-        if needs:
-            texts.append(f"Computed from: {_text(needs)}.")
+        if words := NEEDS.get(str(about.get("needs"))):
+            texts.append(words)
         found[key] = texts or ["Not described in the run record."]
     return list(found.items())
 
@@ -138,6 +155,14 @@ def _pretty(value: Any) -> str:
     if value in (None, {}, []):
         return "not recorded"
     return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True, default=str)
+
+
+def _quantity(key: str, value: Any) -> str:
+    """A number of a plan with its unit."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if key.endswith("_bytes"):
+            return size(float(value))
+    return _text(value)
 
 
 def _text(value: Any) -> str:

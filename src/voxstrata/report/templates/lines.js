@@ -6,6 +6,7 @@
     if (!datum || !datum.lines) { V.hideTip(); return; }
     V.showTip(datum.lines, event.clientX, event.clientY);
   };
+  const entitle = (spec, title) => spec.layer.forEach((layer) => { layer.encoding.y.title = title; });
   const floor = (f, points) => {
     const lows = points.map((p) => p.low);
     return Math.min(0, ...lows, f.ends[0]);
@@ -83,6 +84,7 @@
         V.setColours(spec, others);
         spec.hconcat.forEach((panel) => { panel.width = width; });
         const domain = [floor(f, points), f.ends[1]];
+        entitle(spec.hconcat[0], `${f.label} of best match`);
         spec.hconcat[0].layer.forEach((layer) => {
           layer.encoding.y.scale = { domain, nice: false };
         });
@@ -128,6 +130,7 @@
       edit: (spec) => {
         V.setColours(spec, models);
         spec.width = width;
+        entitle(spec, `${f.label} of layer l with l+1`);
         const low = Math.min(...points.map((p) => p.low));
         const high = Math.max(...points.map((p) => p.high));
         const pad = 0.04 * (high - low) || 0.01;
