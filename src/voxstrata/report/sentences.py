@@ -87,9 +87,18 @@ def within_range(view: View, facet: Facet, model: int) -> str:
     near, far = order[0], order[-1]
     return (
         f"Within {view.models[model].label}, the least alike layers are "
-        f"{_names(view, facet, far)}, {_shown(far)}; the most alike are "
-        f"{_names(view, facet, near)}, {_shown(near)}."
+        f"{_names(view, facet, far)}, {_shown(far)}{_or_others(far, order[:-1])}; the most alike "
+        f"are {_names(view, facet, near)}, {_shown(near)}{_or_others(near, order[1:])}."
     )
+
+
+def _or_others(extreme: Cell, rest: Sequence[Cell]) -> str:
+    """ " (or one of 3 other pairs: intervals overlap)", where some do."""
+    rivals = sum(overlap(extreme, other) is True for other in rest)
+    if not rivals:
+        return "" if extreme.has_interval else " (no interval)"
+    others = "another pair" if rivals == 1 else f"one of {rivals:,} other pairs"
+    return f" (or {others}: intervals overlap)"
 
 
 def neighbours(view: View, facet: Facet, model: int) -> str:

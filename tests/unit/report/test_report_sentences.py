@@ -122,6 +122,15 @@ def test_within_range(tmp_path: Path) -> None:
         "1, 0.90 [0.88, 0.92]."
     )
     assert sentences.within_range(view, view.facets[0], 1) == "", "two layers have no extremes"
+    values[("A", "0", "A", "1")] = (0.6, 0.5, 0.7)
+    view = pair_view(tmp_path / "overlap", values)
+    said = sentences.within_range(view, view.facets[0], 0)
+    assert said.endswith(
+        "the most alike are 0 and 1, 0.60 [0.50, 0.70] (or another pair: intervals overlap)."
+    )
+    values[("A", "0", "A", "2")] = (0.3, None, None)
+    view = pair_view(tmp_path / "bare", values)
+    assert "0 and 2, 0.30 (no interval);" in sentences.within_range(view, view.facets[0], 0)
 
 
 def test_range(tmp_path: Path) -> None:

@@ -159,9 +159,8 @@ def _pretty(value: Any) -> str:
 
 def _quantity(key: str, value: Any) -> str:
     """A number of a plan with its unit."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if key.endswith("_bytes"):
-            return size(float(value))
+    if key.endswith("_bytes") and isinstance(value, int | float):
+        return size(float(value))
     return _text(value)
 
 
