@@ -18,6 +18,8 @@ from voxstrata.errors import LabelError
 from voxstrata.files import fingerprint, read_json
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
+from voxstrata.models.load import find_family
+from voxstrata.models.spec import parse
 from voxstrata.numerics.jackknife import assign_folds
 from voxstrata.similarity.planner import UnitPlan, checkpoint_shards, plan_unit
 from voxstrata.similarity.registry import MEASURES, Measure
@@ -112,19 +114,20 @@ def prepare(config: SimilarityConfig, out: Path) -> Prepared:
         make_unit(name, rule=config.span_rule, part=config.span_part, per_type=config.per_type)
         for name in config.units
     ]
+    for spec in config.models:
+        find_family(parse(spec))  # an unknown name is told before anything is read
     corpus = load_corpus(config.corpus, on_error=config.on_error)
     if config.limit is not None and config.limit < len(corpus):
         corpus = corpus.subset(utterances=config.limit, seed=config.seed)
     utterances = corpus.utterances
     groups = _groups(corpus, config)
-    chosen = assign_folds(groups, config.folds, config.seed, [u.duration_s for u in utterances])
+    wanted = min(config.folds, max(2, len(set(groups))))
+    chosen = assign_folds(groups, wanted, config.seed, [u.duration_s for u in utterances])
     folds = [chosen[group] for group in groups]
     for unit in units:
         unit.prepare(utterances, config.seed)
     device = choose_device(config.device)
-    models = [load_model(spec) for spec in config.models]
-    if (device, config.dtype) != ("cpu", "float32"):
-        models = [model.to(device, config.dtype) for model in models]
+    models = [load_model(spec, device=device, dtype=config.dtype) for spec in config.models]
     stack = build_stack(models, [config.layers] * len(models))
     memory = (config.memory_gib or psutil.virtual_memory().total / 2**30 / 3) * 2**30
     shards = make_shards(utterances, folds, config.shard_s or SHARD_S)
@@ -159,7 +162,7 @@ def prepare(config: SimilarityConfig, out: Path) -> Prepared:
         device=device,
         identity=identity,
         pass_flops=model_flops,
-        notices=_notices(models, corpus),
+        notices=_notices(models, corpus, config, len(set(groups))),
     )
 
 
@@ -243,8 +246,15 @@ def _free_disk(out: Path) -> float:
     return max(0.0, shutil.disk_usage(place).free - DISK_RESERVE)
 
 
-def _notices(models: Sequence[SpeechModel], corpus: Corpus) -> list[str]:
+def _notices(
+    models: Sequence[SpeechModel], corpus: Corpus, config: SimilarityConfig, groups: int
+) -> list[str]:
     notices = []
+    if groups < config.folds:
+        notices.append(
+            f"There are only {groups} groups ({config.group}s) for {config.folds} folds: each is a "
+            "fold of its own, and intervals rest on few of them."
+        )
     untrained = [model.spec for model in models if model.details.get("random")]
     if untrained:
         notices.append(

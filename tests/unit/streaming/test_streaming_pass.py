@@ -120,7 +120,7 @@ def test_nothing_usable_is_an_error(tmp_path: Path) -> None:
         make_pass(corpus, [FakeModel()], tmp_path).run()
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -137,11 +137,11 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, after: int) ->
         nonlocal count
         count += 1
         if count > after:
-            raise Killed  # after the shard's work, before its checkpoint
+            raise KilledError  # after the shard's work, before its checkpoint
         original(done)
 
     broken._checkpoint = dying  # type: ignore[method-assign]
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         broken.run()
     again = make_pass(corpus, two_models(), tmp_path / "broken")
     report = again.run()
