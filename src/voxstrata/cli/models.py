@@ -68,7 +68,7 @@ def make_random(
     from voxstrata.models.huggingface import save
 
     facts = save.make_random(name, Path(out), seed=seed, layers=layers or None)
-    typer.echo(f"{facts['parameters']:,} parameters in {facts['blocks']} blocks: {out}")
+    typer.echo(f"{facts['parameters']:,} parameters, blocks: {facts['blocks']}, in {out}")
 
 
 def _is_tap(info: LayerInfo) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -301,3 +304,35 @@ def test_absent_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_too_old_transformers() -> None:
     with pytest.raises(MissingDependencyError, match="no SpeechModelOfTomorrow"):
         lib.transformers_class("SpeechModelOfTomorrow")
+
+
+def test_a_broken_torchaudio_is_told(tmp_path: Path) -> None:
+    """A torchaudio that cannot load its libraries, as a CUDA build beside a CPU torch."""
+    package = tmp_path / "torchaudio"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise OSError('libc10_cuda.so: cannot open')\n")
+    facts = tmp_path / "torchaudio-2.11.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: torchaudio\nVersion: 2.11.0\n")
+    code = (
+        "from voxstrata import load_model\n"
+        "from voxstrata.errors import MissingDependencyError\n"
+        "try:\n"
+        "    load_model('random:hubert-base,layers=1')\n"
+        "except MissingDependencyError as error:\n"
+        "    assert 'voxstrata doctor' in str(error) and 'libc10_cuda' in str(error), error\n"
+        "    print('told')\n"
+        "else:\n"
+        "    print('unharmed')\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # Versions of transformers that do not look for torchaudio here are unharmed by it.
+    assert found.stdout.strip() in ("told", "unharmed")
+    if transformers.__version__.startswith("5.23."):
+        assert found.stdout.strip() == "told"
