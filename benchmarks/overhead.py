@@ -98,9 +98,8 @@ def main() -> None:
         alone = [t.best for t in forward]
         full = [t.best for t in whole]
         for name, runs in (("bare forward passes", alone), ("the pass", full)):
-            print(
-                f"{name:52s} {min(runs):9.3f} {np.median(runs):9.3f} {max(runs):9.3f}  n={len(runs)}"
-            )
+            spread = f"{min(runs):9.3f} {np.median(runs):9.3f} {max(runs):9.3f}"
+            print(f"{name:52s} {spread}  n={len(runs)}")
         print(f"overhead of the pass, best against best: {min(full) / min(alone) - 1:+.1%}")
 
 

@@ -101,7 +101,7 @@ def main() -> None:
     rate = peak(given.repeats)
     flops = count * (count + 1) * given.rows * given.width**2
     print(
-        f"{count} layers, {given.width} wide, {given.rows} rows, {torch.get_num_threads()} threads; "
+        f"{count} layers {given.width} wide, {given.rows} rows, {torch.get_num_threads()} threads; "
         f"float32 product peak {rate / 1e9:.0f} GFLOP/s, floor of all pairs {flops / rate:.2f} s"
     )
     print(HEADER)

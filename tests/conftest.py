@@ -23,7 +23,9 @@ def shared() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _private_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Tests never touch the user's cache nor the network."""
     if "VOXSTRATA_TEST_CACHE" in os.environ:
         monkeypatch.setenv("VOXSTRATA_CACHE", os.environ["VOXSTRATA_TEST_CACHE"])

@@ -73,7 +73,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         return {}
     if not isinstance(loaded, dict):
         raise ConfigError(
-            f"{file} does not hold a mapping", got=type(loaded).__name__, expected="key: value lines"
+            f"{file} does not hold a mapping",
+            got=type(loaded).__name__,
+            expected="key: value lines",
         )
     return loaded
 

@@ -68,7 +68,7 @@ def diagnose(load: Callable[[str], Any] = importlib.import_module) -> list[Findi
     Args:
         load: how a module is imported (tests hand in a failing one).
     """
-    findings = [_python()]
+    findings = [Finding("python", "ok", sys.version.split()[0])]
     findings += [_required(module, package, load) for module, package in REQUIRED.items()]
     findings += [_optional(module, *facts, load) for module, facts in OPTIONAL.items()]
     findings += [_torchaudio(load), _transformers_speech(load), _device(load), _cache()]
@@ -80,13 +80,6 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "?"
-
-
-def _python() -> Finding:
-    version = sys.version.split()[0]
-    if sys.version_info >= (3, 11):
-        return Finding("python", "ok", version)
-    return Finding("python", "broken", version, "use Python 3.11 or newer")
 
 
 def _required(module: str, package: str, load: Callable[[str], Any]) -> Finding:

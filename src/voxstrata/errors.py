@@ -34,9 +34,7 @@ class VoxstrataError(Exception):
         if got is not _MISSING:
             lines.append(f"  got:      {got if isinstance(got, str) else repr(got)}")
         if expected is not _MISSING:
-            lines.append(
-                f"  expected: {expected if isinstance(expected, str) else repr(expected)}"
-            )
+            lines.append(f"  expected: {expected if isinstance(expected, str) else repr(expected)}")
         if fix:
             lines.append(f"  fix:      {fix}")
         super().__init__("\n".join(lines))
@@ -107,7 +105,7 @@ class ResultsError(VoxstrataError):
     """A results folder is missing, damaged or of an unknown schema."""
 
 
-class Interrupted(VoxstrataError):
+class RunInterruptedError(VoxstrataError):
     """The user stopped the run; what was computed is kept and the message says how to resume."""
 
     exit_code = 130

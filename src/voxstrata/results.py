@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
-import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -75,7 +74,7 @@ def hardware() -> dict[str, Any]:
     facts: dict[str, Any] = {
         "machine": platform.machine(),
         "system": platform.system(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": psutil.cpu_count(logical=True) or 0,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
     cpuinfo = Path("/proc/cpuinfo")

@@ -223,9 +223,9 @@ def test_values_resume_from_partial_blocks(
         plain(self, i, j, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(BlockEngine, "_pair", dying)
-    from voxstrata.errors import Interrupted
+    from voxstrata.errors import RunInterruptedError
 
-    with pytest.raises(Interrupted, match="same command again"):
+    with pytest.raises(RunInterruptedError, match="same command again"):
         run_similarity(settings, tmp_path / "broken")
     again: list[tuple[int, int]] = []
 

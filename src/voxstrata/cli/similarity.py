@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -76,14 +76,14 @@ def similarity(
     ] = None,
     memory_gib: Annotated[
         float | None,
-        typer.Option(help="Memory for rows and products (default: a third of it all)."),
+        typer.Option(help="Memory for rows and products (default: a third)."),
     ] = None,
     disk_gib: Annotated[
         float | None, typer.Option(help="Disk for rows (default: what is free, less 2 GiB).")
     ] = None,
     max_rows: Annotated[
         int | None,
-        typer.Option(help="Rows for measures on pairs of rows: rsa-spearman, mutual-knn."),
+        typer.Option(help="Rows that rsa-spearman, mutual-knn, cka-rbf use."),
     ] = None,
     span_rule: Annotated[
         str | None, typer.Option(help="How spans meet frames: centre (default) or pasad.")
@@ -165,11 +165,11 @@ def run(
 
     from voxstrata.errors import UsageError
     from voxstrata.report import draw_report
-    from voxstrata.similarity.job import Hooks, run_similarity
+    from voxstrata.similarity.job import Hooks, Overwrite, run_similarity
     from voxstrata.similarity.prepare import prepare
 
     console = Console(stderr=True)
-    if overwrite not in ("always", "missing", "never", "only-cache"):
+    if overwrite not in get_args(Overwrite):
         raise UsageError(
             "--overwrite is not understood",
             got=overwrite,
@@ -179,7 +179,7 @@ def run(
         show_plan(prepare(settings, out), console)
         return
     hooks = Hooks(planned=lambda prepared: show_plan(prepared, console), progress=not quiet)
-    results = run_similarity(settings, out, overwrite=overwrite, hooks=hooks)
+    results = run_similarity(settings, out, overwrite=cast(Overwrite, overwrite), hooks=hooks)
     page = draw_report(out)
     skipped = len(results.record["corpus"]["skipped"])
     console.print(

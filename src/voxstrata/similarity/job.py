@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from voxstrata.errors import Interrupted, ResultsError, StorageError
+from voxstrata.errors import ResultsError, RunInterruptedError, StorageError
 from voxstrata.files import lock, read_json, write_json
 from voxstrata.results import RECORD, TABLE, Results, load_results, write_results
 from voxstrata.similarity.minibatch_reducer import MinibatchReducer
@@ -64,7 +64,7 @@ def run_similarity(
         the results, as read back from ``out``.
 
     Raises:
-        VoxstrataError: see :func:`voxstrata.similarity.prepare.prepare`; ``Interrupted`` on
+        VoxstrataError: see :func:`voxstrata.similarity.prepare.prepare`; ``RunInterruptedError`` on
             Ctrl-C, after which the same call goes on where it stopped.
     """
     folder, hooks = Path(out), hooks or Hooks()
@@ -88,7 +88,7 @@ def run_similarity(
         try:
             return _compute(prepared, folder, hooks, begun)
         except KeyboardInterrupt:
-            raise Interrupted(
+            raise RunInterruptedError(
                 "stopped by Ctrl-C",
                 fix=f"run the same command again: it goes on from what {folder} holds",
             ) from None
@@ -237,9 +237,9 @@ def _few_rows(prepared: Prepared, report: PassReport) -> list[str]:
         if weak:
             notices.append(
                 f"{', '.join(weak)} by {job.unit.name}: {rows} rows against layers up to {widest} "
-                "wide (fewer than ten rows a dimension). These values are too high, by how much "
-                "is shown in docs/similarity.md; intervals do not cover that. Debiased cka does "
-                "not have this bias."
+                "wide (fewer than ten rows a dimension). These measures make views look more alike "
+                "than they are, by how much is shown in docs/similarity.md; intervals do not cover "
+                "that. Debiased cka does not have this bias."
             )
     return notices
 
@@ -277,6 +277,8 @@ def _record(prepared: Prepared, report: PassReport, models: list[dict[str, Any]]
                 "reference": measure.reference,
                 "range": [end if math.isfinite(end) else None for end in measure.range],
                 "needs": measure.needs,
+                "symmetric": measure.symmetric,
+                "higher_is_similar": measure.higher_is_similar,
             }
             for name, measure in prepared.measures.items()
         ],

@@ -249,7 +249,10 @@ def accumulate(m: StackMoments, rows: torch.Tensor, fold: int, dtype: torch.dtyp
     """
     x = rows - m.shift.to(rows.dtype)
     norms = torch.stack(
-        [part.square().sum(dim=1, dtype=torch.float64) for part in x.split(m.widths, dim=1)],
+        [
+            part.square().sum(dim=1, dtype=torch.float64)
+            for part in torch.split(x, list(m.widths), dim=1)
+        ],
         dim=1,
     )
     m.n[fold] += len(x)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import torch
 
-from voxstrata.errors import CorpusError, Interrupted, StorageError, VoxstrataError
+from voxstrata.errors import CorpusError, RunInterruptedError, StorageError, VoxstrataError
 from voxstrata.files import read_json, write_json
 from voxstrata.models.base import SpeechModel
 from voxstrata.streaming.batches import Shard, make_batches
@@ -123,7 +123,7 @@ class Pass:
             advance: called with seconds of audio as they are done.
 
         Raises:
-            Interrupted: Ctrl-C; the last checkpoint stands and the message says how to go on.
+            RunInterruptedError: Ctrl-C; the last checkpoint stands, the message says how to go on.
             CorpusError: no recording at all could be used.
             VoxstrataError: with ``on_error="stop"`` the first bad recording's error.
             StorageError: state cannot be written or read.
@@ -138,7 +138,7 @@ class Pass:
                 if done % self.every == 0 or done == len(self.shards):
                     self._checkpoint(done)
         except KeyboardInterrupt:
-            raise Interrupted(
+            raise RunInterruptedError(
                 "stopped by Ctrl-C",
                 got=f"{done} of {len(self.shards)} shards done",
                 fix="run the same command again: it goes on from the last checkpoint"

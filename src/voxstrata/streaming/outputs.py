@@ -147,7 +147,7 @@ def encode_batch(
 
 
 def _first_not_finite(tensors: Sequence[torch.Tensor]) -> int | None:
-    # A sum is NaN or infinite if any term is; float32 sums of float16 do not overflow by themselves.
+    # A sum is NaN or infinite if any term is; float32 sums of float16 cannot overflow.
     sums = [
         tensor.sum(dtype=torch.float64 if tensor.dtype == torch.float64 else torch.float32)
         for tensor in tensors

@@ -113,7 +113,7 @@ class StoreReducer:
         import pandas as pd
 
         counts = [len(rows) for rows in held]
-        first = np.cumsum([0, *counts[:-1]]) if counts else []
+        first = np.cumsum([0, *counts])[:-1]
         frame = pd.DataFrame(
             {
                 "shard": [shard] * len(held),
