@@ -90,6 +90,8 @@ class HuggingFaceFamily:
         shape.attach(module, normalize=bool(facts["input_normalisation"]))
         shape.cut(blocks)
         facts["parameters"] = sum(p.numel() for p in module.parameters())
+        # Directories written by make-random say so in their configuration.
+        facts["random"] = spec.random or "voxstrata_untrained" in found.config
         identity = {
             **origin,
             "config": _plain(shape.config),
