@@ -14,11 +14,13 @@ class Timing:
 
     Attributes:
         name: what was timed.
-        runs: seconds of each run, after one warm-up.
+        runs: seconds of each run.
+        result: what the last run returned.
     """
 
     name: str
     runs: tuple[float, ...]
+    result: object = None
 
     @property
     def best(self) -> float:
@@ -39,9 +41,9 @@ def measure(name: str, work: Callable[[], object], repeats: int, *, warm: bool =
     """Time ``work`` ``repeats`` times, after one run that does not count."""
     if warm:
         work()
-    runs = []
+    runs, result = [], None
     for _ in range(repeats):
         begun = time.perf_counter()
-        work()
+        result = work()
         runs.append(time.perf_counter() - begun)
-    return Timing(name, tuple(runs))
+    return Timing(name, tuple(runs), result)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,65 +107,28 @@ def main() -> None:
         f"float32 product peak {rate / 1e9:.0f} GFLOP/s, floor of all pairs {flops / rate:.2f} s"
     )
     print(HEADER)
-    plain = report(
-        measure(
-            "per pair, three products", lambda: per_pair(layers, keep_own=False), 1, warm=False
-        ),
-        None,
-        per_pair(layers, keep_own=False),
-        exact,
-    )
-    report(
-        measure(
-            "per pair, own products kept", lambda: per_pair(layers, keep_own=True), given.repeats
-        ),
-        plain,
-        per_pair(layers, keep_own=True),
-        exact,
-    )
-    for folds in (1, 10):
-        timing = measure(
-            f"blocks, {folds} fold(s)" + (", with intervals" if folds > 1 else ""),
-            lambda folds=folds: by_blocks(layers, folds),
-            given.repeats,
-        )
-        share = flops / rate / timing.best
-        report(timing, plain, by_blocks(layers, folds), exact, f"{share:.0%} of peak")
-    report(
-        measure("Gram form, 1 fold", lambda: by_gram(layers, 1), given.repeats),
-        plain,
-        by_gram(layers, 1),
-        exact,
-    )
-    report(
-        measure(
-            "blocks, bfloat16 products",
-            lambda: by_blocks(layers, 1, torch.bfloat16),
-            given.repeats,
-        ),
-        plain,
-        by_blocks(layers, 1, torch.bfloat16),
-        exact,
-    )
+
+    def show(name: str, work: Callable[[], object], repeats: int, **how: Any) -> Timing:
+        timing = measure(name, work, repeats, warm=repeats > 1)
+        found = np.asarray(timing.result)
+        error = np.abs(found - (exact if found.ndim == 3 else exact[1])).max()
+        share = f", {flops / rate / timing.best:.0%} of peak" if how.get("exact") else ""
+        print(timing.line(how.get("against"), f"max error {error:.1e}{share}"), flush=True)
+        return timing
+
+    plain = show("per pair, three products", lambda: per_pair(layers, keep_own=False), 1)
+    n = given.repeats
+    kept = "per pair, own products kept"
+    show(kept, lambda: per_pair(layers, keep_own=True), n, against=plain)
+    show("blocks, no folds", lambda: by_blocks(layers, 1), n, against=plain, exact=True)
+    name = "blocks, 10 folds, with intervals"
+    show(name, lambda: by_blocks(layers, 10), n, against=plain, exact=True)
+    show("Gram form, no folds", lambda: by_gram(layers, 1), n, against=plain)
+    low = torch.bfloat16
+    show("blocks, bfloat16 products", lambda: by_blocks(layers, 1, low), n, against=plain)
     for rows in (250, 500, 1000):
-        timing = measure(
-            f"minibatch-debiased, {rows} rows",
-            lambda rows=rows: by_minibatch(layers, rows),
-            given.repeats,
-        )
-        error = np.abs(by_minibatch(layers, rows) - exact[1]).max()
-        print(timing.line(plain, f"max error {error:.1e}"))
-
-
-def report(
-    timing: Timing, against: Timing | None, found: np.ndarray, exact: np.ndarray, note: str = ""
-) -> Timing:
-    """Print a line with the largest error against float64."""
-    error = np.abs(found - exact).max()
-    print(
-        timing.line(against, f"max error {error:.1e}" + (f", {note}" if note else "")), flush=True
-    )
-    return timing
+        name = f"minibatch-debiased, {rows} rows"
+        show(name, lambda rows=rows: by_minibatch(layers, rows), n, against=plain)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from voxstrata.errors import (
     CorpusError,
     LabelError,
     ResultsError,
+    RunInterruptedError,
     StorageError,
     UnknownNameError,
     UsageError,
@@ -179,7 +180,8 @@ def test_killed_and_resumed_equals_uninterrupted(
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     finishing = context.Process(target=killable.run, args=(arguments, str(whole), 0.0))
     finishing.start()
-    for shards in (2, 5, 9):
+    # just after a checkpoint, and a while later, in the middle of a shard or of its writing
+    for shards, delay_s in ((2, 0.0), (5, 0.11), (9, 0.13)):
         process = context.Process(target=killable.run, args=(arguments, str(broken), 0.1))
         process.start()
         cursor, deadline = broken / "state" / "pass.json", time.monotonic() + 120
@@ -187,6 +189,7 @@ def test_killed_and_resumed_equals_uninterrupted(
             if cursor.exists() and json.loads(cursor.read_text())["done"] >= shards:
                 break
             time.sleep(0.01)
+        time.sleep(delay_s)
         assert process.is_alive(), "the run ended before it could be killed"
         process.kill()
         process.join()
@@ -206,38 +209,37 @@ def test_values_resume_from_partial_blocks(
     recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run stopped among the blocks goes on with the pairs that are missing."""
-    from voxstrata.similarity import sweep
+    from voxstrata.similarity import blocks, sweep
     from voxstrata.similarity.blocks import BlockEngine
 
     settings = config(
         recordings, route="blocks", units=("phone",), measures=("cka", "cca-mean"), memory_gib=1.0
     )
-    want = run_similarity(settings, tmp_path / "whole").table
+    monkeypatch.setattr(blocks, "GROUP_WIDTH", 64)
     monkeypatch.setattr(sweep, "SAVE_EVERY_S", 0.0)
-    plain, calls = BlockEngine._pair, []
+    want = run_similarity(settings, tmp_path / "whole").table
+    plain, calls = BlockEngine._group, []
 
-    def dying(self: BlockEngine, i: int, j: int, *rest: object) -> None:
-        if len(calls) == 17:
+    def dying(self: BlockEngine, i: int, group: list[int], *rest: object) -> None:
+        if len(calls) >= 9:
             raise KeyboardInterrupt
-        calls.append((i, j))
-        plain(self, i, j, *rest)  # type: ignore[arg-type]
+        calls.extend((i, j) for j in group)
+        plain(self, i, group, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(BlockEngine, "_pair", dying)
-    from voxstrata.errors import RunInterruptedError
-
+    monkeypatch.setattr(BlockEngine, "_group", dying)
     with pytest.raises(RunInterruptedError, match="same command again"):
         run_similarity(settings, tmp_path / "broken")
     again: list[tuple[int, int]] = []
 
-    def counting(self: BlockEngine, i: int, j: int, *rest: object) -> None:
-        again.append((i, j))
-        plain(self, i, j, *rest)  # type: ignore[arg-type]
+    def counting(self: BlockEngine, i: int, group: list[int], *rest: object) -> None:
+        again.extend((i, j) for j in group)
+        plain(self, i, group, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(BlockEngine, "_pair", counting)
+    monkeypatch.setattr(BlockEngine, "_group", counting)
     got = run_similarity(settings, tmp_path / "broken").table
     pd.testing.assert_frame_equal(want, got, check_exact=True)
     layers = len(set(zip(got["model"], got["layer"], strict=True)))
-    assert len(again) < layers * (layers + 1) // 2
+    assert sorted(calls + again) == [(i, j) for i in range(layers) for j in range(i, layers)]
 
 
 def test_overwrite_words(recordings: Path, tmp_path: Path) -> None:
@@ -273,6 +275,8 @@ def test_bad_settings_are_named_before_work(recordings: Path, tmp_path: Path) ->
         ({"corpus": str(tmp_path / "nothing")}, CorpusError, "nothing"),
         ({"models": ("mfcc", "mfcc")}, UsageError, "twice"),
         ({"route": "minibatch", "measures": ("svcca",)}, UsageError, "CKA alone"),
+        ({"layers": ("embedding",), "models": MODELS[2:]}, UsageError, "utterance layers only"),
+        ({"measures": ("mutual-knn",), "folds": 2}, UsageError, "too few rows"),
     ):
         with pytest.raises(error, match=text):
             run_similarity(config(recordings, **changes), tmp_path / "out")

@@ -1,16 +1,17 @@
 """All layer pairs from rows in a store: block by block, fold by fold, in bounded memory.
 
 The products of ten folds of a wide stack do not fit in memory (51,200 columns: 10 GB for one
-fold). Here layers are loaded in chunks; for every pair the fold products are made, used and
-forgotten. Reading costs about (chunks / 2) times the store's size, products cost what they cost
-in any route: n W^2 multiply-adds for a stack of width W, each once.
+fold). Here layers are loaded in chunks, side by side in one matrix; one layer at a time is
+multiplied with a few others, fold by fold, and what the measures need is taken from the products
+before they are overwritten. Reading costs about (chunks / 2) times the store's size, products cost
+what they cost in any route: n W^2 operations for a stack of width W, each pair once.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +24,10 @@ from voxstrata.streaming.moments import PRODUCT_ROWS
 
 FEW_PIECES = 16
 """Partial products of a fold beyond which they are summed in float64."""
+
+GROUP_WIDTH = 4096
+"""Columns that one layer is multiplied with at a time: enough for the products to run at their
+full rate, few enough for them to stay in the cache until they have been used."""
 
 
 def rank_cut(dtype: torch.dtype) -> float | None:
@@ -75,14 +80,16 @@ class MemoryRows:
 
 
 @dataclass
-class _Layer:
-    """One layer in memory: rows about the mean, in fold order, with its own sums by fold."""
+class _Chunk:
+    """Some layers in memory, side by side, about their means, rows in fold order."""
 
-    x: torch.Tensor  # [N, D]
-    mean: torch.Tensor  # [D] float64
-    s: torch.Tensor  # [F, D] float64
-    v: torch.Tensor  # [F, L, D] float64
-    own: list[View] | None = None
+    columns: dict[int, slice]
+    x: torch.Tensor  # [N, Wc]
+    low: torch.Tensor  # the same in the precision of the products
+    mean: torch.Tensor  # [Wc] float64, exactly what was subtracted
+    s: torch.Tensor  # [F, Wc] float64
+    v: torch.Tensor  # [F, L, Wc] float64
+    views: dict[int, list[View]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ class PairMoments:
 
 
 OnPair = Callable[[PairMoments], None]
+OnBlock = Callable[[TermGrid, list[tuple[int, int]]], None]
 
 
 class BlockEngine:
@@ -124,48 +132,21 @@ class BlockEngine:
         counts = np.bincount(fold) if len(fold) else np.zeros(1, dtype=np.int64)
         # A fold all of whose recordings were skipped has nothing to leave out.
         self.counts = [int(count) for count in counts if count]
-        self.memory_bytes = memory_bytes
-
-    @property
-    def pairs(self) -> list[tuple[int, int]]:
-        """All pairs i <= j."""
-        layers = range(len(self.widths))
-        return list(itertools.combinations_with_replacement(layers, 2))
-
-    def _read(self, position: int) -> torch.Tensor:
-        x = self.rows.layer(position)
-        if self._order is not None:
-            x = x[self._order]
-        return x.to(self.device, self.row_dtype)
-
-    def _slices(self) -> list[slice]:
+        self.total = sum(self.counts)
         ends = np.cumsum(self.counts)
-        return [slice(int(e - c), int(e)) for e, c in zip(ends, self.counts, strict=True)]
-
-    def _chunks(self, keep_moments: bool) -> list[list[int]]:
-        """Layers in chunks of a third of the memory: two chunks and the products at a time."""
-        size = 8 if self.row_dtype == torch.float64 else 4
-        total = sum(self.counts)
-        replicates = len(self.counts) + 1
-        chunks: list[list[int]] = [[]]
-        held = 0.0
-        for position, width in enumerate(self.widths):
-            cost = size * total * width + 8 * len(self.counts) * width * len(self.widths)
-            if keep_moments:
-                cost += 3 * 8 * replicates * width * width
-            if chunks[-1] and held + cost > self.memory_bytes / 3:
-                chunks.append([])
-                held = 0.0
-            chunks[-1].append(position)
-            held += cost
-        return chunks
+        self._parts = [slice(int(e - c), int(e)) for e, c in zip(ends, self.counts, strict=True)]
+        pieces = -(-max(self.counts, default=0) // PRODUCT_ROWS)
+        self._total_dtype = torch.float64 if pieces > FEW_PIECES else self.row_dtype
+        self.memory_bytes = memory_bytes
+        self._norms: torch.Tensor | None = None
+        self._buffer: torch.Tensor | None = None
 
     def run(
         self,
         *,
         on_pair: OnPair | None = None,
         done: Sequence[tuple[int, int]] = (),
-        on_block: Callable[[TermGrid, list[tuple[int, int]]], None] | None = None,
+        on_block: OnBlock | None = None,
         grid: TermGrid | None = None,
     ) -> HsicTerms:
         """Go through all pairs.
@@ -173,133 +154,213 @@ class BlockEngine:
         Args:
             on_pair: called with the moments of every pair, if moment measures are wanted.
             done: pairs that ``grid`` and the caller hold already (a resumed run).
-            on_block: called after each row of blocks with the grid and the pairs it added, so
+            on_block: called after each group of pairs with the grid and the pairs it added, so
                 that the caller can save and show progress.
             grid: a partly filled grid to go on with; a new one if not given.
 
         Returns:
             terms of the whole stack against itself, [R, L, L].
         """
-        norms = self._norms()
         if grid is None:
-            grid = self._empty_grid(norms)
+            grid = self.empty_grid()
         finished = set(done)
         chunks = self._chunks(on_pair is not None)
         for number, first in enumerate(chunks):
-            loaded_first: dict[int, _Layer] | None = None
+            one: _Chunk | None = None
             for second in chunks[number:]:
-                wanted = [
-                    (i, j) for i in first for j in second if i <= j and (i, j) not in finished
-                ]
+                wanted = {(i, j) for i in first for j in second if i <= j} - finished
                 if not wanted:
                     continue
-                loaded_first = loaded_first or {p: self._load(p, norms) for p in first}
-                loaded = (
-                    loaded_first
-                    if second is first
-                    else loaded_first | {p: self._load(p, norms) for p in second}
-                )
-                for _, block in itertools.groupby(wanted, key=lambda pair: pair[0]):
-                    pairs = list(block)
-                    for i, j in pairs:
-                        self._pair(i, j, loaded, grid, on_pair)
-                    if on_block is not None:
-                        on_block(grid, pairs)
-                del loaded
+                one = one or self._load(first)
+                two = one if second is first else self._load(second)
+                for i in first:
+                    for group in self._groups([j for j in second if (i, j) in wanted]):
+                        self._group(i, group, one, two, grid, on_pair)
+                        if on_block is not None:
+                            on_block(grid, [(i, j) for j in group])
         return grid.terms()
 
     def empty_grid(self) -> TermGrid:
-        """A grid to be filled, for a run that goes on where another stopped."""
-        return self._empty_grid(self._norms())
-
-    def _norms(self) -> torch.Tensor:
-        """Squared norms of all rows about their layer's mean, float64 [N, L]."""
-        columns = []
-        for position in range(len(self.widths)):
-            x = self._read(position)
-            x = x - x.mean(dim=0, dtype=torch.float64).to(x.dtype)
-            columns.append(x.square().sum(dim=1, dtype=torch.float64).cpu())
-        return torch.stack(columns, dim=1)
-
-    def _empty_grid(self, norms: torch.Tensor) -> TermGrid:
-        by_fold = [norms[part] for part in self._slices()]
+        """A grid to be filled, with all that follows from single rows in it."""
+        norms = self._all_norms()
+        by_fold = [norms[part] for part in self._parts]
         a = torch.stack([part.sum(dim=0) for part in by_fold])
         q = torch.stack([part.T @ part for part in by_fold])
         replicates = len(self.counts) + 1 if len(self.counts) > 1 else 1
         ss = np.full((replicates, len(self.widths)), np.nan)
         return TermGrid(torch.tensor(self.counts), a, q, ss)
 
-    def _load(self, position: int, norms: torch.Tensor) -> _Layer:
-        x = self._read(position)
-        mean = x.mean(dim=0, dtype=torch.float64)
-        x = x - mean.to(x.dtype)
-        # What was subtracted is the rounded mean; sums below are about exactly that.
-        parts = self._slices()
-        s = torch.stack([x[part].sum(dim=0, dtype=torch.float64) for part in parts])
-        low = norms.to(x.device, x.dtype)
-        v = torch.stack([(low[part].T @ x[part]).double() for part in parts])
-        return _Layer(x, mean.to(x.dtype).double(), s, v)
+    def _chunks(self, keep_moments: bool) -> list[list[int]]:
+        """Layers in chunks of a third of the memory: two chunks and the products at a time."""
+        size = 8 if self.row_dtype == torch.float64 else 4
+        if self.dtype not in (torch.float32, torch.float64):
+            size += 2
+        folds = len(self.counts)
+        chunks: list[list[int]] = [[]]
+        held = 0.0
+        for position, width in enumerate(self.widths):
+            cost = size * self.total * width + 8 * folds * width * (len(self.widths) + 1)
+            if keep_moments:
+                cost += 3 * 8 * (folds + 1) * width * width
+            if chunks[-1] and held + cost > self.memory_bytes / 3:
+                chunks.append([])
+                held = 0.0
+            chunks[-1].append(position)
+            held += cost
+        return chunks
 
-    def _products(self, one: _Layer, two: _Layer) -> torch.Tensor:
-        """Fold products X_f' Y_f, [F, D1, D2]; long folds are summed piece by piece."""
-        shape = (len(self.counts), one.x.shape[1], two.x.shape[1])
-        pieces = -(-max(self.counts) // PRODUCT_ROWS)
-        total = torch.float64 if pieces > FEW_PIECES else self.row_dtype
-        C = torch.empty(shape, dtype=total, device=one.x.device)
-        for out, part in zip(C, self._slices(), strict=True):
-            for start in range(part.start, part.stop, PRODUCT_ROWS):
-                rows = slice(start, min(start + PRODUCT_ROWS, part.stop))
-                x, y = one.x[rows], two.x[rows]
-                if start == part.start and self.dtype == total:
-                    torch.mm(x.T, y, out=out)
-                    continue
-                product = x.to(self.dtype).T @ y.to(self.dtype)
-                if start == part.start:
-                    out.copy_(product)
+    def _groups(self, positions: Sequence[int]) -> Iterator[list[int]]:
+        """Neighbouring layers, in groups up to :data:`GROUP_WIDTH` columns wide."""
+        group: list[int] = []
+        for position in positions:
+            wide = sum(self.widths[p] for p in group) + self.widths[position] > GROUP_WIDTH
+            if group and (wide or position != group[-1] + 1):
+                yield group
+                group = []
+            group.append(position)
+        if group:
+            yield group
+
+    def _fill(self, positions: Sequence[int], x: torch.Tensor) -> torch.Tensor:
+        """Read layers into the columns of ``x`` [N, Wc], about their means; returns the means.
+
+        The mean serves as a shift only (all terms are exact about any), so float32 will do.
+        """
+        ones = torch.ones(self.total, dtype=self.row_dtype, device=self.device)
+        means, start = [], 0
+        for position in positions:
+            rows = self.rows.layer(position)
+            if self._order is not None:
+                rows = rows[self._order]
+            rows = rows.to(self.device, self.row_dtype)
+            mean = (ones @ rows) / self.total
+            torch.sub(rows, mean, out=x[:, start : start + rows.shape[1]])
+            start += rows.shape[1]
+            means.append(mean.double())
+        return torch.cat(means)
+
+    def _empty(self, positions: Sequence[int]) -> torch.Tensor:
+        width = sum(self.widths[p] for p in positions)
+        return torch.empty(self.total, width, dtype=self.row_dtype, device=self.device)
+
+    def _all_norms(self) -> torch.Tensor:
+        """Squared norms of all rows about their layers' means, float64 [N, L]."""
+        if self._norms is None:
+            norms = torch.empty(
+                self.total, len(self.widths), dtype=torch.float64, device=self.device
+            )
+            for position in range(len(self.widths)):
+                x = self._empty([position])
+                self._fill([position], x)
+                norms[:, position] = x.square_().sum(dim=1)
+            self._norms = norms
+        return self._norms
+
+    def _load(self, positions: Sequence[int]) -> _Chunk:
+        norms = self._all_norms()
+        x = self._empty(positions)
+        mean = self._fill(positions, x)
+        # One product gives both the sums (last row) and the sums weighted by every layer's norms.
+        weights = torch.cat([norms, torch.ones_like(norms[:, :1])], dim=1).to(self.row_dtype)
+        folded = torch.zeros(
+            len(self._parts), weights.shape[1], x.shape[1], dtype=torch.float64, device=x.device
+        )
+        for total, part in zip(folded, self._parts, strict=True):
+            for rows in _pieces(part):
+                total += weights[rows].T @ x[rows]
+        columns, start = {}, 0
+        for position in positions:
+            columns[position] = slice(start, start + self.widths[position])
+            start += self.widths[position]
+        low = x if self.dtype == self.row_dtype else x.to(self.dtype)
+        return _Chunk(columns, x, low, mean, folded[:, -1], folded[:, :-1])
+
+    def _products(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """Products by fold X_f' Y_f, [F, D1, D2]; long folds are summed piece by piece.
+
+        The result lies in a buffer that the next call overwrites: new memory for every call
+        would cost as much as a tenth of the products.
+        """
+        shape = (len(self._parts), left.shape[1], right.shape[1])
+        size = shape[0] * shape[1] * shape[2]
+        if self._buffer is None or self._buffer.numel() < size:
+            self._buffer = torch.empty(size, dtype=self._total_dtype, device=left.device)
+        C = self._buffer[:size].view(shape)
+        for out, part in zip(C, self._parts, strict=True):
+            for rows in _pieces(part):
+                x, y = left[rows], right[rows]
+                if self.dtype == self._total_dtype:
+                    torch.addmm(out, x.T, y, beta=int(rows.start > part.start), out=out)
+                elif rows.start > part.start:
+                    out += x.T @ y
                 else:
-                    out += product
+                    out.copy_(x.T @ y)
         return C
 
-    def _pair(
-        self, i: int, j: int, loaded: dict[int, _Layer], grid: TermGrid, on_pair: OnPair | None
+    def _group(
+        self,
+        i: int,
+        group: Sequence[int],
+        one: _Chunk,
+        two: _Chunk,
+        grid: TermGrid,
+        on_pair: OnPair | None,
     ) -> None:
-        one, two = loaded[i], loaded[j]
-        C = self._products(one, two)
-        c2, scs = product_terms(C, one.s, two.s)
-        uv = mixed_terms(one.s, two.s, two.v[:, i], one.v[:, j])
-        grid.put(i, j, c2, scs, uv)
-        for position, layer in ((i, one), (j, two)):
-            grid.ss[:, position] = leave_out(layer.s).square().sum(dim=1).cpu().numpy()
-        if on_pair is not None:
-            own = [self._views(layer, C if i == j else None) for layer in (one, two)]
-            on_pair(PairMoments(i, j, list(self._moments(one, two, C, own))))
+        """Enter the pairs of layer i with a group of neighbouring layers."""
+        at = one.columns[i]
+        start = two.columns[group[0]].start
+        C = self._products(one.low[:, at], two.low[:, start : two.columns[group[-1]].stop])
+        grid.ss[:, i] = leave_out(one.s[:, at]).square().sum(dim=1).cpu().numpy()
+        for j in group:
+            to = two.columns[j]
+            part = C[:, :, to.start - start : to.stop - start]
+            c2, scs = product_terms(part, one.s[:, at], two.s[:, to])
+            uv = mixed_terms(one.s[:, at], two.s[:, to], two.v[:, i, to], one.v[:, j, at])
+            grid.put(i, j, c2, scs, uv)
+            if on_pair is not None:
+                replicates = list(self._moments(i, j, one, two, part))
+                on_pair(PairMoments(i, j, replicates))
 
-    def _views(self, layer: _Layer, C: torch.Tensor | None) -> list[View]:
+    def _own(self, position: int, chunk: _Chunk) -> list[View]:
         """Second moments of a layer for every replicate, decompositions cached while loaded."""
-        if layer.own is None:
-            P = leave_out((self._products(layer, layer) if C is None else C).double())
+        if position not in chunk.views:
+            x = chunk.low[:, chunk.columns[position]]
+            kept, self._buffer = self._buffer, None  # the group's products are still wanted
+            P = leave_out(self._products(x, x).double())
+            self._buffer = kept
             n = leave_out(torch.tensor(self.counts, dtype=torch.float64))
-            s = leave_out(layer.s)
-            layer.own = [
+            s = leave_out(chunk.s[:, chunk.columns[position]])
+            chunk.views[position] = [
                 View(P[r] - torch.outer(s[r], s[r]) / n[r], rank_cut(self.dtype))
                 for r in range(len(n))
             ]
-        return layer.own
+        return chunk.views[position]
 
     def _moments(
-        self, one: _Layer, two: _Layer, C: torch.Tensor, own: list[list[View]]
+        self, i: int, j: int, one: _Chunk, two: _Chunk, C: torch.Tensor
     ) -> Iterator[Moments]:
         P = leave_out(C.double())
         n = leave_out(torch.tensor(self.counts, dtype=torch.float64))
-        s_x, s_y = leave_out(one.s), leave_out(two.s)
+        at, to = one.columns[i], two.columns[j]
+        s_x, s_y = leave_out(one.s[:, at]), leave_out(two.s[:, to])
+        own_x, own_y = self._own(i, one), self._own(j, two)
         for r in range(len(n)):
             yield Moments(
                 int(n[r]),
-                one.mean + s_x[r] / n[r],
-                two.mean + s_y[r] / n[r],
-                own[0][r].S,
-                own[1][r].S,
+                one.mean[at] + s_x[r] / n[r],
+                two.mean[to] + s_y[r] / n[r],
+                own_x[r].S,
+                own_y[r].S,
                 P[r] - torch.outer(s_x[r], s_y[r]) / n[r],
-                own[0][r],
-                own[1][r],
+                own_x[r],
+                own_y[r],
             )
+
+
+def _pieces(part: slice) -> Iterator[slice]:
+    """A range of rows in pieces of at most :data:`PRODUCT_ROWS`, of nearly equal length."""
+    length = part.stop - part.start
+    count = -(-length // PRODUCT_ROWS)
+    edges = [part.start + length * k // max(1, count) for k in range(count + 1)]
+    for start, stop in itertools.pairwise(edges):
+        yield slice(start, stop)

@@ -37,7 +37,7 @@ def product_terms(
     G = torch.bmm(by_row, by_row.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
     total = G.sum()
     left_x, left_y = leave_out(s_x), leave_out(s_y)
-    applied = torch.matmul(C, left_y.T.to(C.dtype))
+    applied = torch.bmm(C, left_y.T.to(C.dtype).expand(len(C), -1, -1))
     bilinear = (applied.double() * left_x.T).sum(dim=1)  # [F, R]
     if len(C) == 1:
         return total[None], bilinear[0]

@@ -14,7 +14,7 @@ import torch
 
 import voxstrata
 from voxstrata.corpora import Corpus, load_corpus
-from voxstrata.errors import LabelError
+from voxstrata.errors import LabelError, UsageError
 from voxstrata.files import fingerprint, read_json
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
@@ -140,9 +140,7 @@ def prepare(config: SimilarityConfig, out: Path) -> Prepared:
             "shards": [shard.members for shard in shards],
         }
     )
-    jobs = _plan_units(
-        config, units, corpus, models, stack, measures, memory, out, max(folds) + 1, identity
-    )
+    jobs = _plan_units(config, units, corpus, models, stack, measures, memory, out, folds, identity)
     seconds = sum(utterance.duration_s for utterance in utterances)
     model_flops = seconds * sum(model.flops_per_second for model in models)
     moments_flops = sum(job.plan.flops for job in jobs if job.plan.route == "moments")
@@ -200,7 +198,7 @@ def _plan_units(
     measures: dict[str, Measure],
     memory: float,
     out: Path,
-    folds: int,
+    assigned: Sequence[int],
     identity: str,
 ) -> list[UnitJob]:
     saved = saved_plans(out, identity)
@@ -211,11 +209,19 @@ def _plan_units(
     for unit in units:
         layers = tuple(i for i, layer in enumerate(stack) if unit.accepts(layer))
         chosen = [stack[i] for i in layers]
+        if not chosen:
+            raise UsageError(
+                f"no chosen layer has rows of the unit {unit.name!r}",
+                got="utterance layers only",
+                fix="use --unit utterance, or choose layers with frames (--layers)",
+            )
+        expected = _expected_rows(unit, corpus, models, chosen, assigned)
+        _enough_rows(unit.name, expected, measures)
         plan = saved.get(unit.name) or plan_unit(
             unit.name,
             [layer.width for layer in chosen],
-            _expected_rows(unit, corpus, models, chosen),
-            folds,
+            sum(expected),
+            len(expected),
             needs=needs,
             memory_bytes=memory,
             disk_bytes=disk,
@@ -228,15 +234,33 @@ def _plan_units(
 
 
 def _expected_rows(
-    unit: Unit, corpus: Corpus, models: Sequence[SpeechModel], layers: Sequence[StackLayer]
-) -> int:
-    total = 0
-    for utterance in corpus.utterances:
+    unit: Unit,
+    corpus: Corpus,
+    models: Sequence[SpeechModel],
+    layers: Sequence[StackLayer],
+    folds: Sequence[int],
+) -> list[int]:
+    """Rows that each fold will give, if every recording can be used."""
+    totals = [0] * (max(folds) + 1)
+    for utterance, fold in zip(corpus.utterances, folds, strict=True):
         samples = round(utterance.duration_s * SAMPLE_RATE)
         frames = [models[layer.model].frames(layer.info.name, samples) for layer in layers]
         if min(frames) > 0:
-            total += unit.count(utterance, frames, layers)
-    return total
+            totals[fold] += unit.count(utterance, frames, layers)
+    return totals
+
+
+def _enough_rows(unit: str, rows: Sequence[int], measures: dict[str, Measure]) -> None:
+    """Refuse before work starts what could not be computed with the largest fold left out."""
+    least = sum(rows) - max(rows)
+    for name, measure in measures.items():
+        if least < measure.min_rows:
+            raise UsageError(
+                f"too few rows of the unit {unit!r} for the measure {name!r}",
+                got=f"{sum(rows)} rows, {least} without the largest of {len(rows)} folds",
+                expected=f"at least {measure.min_rows} in every replicate",
+                fix="give more recordings, or a unit with more rows (--unit frame)",
+            )
 
 
 def _free_disk(out: Path) -> float:
