@@ -18,8 +18,15 @@ import numpy as np
 import torch
 
 from voxstrata.similarity.moments import Moments, View
-from voxstrata.similarity.pair_sums import TermGrid, leave_out, mixed_terms, product_terms
-from voxstrata.similarity.terms import HsicTerms
+from voxstrata.similarity.pair_sums import (
+    assemble,
+    empty_grid,
+    leave_out,
+    product_norms,
+    put,
+    row_terms,
+)
+from voxstrata.similarity.terms import Array, HsicTerms
 from voxstrata.streaming.moments import PRODUCT_ROWS
 
 FEW_PIECES = 16
@@ -88,7 +95,6 @@ class _Chunk:
     low: torch.Tensor  # the same in the precision of the products
     mean: torch.Tensor  # [Wc] float64, exactly what was subtracted
     s: torch.Tensor  # [F, Wc] float64
-    v: torch.Tensor  # [F, L, Wc] float64
     views: dict[int, list[View]] = field(default_factory=dict)
 
 
@@ -102,7 +108,7 @@ class PairMoments:
 
 
 OnPair = Callable[[PairMoments], None]
-OnBlock = Callable[[TermGrid, list[tuple[int, int]]], None]
+OnBlock = Callable[[Array, list[tuple[int, int]]], None]
 
 
 class BlockEngine:
@@ -138,8 +144,12 @@ class BlockEngine:
         pieces = -(-max(self.counts, default=0) // PRODUCT_ROWS)
         self._total_dtype = torch.float64 if pieces > FEW_PIECES else self.row_dtype
         self.memory_bytes = memory_bytes
-        self._norms: torch.Tensor | None = None
         self._buffer: torch.Tensor | None = None
+
+    @property
+    def replicates(self) -> int:
+        """R: 1 + F, or 1 for a single fold."""
+        return len(self.counts) + 1 if len(self.counts) > 1 else 1
 
     def run(
         self,
@@ -147,22 +157,23 @@ class BlockEngine:
         on_pair: OnPair | None = None,
         done: Sequence[tuple[int, int]] = (),
         on_block: OnBlock | None = None,
-        grid: TermGrid | None = None,
+        products: Array | None = None,
     ) -> HsicTerms:
         """Go through all pairs.
 
         Args:
             on_pair: called with the moments of every pair, if moment measures are wanted.
-            done: pairs that ``grid`` and the caller hold already (a resumed run).
-            on_block: called after each group of pairs with the grid and the pairs it added, so
-                that the caller can save and show progress.
-            grid: a partly filled grid to go on with; a new one if not given.
+            done: pairs that ``products`` and the caller hold already (a resumed run).
+            on_block: called after each group of pairs with the norms of products so far and the
+                pairs it added, so that the caller can save and show progress.
+            products: partly filled norms of products [R, L, L]; new ones if not given.
 
         Returns:
             terms of the whole stack against itself, [R, L, L].
         """
-        if grid is None:
-            grid = self.empty_grid()
+        rows = self._row_terms()
+        if products is None:
+            products = empty_grid(self.replicates, len(self.widths))
         finished = set(done)
         chunks = self._chunks(on_pair is not None)
         for number, first in enumerate(chunks):
@@ -175,20 +186,10 @@ class BlockEngine:
                 two = one if second is first else self._load(second)
                 for i in first:
                     for group in self._groups([j for j in second if (i, j) in wanted]):
-                        self._group(i, group, one, two, grid, on_pair)
+                        self._group(i, group, one, two, products, on_pair)
                         if on_block is not None:
-                            on_block(grid, [(i, j) for j in group])
-        return grid.terms()
-
-    def empty_grid(self) -> TermGrid:
-        """A grid to be filled, with all that follows from single rows in it."""
-        norms = self._all_norms()
-        by_fold = [norms[part] for part in self._parts]
-        a = torch.stack([part.sum(dim=0) for part in by_fold])
-        q = torch.stack([part.T @ part for part in by_fold])
-        replicates = len(self.counts) + 1 if len(self.counts) > 1 else 1
-        ss = np.full((replicates, len(self.widths)), np.nan)
-        return TermGrid(torch.tensor(self.counts), a, q, ss)
+                            on_block(products, [(i, j) for j in group])
+        return assemble(rows, products)
 
     def _chunks(self, keep_moments: bool) -> list[list[int]]:
         """Layers in chunks of a third of the memory: two chunks and the products at a time."""
@@ -199,7 +200,7 @@ class BlockEngine:
         chunks: list[list[int]] = [[]]
         held = 0.0
         for position, width in enumerate(self.widths):
-            cost = size * self.total * width + 8 * folds * width * (len(self.widths) + 1)
+            cost = size * self.total * width
             if keep_moments:
                 cost += 3 * 8 * (folds + 1) * width * width
             if chunks[-1] and held + cost > self.memory_bytes / 3:
@@ -243,37 +244,38 @@ class BlockEngine:
         width = sum(self.widths[p] for p in positions)
         return torch.empty(self.total, width, dtype=self.row_dtype, device=self.device)
 
-    def _all_norms(self) -> torch.Tensor:
-        """Squared norms of all rows about their layers' means, float64 [N, L]."""
-        if self._norms is None:
-            norms = torch.empty(
-                self.total, len(self.widths), dtype=torch.float64, device=self.device
-            )
-            for position in range(len(self.widths)):
-                x = self._empty([position])
-                self._fill([position], x)
-                norms[:, position] = x.square_().sum(dim=1)
-            self._norms = norms
-        return self._norms
+    def _sums(self, x: torch.Tensor) -> torch.Tensor:
+        """Sums of rows by fold, float64 [F, D]."""
+        s = torch.zeros(len(self._parts), x.shape[1], dtype=torch.float64, device=x.device)
+        ones = torch.ones(PRODUCT_ROWS, dtype=x.dtype, device=x.device)
+        for total, part in zip(s, self._parts, strict=True):
+            for rows in _pieces(part):
+                total += ones[: rows.stop - rows.start] @ x[rows]
+        return s
+
+    def _row_terms(self) -> dict[str, torch.Tensor]:
+        """All terms that follow from single rows, in one reading of the store."""
+        layers = len(self.widths)
+        norms = torch.empty(self.total, layers, dtype=torch.float64, device=self.device)
+        sums = torch.empty(
+            self.replicates, self.total, layers, dtype=torch.float64, device=self.device
+        )
+        for position in range(layers):
+            x = self._empty([position])
+            self._fill([position], x)
+            sums[:, :, position] = (x @ leave_out(self._sums(x)).to(x.dtype).T).T
+            norms[:, position] = x.square_().sum(dim=1)
+        return row_terms(norms, sums, self._parts)
 
     def _load(self, positions: Sequence[int]) -> _Chunk:
-        norms = self._all_norms()
         x = self._empty(positions)
         mean = self._fill(positions, x)
-        # One product gives both the sums (last row) and the sums weighted by every layer's norms.
-        weights = torch.cat([norms, torch.ones_like(norms[:, :1])], dim=1).to(self.row_dtype)
-        folded = torch.zeros(
-            len(self._parts), weights.shape[1], x.shape[1], dtype=torch.float64, device=x.device
-        )
-        for total, part in zip(folded, self._parts, strict=True):
-            for rows in _pieces(part):
-                total += weights[rows].T @ x[rows]
         columns, start = {}, 0
         for position in positions:
             columns[position] = slice(start, start + self.widths[position])
             start += self.widths[position]
         low = x if self.dtype == self.row_dtype else x.to(self.dtype)
-        return _Chunk(columns, x, low, mean, folded[:, -1], folded[:, :-1])
+        return _Chunk(columns, x, low, mean, self._sums(x))
 
     def _products(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """Products by fold X_f' Y_f, [F, D1, D2]; long folds are summed piece by piece.
@@ -303,20 +305,17 @@ class BlockEngine:
         group: Sequence[int],
         one: _Chunk,
         two: _Chunk,
-        grid: TermGrid,
+        products: Array,
         on_pair: OnPair | None,
     ) -> None:
         """Enter the pairs of layer i with a group of neighbouring layers."""
         at = one.columns[i]
         start = two.columns[group[0]].start
         C = self._products(one.low[:, at], two.low[:, start : two.columns[group[-1]].stop])
-        grid.ss[:, i] = leave_out(one.s[:, at]).square().sum(dim=1).cpu().numpy()
         for j in group:
             to = two.columns[j]
             part = C[:, :, to.start - start : to.stop - start]
-            c2, scs = product_terms(part, one.s[:, at], two.s[:, to])
-            uv = mixed_terms(one.s[:, at], two.s[:, to], two.v[:, i, to], one.v[:, j, at])
-            grid.put(i, j, c2, scs, uv)
+            put(products, i, j, product_norms(part))
             if on_pair is not None:
                 replicates = list(self._moments(i, j, one, two, part))
                 on_pair(PairMoments(i, j, replicates))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from voxstrata.similarity.blocks import LayerRows
+from voxstrata.similarity.pair_sums import assemble, row_terms
 from voxstrata.similarity.terms import HsicTerms
 
 STRIP_BYTES = 256 << 20
@@ -85,22 +86,9 @@ def _assemble(
     c2 = [whole]
     if len(parts) > 1:
         c2 += [whole - 2 * rows + both for rows, both in zip(by_rows, inside, strict=True)]
-    n, ss, a, scs, q, uv = [], [], [], [], [], []
     row_sums = sums.sum(dim=2)
-    keep = torch.ones(norms.shape[1], dtype=torch.bool, device=norms.device)
-    for r in range(len(c2)):
-        kept, left = keep.clone(), row_sums
-        if r:
-            kept[parts[r - 1]] = False
-            left = row_sums - sums[:, :, r - 1]
-        k, d = left[:, kept], norms[:, kept]
-        n.append(kept.sum().double())
-        ss.append(k.sum(dim=1))
-        a.append(d.sum(dim=1))
-        scs.append(k @ k.T)
-        q.append(d @ d.T)
-        cross = d @ k.T
-        uv.append(cross + cross.T)
-    found = [torch.stack(item).cpu().numpy() for item in (n, ss, a, c2, scs, q, uv)]
-    counts, square, trace, products, bilinear, quartic, mixed = found
-    return HsicTerms(counts, square, square, trace, trace, products, bilinear, quartic, mixed)
+    replicates = [row_sums]
+    if len(parts) > 1:
+        replicates += [row_sums - sums[:, :, fold] for fold in range(len(parts))]
+    rows = row_terms(norms.T, torch.stack(replicates).transpose(1, 2), parts)
+    return assemble(rows, torch.stack(c2).cpu().numpy())

@@ -8,7 +8,14 @@ import torch
 
 from voxstrata.similarity.blocks import OnPair, PairMoments, rank_cut
 from voxstrata.similarity.moments import Moments, View
-from voxstrata.similarity.pair_sums import TermGrid, leave_out, mixed_terms, product_terms
+from voxstrata.similarity.pair_sums import (
+    assemble,
+    empty_grid,
+    leave_out,
+    mixed_terms,
+    put,
+    terms_of_moments,
+)
 from voxstrata.similarity.terms import HsicTerms
 from voxstrata.streaming.moments import StackMoments
 
@@ -36,7 +43,8 @@ def terms_from_moments(
     layers = range(len(m.widths))
     sums = [s[:, m.columns(i)] for i in layers]
     ss = torch.stack([leave_out(part).square().sum(dim=1) for part in sums], dim=1)
-    grid = TermGrid(n, a, q, ss.cpu().numpy())
+    known = {"n": leave_out(n), "ss": ss, "a": leave_out(a), "q": leave_out(q)}
+    c2, scs, uv = (empty_grid(len(ss), len(layers)) for _ in range(3))
     counts, left = leave_out(n), [leave_out(part) for part in sums]
     views: dict[int, list[View]] = {}
 
@@ -52,9 +60,11 @@ def terms_from_moments(
     for i in layers:
         for j in layers[i:]:
             C = m.block(i, j)[keep]
-            c2, scs = product_terms(C, sums[i], sums[j])
-            uv = mixed_terms(sums[i], sums[j], v[:, i, m.columns(j)], v[:, j, m.columns(i)])
-            grid.put(i, j, c2, scs, uv)
+            norm, bilinear = terms_of_moments(C, sums[i], sums[j])
+            put(c2, i, j, norm)
+            put(scs, i, j, bilinear)
+            v_ij, v_ji = v[:, i, m.columns(j)], v[:, j, m.columns(i)]
+            put(uv, i, j, mixed_terms(sums[i], sums[j], v_ij, v_ji))
             if on_pair is not None:
                 P = leave_out(C)
                 x, y = own(i), own(j)
@@ -74,4 +84,5 @@ def terms_from_moments(
                 on_pair(PairMoments(i, j, replicates))
             advance(1)
         views.pop(i, None)
-    return grid.terms()
+    known |= {"scs": torch.from_numpy(scs), "uv": torch.from_numpy(uv)}
+    return assemble(known, c2)

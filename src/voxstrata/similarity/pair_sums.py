@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -17,14 +19,71 @@ def leave_out(folded: torch.Tensor) -> torch.Tensor:
     return total if len(folded) == 1 else torch.cat([total, total - folded])
 
 
-def product_terms(
-    C: torch.Tensor, s_x: torch.Tensor, s_y: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """``|C|_F^2`` and ``s_x' C s_y`` for every replicate, from products by fold.
+def product_norms(C: torch.Tensor) -> torch.Tensor:
+    """``|C|_F^2`` of every replicate, from products by fold.
 
     Inner products of the fold products, G_fg = <C_f, C_g>, give all leave-one-out norms:
     |C - C_f|^2 = sum(G) - 2 sum_g G_fg + G_ff. Sums run in float32 over one row of C at most
     (where C is float32), beyond that in float64.
+
+    Args:
+        C: products X_f' Y_f, [F, D1, D2].
+
+    Returns:
+        float64 [R].
+    """
+    by_row = C.transpose(0, 1)
+    G = torch.bmm(by_row, by_row.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
+    total = G.sum()
+    if len(C) == 1:
+        return total[None]
+    return torch.cat([total[None], total - 2 * G.sum(dim=1) + G.diagonal()])
+
+
+def row_terms(
+    norms: torch.Tensor, sums: torch.Tensor, parts: Sequence[slice]
+) -> dict[str, torch.Tensor]:
+    """All terms but the products, which follow from two numbers a row, layer and replicate.
+
+    With a_i = |x_i|^2 and k_i = x_i . s, the sum of row i of the Gram matrix: ss = sum k,
+    s_x' C s_y = sum k_x k_y, q = sum a_x a_y and uv = sum (a_x k_y + k_x a_y), each over the rows
+    that a replicate keeps.
+
+    Args:
+        norms: a, float64 [N, L].
+        sums: k for every replicate (s without the fold that is left out), float64 [R, N, L].
+        parts: rows of each fold.
+
+    Returns:
+        float64 tensors: "n" [R], "ss" and "a" [R, L], "scs", "q" and "uv" [R, L, L].
+    """
+    found: dict[str, list[torch.Tensor]] = {k: [] for k in ("n", "ss", "a", "scs", "q", "uv")}
+    keep = torch.ones(len(norms), dtype=torch.bool, device=norms.device)
+    for r in range(len(sums)):
+        kept = keep.clone()
+        if r:
+            kept[parts[r - 1]] = False
+        k, d = sums[r][kept], norms[kept]
+        cross = d.T @ k
+        found["n"].append(kept.sum().double())
+        found["ss"].append(k.sum(dim=0))
+        found["a"].append(d.sum(dim=0))
+        found["scs"].append(k.T @ k)
+        found["q"].append(d.T @ d)
+        found["uv"].append(cross + cross.T)
+    return {name: torch.stack(values) for name, values in found.items()}
+
+
+def assemble(rows: dict[str, torch.Tensor], c2: Array) -> HsicTerms:
+    """Terms of a stack against itself from :func:`row_terms` and norms of products [R, L, L]."""
+    t = {name: value.cpu().numpy() for name, value in rows.items()}
+    return HsicTerms(t["n"], t["ss"], t["ss"], t["a"], t["a"], c2, t["scs"], t["q"], t["uv"])
+
+
+def terms_of_moments(
+    C: torch.Tensor, s_x: torch.Tensor, s_y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``|C|_F^2`` and ``s_x' C s_y`` of every replicate, from moments without rows.
 
     Args:
         C: products X_f' Y_f, [F, D1, D2].
@@ -33,49 +92,14 @@ def product_terms(
     Returns:
         two float64 tensors [R].
     """
-    by_row = C.transpose(0, 1)
-    G = torch.bmm(by_row, by_row.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
-    total = G.sum()
     left_x, left_y = leave_out(s_x), leave_out(s_y)
     applied = torch.bmm(C, left_y.T.to(C.dtype).expand(len(C), -1, -1))
     bilinear = (applied.double() * left_x.T).sum(dim=1)  # [F, R]
     if len(C) == 1:
-        return total[None], bilinear[0]
-    norms = torch.cat([total[None], total - 2 * G.sum(dim=1) + G.diagonal()])
+        return product_norms(C), bilinear[0]
     scs = bilinear.sum(dim=0)
     scs[1:] -= bilinear[:, 1:].diagonal()
-    return norms, scs
-
-
-class TermGrid:
-    """Terms of a whole stack against itself, filled in pair by pair.
-
-    Args:
-        n: rows by fold [F].
-        a: sums of squared norms by fold [F, L].
-        q: sums of products of squared norms by fold [F, L, L].
-        ss: ``|s|^2`` of every replicate, [R, L].
-    """
-
-    def __init__(self, n: torch.Tensor, a: torch.Tensor, q: torch.Tensor, ss: Array) -> None:
-        layers = a.shape[1]
-        self.n: Array = leave_out(n.double()).cpu().numpy()
-        self.a: Array = leave_out(a.double()).cpu().numpy()
-        self.q: Array = leave_out(q.double()).cpu().numpy()
-        self.ss = ss
-        shape = (len(self.n), layers, layers)
-        self.c2, self.scs, self.uv = (np.full(shape, np.nan) for _ in range(3))
-
-    def put(self, i: int, j: int, c2: torch.Tensor, scs: torch.Tensor, uv: torch.Tensor) -> None:
-        """Enter the pair (i, j) and its mirror image, [R] each."""
-        for grid, value in ((self.c2, c2), (self.scs, scs), (self.uv, uv)):
-            grid[:, i, j] = grid[:, j, i] = value.cpu().numpy()
-
-    def terms(self) -> HsicTerms:
-        """The terms; pairs that were not entered are NaN."""
-        return HsicTerms(
-            self.n, self.ss, self.ss, self.a, self.a, self.c2, self.scs, self.q, self.uv
-        )
+    return product_norms(C), scs
 
 
 def mixed_terms(
@@ -90,3 +114,13 @@ def mixed_terms(
     """
     first = (leave_out(s_j) * leave_out(v_ij)).sum(dim=1)
     return first + (leave_out(s_i) * leave_out(v_ji)).sum(dim=1)
+
+
+def empty_grid(replicates: int, layers: int) -> Array:
+    """A grid [R, L, L] to be filled pair by pair; NaN says "not yet"."""
+    return np.full((replicates, layers, layers), np.nan)
+
+
+def put(grid: Array, i: int, j: int, value: torch.Tensor) -> None:
+    """Enter a value [R] for the pair (i, j) and its mirror image."""
+    grid[:, i, j] = grid[:, j, i] = value.cpu().numpy()

@@ -18,7 +18,7 @@ from voxstrata.similarity.from_gram import terms_by_gram
 from voxstrata.similarity.from_moments import terms_from_moments
 from voxstrata.similarity.measure import Measure
 from voxstrata.similarity.minibatch import MinibatchHsic
-from voxstrata.similarity.pair_sums import TermGrid
+from voxstrata.similarity.pair_sums import empty_grid
 from voxstrata.similarity.row_measures import evaluate_rows
 from voxstrata.similarity.terms import Array, HsicTerms
 from voxstrata.streaming.moments import StackMoments
@@ -162,12 +162,12 @@ class _Collector:
                     else [float(measure.compute(m.swap())) for m in pair.replicates]
                 )
 
-    def save(self, grid: TermGrid) -> None:
+    def save(self, products: Array) -> None:
         """Keep what is done, at most every :data:`SAVE_EVERY_S` seconds."""
         now = time.monotonic()
         if now - self._saved >= SAVE_EVERY_S:
             self._saved = now
-            save_partial(self.work.partial, grid, self.done, self.values)
+            save_partial(self.work.partial, products, self.done, self.values)
 
     def finish(self, terms: HsicTerms, rows: LayerRows | None, advance: Advance) -> UnitValues:
         """Values of all measures."""
@@ -198,14 +198,14 @@ def _from_blocks(rows: LayerRows, work: Work, collect: _Collector, advance: Adva
         dtype=DTYPES[work.precision],
         device=work.device,
     )
-    grid = None
+    products = None
     if work.partial.exists():
-        grid = engine.empty_grid()
-        collect.done = load_partial(work.partial, grid, collect.values)
+        products = empty_grid(engine.replicates, len(engine.widths))
+        collect.done = load_partial(work.partial, products, collect.values)
         advance(len(collect.done))
     collect.allocate(len(engine.counts), len(engine.widths))
 
-    def on_block(partly: TermGrid, pairs: list[Pair]) -> None:
+    def on_block(partly: Array, pairs: list[Pair]) -> None:
         collect.done += pairs
         collect.save(partly)
         advance(len(pairs))
@@ -214,19 +214,18 @@ def _from_blocks(rows: LayerRows, work: Work, collect: _Collector, advance: Adva
         on_pair=collect.pair if collect.of_moments else None,
         done=list(collect.done),
         on_block=on_block,
-        grid=grid,
+        products=products,
     )
 
 
-def save_partial(path: Path, grid: TermGrid, done: list[Pair], values: Mapping[str, Array]) -> None:
-    """Write a partly filled grid of terms and values (safetensors), atomically."""
+def save_partial(
+    path: Path, products: Array, done: list[Pair], values: Mapping[str, Array]
+) -> None:
+    """Write partly filled norms of products and values (safetensors), atomically."""
     from safetensors.numpy import save
 
     tensors: dict[str, Any] = {
-        "c2": grid.c2,
-        "scs": grid.scs,
-        "uv": grid.uv,
-        "ss": grid.ss,
+        "products": products,
         "done": np.array(done, dtype=np.int64).reshape(-1, 2),
     }
     tensors |= {f"value:{name}": value for name, value in values.items()}
@@ -234,13 +233,12 @@ def save_partial(path: Path, grid: TermGrid, done: list[Pair], values: Mapping[s
         file.write(save({name: np.ascontiguousarray(t) for name, t in tensors.items()}))
 
 
-def load_partial(path: Path, grid: TermGrid, values: dict[str, Array]) -> list[Pair]:
-    """Fill a grid and values from :func:`save_partial`'s file; returns the pairs it holds."""
+def load_partial(path: Path, products: Array, values: dict[str, Array]) -> list[Pair]:
+    """Fill products and values from :func:`save_partial`'s file; returns the pairs it holds."""
     from safetensors.numpy import load_file
 
     found = load_file(path)
-    grid.c2[:], grid.scs[:], grid.uv[:] = found["c2"], found["scs"], found["uv"]
-    grid.ss[:] = found["ss"]
+    products[:] = found["products"]
     for name, value in found.items():
         if name.startswith("value:"):
             values[name.removeprefix("value:")] = value.copy()
