@@ -16,7 +16,7 @@ from voxstrata.streaming.moments import MomentsReducer
 from voxstrata.streaming.onepass import Pass, Sink
 from voxstrata.streaming.registry import make_unit
 from voxstrata.streaming.stack import build_stack
-from voxstrata.streaming.store import RowStore, StoreReducer
+from voxstrata.streaming.store import DTYPES, RowStore, StoreReducer, write_rows
 from voxstrata.types import Utterance
 
 
@@ -178,3 +178,14 @@ def test_damaged_state_and_shards_are_named(tmp_path: Path) -> None:
     state.write_bytes(b"not a tensor")
     with pytest.raises(StorageError, match="damaged"):
         make_pass(corpus, [FakeModel()], tmp_path).run()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("rows", [0, 1, 7])
+def test_rows_are_plain_safetensors(tmp_path: Path, dtype: str, rows: int) -> None:
+    from safetensors.torch import load_file
+
+    x = torch.randn(rows, 5).to(DTYPES[dtype])
+    with (tmp_path / "x.safetensors").open("wb") as file:
+        write_rows(file, x)
+    assert torch.equal(load_file(tmp_path / "x.safetensors")["rows"], x)
