@@ -17,7 +17,7 @@ POINT = 1 / 72
 TICK_PITCH = 7.0 * POINT
 """Inches between layer names, at least: they are set at 6 points."""
 
-NAME_PITCH = 9.5 * POINT
+NAME_PITCH = 10 * POINT
 """Inches between model names, at least."""
 
 
@@ -117,7 +117,7 @@ def _name_models(axes: Axes, view: View, facet: Facet, starts: list[int], pitch:
         last = place
         name = view.models[view.layer(facet, start).model].label
         ticks = max(len(_label(view, facet, row)) for row in range(start, end)) * 0.058 + 0.1
-        style: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "clip_on": False}
+        style: dict[str, Any] = {"fontsize": 7, "fontweight": "bold", "clip_on": False}
         axes.text(-0.5 - ticks / pitch, place, name, ha="right", va="center", **style)
         axes.text(
             place,
@@ -125,7 +125,7 @@ def _name_models(axes: Axes, view: View, facet: Facet, starts: list[int], pitch:
             name,
             ha="left",
             va="bottom",
-            rotation=40,
+            rotation=60,
             rotation_mode="anchor",
             **style,
         )
