@@ -162,10 +162,10 @@ def load_results(folder: str | Path) -> Results:
     import pyarrow.parquet as pq
 
     place = Path(folder)
-    if not (place / TABLE).exists():
+    if not ((place / TABLE).exists() and (place / RECORD).exists()):
         raise ResultsError(
             f"{place} holds no finished results",
-            expected=f"a file {TABLE} in it",
+            expected=f"the files {TABLE} and {RECORD} in it",
             fix="finish the run first (the same command resumes it), or check the path",
         )
     try:

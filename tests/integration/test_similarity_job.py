@@ -307,3 +307,166 @@ def test_full_disk_is_named_and_resumable(
     got = run_similarity(settings, tmp_path / "full").table
     want = run_similarity(settings, tmp_path / "whole").table
     pd.testing.assert_frame_equal(want, got, check_exact=True)
+
+
+def _stopped(
+    settings: SimilarityConfig,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    overwrite: str = "missing",
+) -> RunInterruptedError:
+    """Stop a run by Ctrl-C after its third checkpoint; returns what it said."""
+    from voxstrata.streaming.onepass import Pass
+
+    plain = Pass._checkpoint
+
+    def stopping(self: Pass, done: int) -> None:
+        plain(self, done)
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pass, "_checkpoint", stopping)
+        with pytest.raises(RunInterruptedError) as caught:
+            run_similarity(settings, out, overwrite=overwrite)  # type: ignore[arg-type]
+    return caught.value
+
+
+SMALL = {"models": ("log-mel", "mfcc"), "units": ("frame",), "route": "blocks"}
+
+
+def test_killed_while_results_are_written_or_cleaned_up(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voxstrata import results
+    from voxstrata.similarity import job
+
+    settings = config(recordings, **SMALL)
+    want = run_similarity(settings, tmp_path / "whole").table
+
+    def dying(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "broken"
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "write_json", dying)  # the table is there, the record is not
+        with pytest.raises(RunInterruptedError):
+            run_similarity(settings, out)
+    assert (out / "results.parquet").exists()
+    with pytest.raises(ResultsError, match="no finished results"):
+        load_results(out)
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_clean_up", dying)  # all is written, nothing is removed
+        with pytest.raises(RunInterruptedError):
+            run_similarity(settings, out)
+    assert (out / "store").exists()
+    got = run_similarity(settings, out)
+    assert got.record["resumed"] is True
+    pd.testing.assert_frame_equal(want, got.table, check_exact=True)
+    assert not (out / "store").exists()
+    assert not (out / "state").exists()
+
+
+def test_a_store_without_a_plan_never_gets_into_the_numbers(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--overwrite always killed after it removed the state but not the store."""
+    import shutil
+
+    settings = config(recordings, **SMALL)
+    _stopped(settings, tmp_path / "stale", monkeypatch)
+    shutil.rmtree(tmp_path / "stale" / "state")
+    fewer = config(recordings, **SMALL, limit=9, shard_s=60.0)
+    got = run_similarity(fewer, tmp_path / "stale").table
+    pd.testing.assert_frame_equal(
+        run_similarity(fewer, tmp_path / "fresh").table, got, check_exact=True
+    )
+
+
+def test_another_route_or_estimator_is_never_taken_for_the_same_run(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    settings = config(recordings, **SMALL)
+    error = _stopped(settings, out, monkeypatch, "always")
+    assert "--overwrite missing" in str(error)
+    with pytest.raises(UsageError, match="another route"):
+        run_similarity(settings.model_copy(update={"route": "moments"}), out)
+    forced = run_similarity(
+        settings.model_copy(update={"route": "moments"}), out, overwrite="always"
+    )
+    assert [item["route"] for item in forced.record["plan"]] == ["moments"]
+    assert forced.record["resumed"] is False
+    # exact routes share their results, the minibatch estimator does not
+    assert run_similarity(settings, out).record["finished"] == forced.record["finished"]
+    with pytest.raises(ResultsError, match="other settings"):
+        run_similarity(settings.model_copy(update={"route": "minibatch"}), out)
+
+
+@pytest.mark.parametrize("route", ["moments", "blocks", "gram"])
+def test_folds_lost_in_the_pass(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, route: str
+) -> None:
+    """All recordings of a speaker fail while they are read: that fold is gone, and said so."""
+    from voxstrata.errors import AudioError
+    from voxstrata.streaming import outputs
+
+    plain, bad = outputs._load, {"s0"}
+
+    def failing(utterances: list) -> outputs.Loaded:
+        good = [u for u in utterances if u.tiers["speaker"] not in bad]
+        lost = [(u, AudioError("broken")) for u in utterances if u.tiers["speaker"] in bad]
+        found = plain(good)
+        return outputs.Loaded(found.utterances, found.audio, found.failed + lost)
+
+    monkeypatch.setattr(outputs, "_load", failing)
+    settings = config(
+        recordings,
+        models=("log-mel", "mfcc"),
+        units=("frame", "utterance"),
+        group="speaker",
+        folds=4,
+        route=route,
+        measures=("cka", "cka-biased"),
+    )
+    result = run_similarity(settings, tmp_path / "some")
+    assert set(result.table["groups"]) == {3}
+    assert np.isfinite(result.table[["value", "ci_low", "ci_high"]].to_numpy()).all()
+    assert any("skipped during the run" in notice for notice in result.record["notices"])
+    bad |= {"s1", "s2"}
+    with pytest.raises(UsageError, match="too few rows of the unit 'utterance'"):
+        run_similarity(settings, tmp_path / "one-utterance")
+    alone = settings.model_copy(update={"units": ("frame",)})
+    result = run_similarity(alone, tmp_path / "one")
+    assert set(result.table["groups"]) == {1}
+    assert np.isfinite(result.table["value"]).all()
+    assert result.table["ci_low"].isna().all()
+
+
+def test_moments_resume_between_rare_checkpoints(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voxstrata.similarity import prepare
+    from voxstrata.streaming.onepass import Pass
+
+    monkeypatch.setattr(prepare, "checkpoint_shards", lambda *_: 3)
+    settings = config(recordings, models=("log-mel", "mfcc"), route="moments", shard_s=1.0)
+    want = run_similarity(settings, tmp_path / "whole").table
+    plain = Pass._shard
+    for stop in (2, 5, 7):
+        calls: list[int] = []
+
+        def stopping(
+            self: Pass, shard: object, advance: object, calls: list[int] = calls, stop: int = stop
+        ) -> None:
+            calls.append(1)
+            if len(calls) > stop - 1:
+                raise KeyboardInterrupt
+            plain(self, shard, advance)  # type: ignore[arg-type]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Pass, "_shard", stopping)
+            with pytest.raises(RunInterruptedError):
+                run_similarity(settings, tmp_path / "broken")
+    got = run_similarity(settings, tmp_path / "broken").table
+    pd.testing.assert_frame_equal(want, got, check_exact=True)

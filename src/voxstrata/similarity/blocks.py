@@ -177,11 +177,14 @@ class BlockEngine:
         finished = set(done)
         chunks = self._chunks(on_pair is not None)
         for number, first in enumerate(chunks):
+            # Dropped before the next is read: there is room for two.
             one: _Chunk | None = None
+            two: _Chunk | None = None
             for second in chunks[number:]:
                 wanted = {(i, j) for i in first for j in second if i <= j} - finished
                 if not wanted:
                     continue
+                two = None
                 one = one or self._load(first)
                 two = one if second is first else self._load(second)
                 for i in first:

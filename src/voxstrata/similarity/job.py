@@ -14,10 +14,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from voxstrata.errors import ResultsError, RunInterruptedError, StorageError
-from voxstrata.files import lock, read_json, write_json
-from voxstrata.results import RECORD, TABLE, Results, load_results, write_results
+from voxstrata.files import lock, read_json, storage_errors, write_json
+from voxstrata.results import CSV, RECORD, TABLE, Results, load_results, write_results
 from voxstrata.similarity.minibatch_reducer import MinibatchReducer
-from voxstrata.similarity.prepare import PLAN, STATE, Prepared, UnitJob, describe, prepare
+from voxstrata.similarity.prepare import (
+    PLAN,
+    STATE,
+    Prepared,
+    UnitJob,
+    describe,
+    enough_rows,
+    prepare,
+)
 from voxstrata.similarity.settings import SimilarityConfig
 from voxstrata.similarity.sweep import DTYPES, UnitValues, Work, pair_count, sweep
 from voxstrata.similarity.table import to_rows
@@ -68,29 +76,36 @@ def run_similarity(
             Ctrl-C, after which the same call goes on where it stopped.
     """
     folder, hooks = Path(out), hooks or Hooks()
-    finished = (folder / TABLE).exists()
     if overwrite == "only-cache":
         return load_results(folder)
-    if finished and overwrite == "never":
-        raise ResultsError(
-            f"{folder} holds results already",
-            fix="choose another folder, or --overwrite always to replace them",
-        )
     with lock(folder):
         begun = time.perf_counter()
-        prepared = prepare(config, folder)
+        # The record is written last: without it a run was killed while it wrote its results.
+        finished = (folder / TABLE).exists() and (folder / RECORD).exists()
+        if finished and overwrite == "never":
+            raise ResultsError(
+                f"{folder} holds results already",
+                fix="choose another folder, or --overwrite always to replace them",
+            )
+        prepared = prepare(config, folder, afresh=overwrite == "always")
         if finished and overwrite == "missing":
             _same_run(folder, prepared)
+            if (folder / STATE).exists():  # killed while it cleaned up
+                _clean_up(folder, config.keep_store)
             return load_results(folder)
         if overwrite == "always":
             _clear(folder)
         hooks.planned(prepared)
         try:
             return _compute(prepared, folder, hooks, begun)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RunInterruptedError) as stop:
+            command = "the same command again"
+            if overwrite == "always":
+                command = "the same command with --overwrite missing"
             raise RunInterruptedError(
                 "stopped by Ctrl-C",
-                fix=f"run the same command again: it goes on from what {folder} holds",
+                got=getattr(stop, "got", None),
+                fix=f"run {command}: it goes on from what {folder} holds",
             ) from None
 
 
@@ -106,10 +121,23 @@ def _same_run(folder: Path, prepared: Prepared) -> None:
 
 
 def _clear(folder: Path) -> None:
-    for name in (STATE, "store"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (TABLE, RECORD, "results.csv"):
+    for name in (RECORD, TABLE, CSV):
         (folder / name).unlink(missing_ok=True)
+    for name in (STATE, "store"):
+        _remove(folder / name)
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder; what cannot be deleted is told, since it would be taken for our own."""
+    if folder.exists():
+        with storage_errors(folder):
+            shutil.rmtree(folder)
+
+
+def _clean_up(folder: Path, keep_store: bool) -> None:
+    if not keep_store:
+        shutil.rmtree(folder / "store", ignore_errors=True)
+    shutil.rmtree(folder / STATE, ignore_errors=True)
 
 
 def _compute(prepared: Prepared, folder: Path, hooks: Hooks, begun: float) -> Results:
@@ -117,8 +145,13 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks, begun: float) -> Re
     resumed = _remember_plan(state, prepared)
     sinks = [_sink(job, prepared, folder) for job in prepared.jobs]
     report = _one_pass(prepared, sinks, state, hooks)
+    _check_rows(prepared, report)
     passed = time.perf_counter()
     results = [sink.reducer.finish() for sink in sinks]
+    for sink in sinks:
+        if isinstance(sink.reducer, MinibatchReducer) and sink.reducer.lost:
+            lost = report.dropped.setdefault(sink.name, {})
+            lost["in a minibatch of fewer than four rows"] = sink.reducer.lost
     # The models have done their work; their memory is worth more to the products.
     models = [_describe_model(prepared, position) for position in range(len(prepared.models))]
     prepared.models.clear()
@@ -140,7 +173,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks, begun: float) -> Re
     rows = [
         row
         for job, found in zip(prepared.jobs, values, strict=True)
-        for row in to_rows(prepared, job, found)
+        for row in to_rows(prepared, job, found, {item["id"] for item in report.skipped})
     ]
     done = time.perf_counter()
     record = _record(prepared, report, models) | {
@@ -150,19 +183,32 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks, begun: float) -> Re
             "prepare and pass": round(passed - begun, 3),
             "measures": round(done - passed, 3),
         },
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": _peak_memory(),
     }
     write_results(folder, rows, record)
-    if not prepared.config.keep_store:
-        shutil.rmtree(folder / "store", ignore_errors=True)
-    shutil.rmtree(state, ignore_errors=True)
+    _clean_up(folder, prepared.config.keep_store)
     return load_results(folder)
+
+
+def _peak_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+def _check_rows(prepared: Prepared, report: PassReport) -> None:
+    """What was skipped in the pass may have left too few rows: say so before computing."""
+    for job in prepared.jobs:
+        by_fold = [n for n in report.fold_rows.get(job.unit.name, {}).values() if n]
+        enough_rows(job.unit.name, by_fold or [0], prepared.measures, prepared.config.max_rows)
 
 
 def _remember_plan(state: Path, prepared: Prepared) -> bool:
     """Write down the plan, or check an unfinished run against it; returns whether there is one."""
     path = state / PLAN
     if not path.exists():
+        # A store without a plan is of another run: its shards must not get among ours.
+        _remove(state.parent / "store")
+        _remove(state)
         plan = [job.plan.facts() for job in prepared.jobs]
         write_json(path, {"identity": prepared.identity, "plan": plan})
         return False
@@ -288,6 +334,7 @@ def _record(prepared: Prepared, report: PassReport, models: list[dict[str, Any]]
         "device": prepared.device,
         "rows": report.rows,
         "dropped": report.dropped,
+        "noted": report.noted,
         "clock_s": {name: round(spent, 3) for name, spent in report.clock.items()},
         "notices": notices,
     }

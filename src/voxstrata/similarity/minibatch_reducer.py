@@ -7,12 +7,19 @@ from typing import Any
 
 import torch
 
+from voxstrata.errors import UsageError
 from voxstrata.similarity.minibatch import MinibatchHsic
 from voxstrata.streaming.reducers import Rows
+
+SMALL = 64
+"""Rows below which the rest of a shard waits for the next shard of its fold."""
 
 
 class MinibatchReducer:
     """Sums unbiased HSIC over batches of whole recordings of one fold.
+
+    A shard's last batch is closed with the shard, unless it is so small that its estimate would
+    be poor (of a few recordings by utterance, say): then it waits, as part of the state.
 
     Args:
         layers: number of layers L of the stack.
@@ -22,7 +29,7 @@ class MinibatchReducer:
 
     def __init__(self, layers: int, folds: int, rows: int) -> None:
         self.sums = MinibatchHsic(layers, folds)
-        self.rows = rows
+        self.layers, self.rows = layers, rows
         self.lost = 0
         self._held: list[list[torch.Tensor]] = []
         self._count, self._fold = 0, -1
@@ -39,9 +46,11 @@ class MinibatchReducer:
             self._close()
 
     def end_shard(self, shard: int) -> None:
-        """Close the current batch."""
-        self._close()
-        self._fold = -1
+        """Close the current batch, if it is large enough."""
+        if self._count >= min(SMALL, self.rows):
+            self._close()
+        else:  # copies: views would hold the outputs of whole recordings
+            self._held = [[value.clone() for value in held] for held in self._held]
 
     def _close(self) -> None:
         held, count = self._held, self._count
@@ -61,22 +70,46 @@ class MinibatchReducer:
     def finish(self) -> MinibatchHsic:
         """The sums."""
         self._close()
+        if not self.sums.rows.any():
+            raise UsageError(
+                "no minibatch came together",
+                got=f"{self.lost} rows, in batches of fewer than four",
+                expected="at least four rows in a fold",
+                fix="give more recordings, fewer folds, or take another route",
+            )
         return self.sums
 
     def state(self) -> tuple[Mapping[str, torch.Tensor], Mapping[str, Any]]:
-        """The sums and the count of lost rows."""
+        """The sums, the rows that wait and the count of lost rows."""
         tensors = {
             "sums": torch.from_numpy(self.sums.sums),
             "rows": torch.from_numpy(self.sums.rows),
         }
-        return tensors, {"lost": self.lost}
+        kinds = []
+        for position in range(self.layers if self._held else 0):
+            rows = torch.cat([held[position] for held in self._held])
+            kinds.append(str(rows.dtype).removeprefix("torch."))
+            exact = torch.float64 if rows.dtype == torch.float64 else torch.float32
+            tensors[f"held{position}"] = rows.to(exact)
+        return tensors, {
+            "lost": self.lost,
+            "fold": self._fold,
+            "kinds": kinds,
+            "device": str(self._held[0][0].device) if self._held else "cpu",
+        }
 
     def restore(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
         """Continue from a state."""
         self.sums.sums = tensors["sums"].numpy().copy()
         self.sums.rows = tensors["rows"].numpy().copy()
         self.lost = int(facts["lost"])
-        self._held, self._count, self._fold = [], 0, -1
+        self._held, self._count, self._fold = [], 0, int(facts["fold"])
+        if facts["kinds"]:
+            rows = [
+                tensors[f"held{position}"].to(facts["device"], getattr(torch, kind))
+                for position, kind in enumerate(facts["kinds"])
+            ]
+            self._held, self._count = [rows], len(rows[0])
 
     def state_bytes(self) -> int:
         """Bytes of the sums."""

@@ -9,8 +9,7 @@ Three routes give the same numbers (a test forces all three):
 * ``gram``: rows go to the store; products of rows with rows, a strip at a time. Cheapest where n
   is small against W. Memory n W x 4 bytes: all rows at once.
 
-A fourth, ``minibatch``, is another estimator (docs/similarity.md) and is only taken if asked for
-or if none of the exact ones fits.
+A fourth, ``minibatch``, is another estimator (docs/similarity.md) and is only taken if asked for.
 """
 
 from __future__ import annotations
@@ -77,6 +76,7 @@ def plan_unit(
     memory_bytes: float,
     disk_bytes: float,
     row_bytes: int = 4,
+    sample: int = 2000,
     route: Route = "auto",
 ) -> UnitPlan:
     """Choose the route of one unit.
@@ -89,26 +89,33 @@ def plan_unit(
         needs: what the measures work on: "terms", "moments", "rows".
         memory_bytes, disk_bytes: what may be used.
         row_bytes: bytes of one stored number (4; 8 where precision is float64).
+        sample: rows that measures on rows use at most.
         route: a forced route, or "auto".
 
     Raises:
-        UsageError: the forced route cannot serve the measures, or does not fit.
+        UsageError: the forced route cannot serve the measures, or does not fit; or measures on
+            rows need more memory than there is.
         StorageError: no exact route fits in memory and disk.
     """
     total, layers = sum(widths), len(widths)
     stored = float(rows) * total * row_bytes
     moments = moments_bytes(widths, folds) + buffer_bytes(total)
-    gram = stored + 3.0 * STRIP_BYTES
+    # Two numbers a row, layer and replicate, and the copies that leaving folds out makes.
+    row_terms = 8.0 * rows * layers * (folds + 6)
+    gram = stored + 3.0 * STRIP_BYTES + 2 * row_terms
     pair_flops = float(rows) * total * (total + max(widths))
     gram_flops = 2.0 * float(rows) ** 2 * (total + SMALL_COST * layers**2)
-    block_memory = min(memory_bytes, max(stored, 6.0 * row_bytes * rows * max(widths)))
+    one_pair = 6.0 * row_bytes * rows * max(widths)
+    block_memory = min(memory_bytes, max(stored, one_pair, row_terms))
     sizes = (
         f"moments of {folds} folds would take {_size(moments)} of memory, rows "
         f"{_size(stored)} of disk, Gram form {_size(gram)} of memory"
     )
     fits = {
         "moments": moments <= memory_bytes and "rows" not in needs,
-        "blocks": stored <= disk_bytes and 6.0 * row_bytes * rows * max(widths) <= 2 * memory_bytes,
+        "blocks": stored <= disk_bytes
+        and one_pair <= 2 * memory_bytes
+        and row_terms <= memory_bytes,
         "gram": gram <= memory_bytes and stored <= disk_bytes and "moments" not in needs,
     }
 
@@ -127,6 +134,14 @@ def plan_unit(
             state_bytes=float(moments_bytes(widths, folds)) if name == "moments" else 0.0,
         )
 
+    pairs = 8.0 * min(rows, sample) ** 2 * layers
+    if "rows" in needs and pairs > memory_bytes:
+        raise UsageError(
+            "the measures on pairs of rows do not fit in memory",
+            got=f"{_size(pairs)} for {min(rows, sample)} rows of {layers} layers",
+            expected=f"within {_size(memory_bytes)}",
+            fix="lower --max-rows, raise --memory-gib, or choose fewer layers (--layers)",
+        )
     if route == "minibatch":
         if needs != {"terms"}:
             raise UsageError(

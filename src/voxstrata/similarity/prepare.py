@@ -99,12 +99,13 @@ def choose_device(wanted: str) -> str:
     return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
-def prepare(config: SimilarityConfig, out: Path) -> Prepared:
+def prepare(config: SimilarityConfig, out: Path, *, afresh: bool = False) -> Prepared:
     """Load, check and plan; nothing is computed and nothing written.
 
     Args:
         config: the settings.
         out: output folder (its disk is what a row store may use).
+        afresh: what an unfinished run left in ``out`` will be deleted; plan without it.
 
     Raises:
         VoxstrataError: anything in the settings, corpus or models is wrong.
@@ -129,7 +130,7 @@ def prepare(config: SimilarityConfig, out: Path) -> Prepared:
     device = choose_device(config.device)
     models = [load_model(spec, device=device, dtype=config.dtype) for spec in config.models]
     stack = build_stack(models, [config.layers] * len(models))
-    memory = (config.memory_gib or psutil.virtual_memory().total / 2**30 / 3) * 2**30
+    memory = _memory(config, device)
     shards = make_shards(utterances, folds, config.shard_s or SHARD_S)
     identity = fingerprint(
         {
@@ -140,7 +141,9 @@ def prepare(config: SimilarityConfig, out: Path) -> Prepared:
             "shards": [shard.members for shard in shards],
         }
     )
-    jobs = _plan_units(config, units, corpus, models, stack, measures, memory, out, folds, identity)
+    saved = {} if afresh else saved_plans(out, identity)
+    disk = config.disk_gib * 2**30 if config.disk_gib is not None else _free_disk(out, afresh)
+    jobs = _plan_units(config, units, corpus, models, stack, measures, memory, disk, folds, saved)
     seconds = sum(utterance.duration_s for utterance in utterances)
     model_flops = seconds * sum(model.flops_per_second for model in models)
     moments_flops = sum(job.plan.flops for job in jobs if job.plan.route == "moments")
@@ -197,12 +200,10 @@ def _plan_units(
     stack: Sequence[StackLayer],
     measures: dict[str, Measure],
     memory: float,
-    out: Path,
+    disk: float,
     assigned: Sequence[int],
-    identity: str,
+    saved: dict[str, UnitPlan],
 ) -> list[UnitJob]:
-    saved = saved_plans(out, identity)
-    disk = config.disk_gib * 2**30 if config.disk_gib is not None else _free_disk(out)
     needs = frozenset(measure.needs for measure in measures.values())
     row_bytes = 8 if config.precision == "float64" else 4
     jobs = []
@@ -216,8 +217,16 @@ def _plan_units(
                 fix="use --unit utterance, or choose layers with frames (--layers)",
             )
         expected = _expected_rows(unit, corpus, models, chosen, assigned)
-        _enough_rows(unit.name, expected, measures)
-        plan = saved.get(unit.name) or plan_unit(
+        enough_rows(unit.name, expected, measures, config.max_rows)
+        begun = saved.get(unit.name)
+        if begun is not None and config.route not in ("auto", begun.route):
+            raise UsageError(
+                "the unfinished run in the output folder took another route",
+                got=f"{config.route!r} for the unit {unit.name!r}",
+                expected=repr(begun.route),
+                fix="use --route auto to finish it, or --overwrite always to start afresh",
+            )
+        plan = begun or plan_unit(
             unit.name,
             [layer.width for layer in chosen],
             sum(expected),
@@ -226,6 +235,7 @@ def _plan_units(
             memory_bytes=memory,
             disk_bytes=disk,
             row_bytes=row_bytes,
+            sample=config.max_rows,
             route=config.route,
         )
         disk -= plan.disk_bytes
@@ -250,24 +260,53 @@ def _expected_rows(
     return totals
 
 
-def _enough_rows(unit: str, rows: Sequence[int], measures: dict[str, Measure]) -> None:
-    """Refuse before work starts what could not be computed with the largest fold left out."""
-    least = sum(rows) - max(rows)
+def enough_rows(
+    unit: str, rows: Sequence[int], measures: dict[str, Measure], max_rows: int
+) -> None:
+    """Refuse what could not be computed with the largest fold left out.
+
+    Args:
+        unit: its name, for the message.
+        rows: rows of each fold.
+        measures: the measures by name.
+        max_rows: rows that measures on rows sample.
+
+    Raises:
+        UsageError: some replicate of some measure would have too few rows.
+    """
+    total = sum(rows)
     for name, measure in measures.items():
+        counts = list(rows)
+        if measure.needs == "rows" and total > max_rows:
+            counts = [max_rows * count // total for count in rows]
+        # A single fold has no replicates (all others may have been skipped).
+        least = sum(counts) - (max(counts) if len(counts) > 1 else 0)
         if least < measure.min_rows:
             raise UsageError(
                 f"too few rows of the unit {unit!r} for the measure {name!r}",
-                got=f"{sum(rows)} rows, {least} without the largest of {len(rows)} folds",
+                got=f"{sum(counts)} rows, {least} without the largest of {len(counts)} folds",
                 expected=f"at least {measure.min_rows} in every replicate",
                 fix="give more recordings, or a unit with more rows (--unit frame)",
             )
 
 
-def _free_disk(out: Path) -> float:
+def _memory(config: SimilarityConfig, device: str) -> float:
+    """Bytes for rows and products: as set, or a third of what the device with them has."""
+    if config.memory_gib is not None:
+        return config.memory_gib * 2**30
+    memory: float = psutil.virtual_memory().total / 3
+    if device.startswith("cuda"):
+        memory = min(memory, torch.cuda.mem_get_info(device)[1] / 3)
+    return memory
+
+
+def _free_disk(out: Path, afresh: bool) -> float:
+    store = out / "store"
+    held = sum(f.stat().st_size for f in store.rglob("*") if f.is_file()) if afresh else 0
     place = out.absolute()
     while not place.exists():
         place = place.parent
-    return max(0.0, shutil.disk_usage(place).free - DISK_RESERVE)
+    return max(0.0, shutil.disk_usage(place).free + held - DISK_RESERVE)
 
 
 def _notices(

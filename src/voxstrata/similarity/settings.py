@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from voxstrata.config import Config
 
@@ -68,9 +68,29 @@ class SimilarityConfig(Config):
     on_error: Literal["skip", "stop"] = "skip"
     keep_store: bool = False
 
+    @field_validator("models", "units", "measures", "layers", mode="before")
+    @classmethod
+    def _listed(cls, given: Any, info: Any) -> Any:
+        """One name need not be a list; layer numbers need no quotes; flags' commas are read.
+
+        Commas inside a model's name belong to its options.
+        """
+        if isinstance(given, str):
+            parts = [given] if info.field_name == "models" else given.split(",")
+            return tuple(part.strip() for part in parts if part.strip())
+        if info.field_name == "layers":
+            if isinstance(given, int) and not isinstance(given, bool):
+                return (str(given),)
+            if isinstance(given, list | tuple):
+                return tuple(
+                    str(x) if isinstance(x, int) and not isinstance(x, bool) else x for x in given
+                )
+        return given
+
     def numbers(self) -> dict[str, object]:
         """The settings that numbers depend on (not where or how fast they are computed)."""
         given = self.model_dump(mode="json")
         for name in ("memory_gib", "disk_gib", "keep_store", "route", "shard_s"):
             given.pop(name)
-        return given
+        # The exact routes give the same numbers; minibatch is another estimator.
+        return given | {"exact": self.route != "minibatch"}

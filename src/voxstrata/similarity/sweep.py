@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from voxstrata.errors import NumericsError
+from voxstrata.errors import NumericsError, StorageError
 from voxstrata.files import atomic_write
 from voxstrata.similarity.blocks import BlockEngine, LayerRows, PairMoments
 from voxstrata.similarity.from_gram import terms_by_gram
@@ -235,9 +235,17 @@ def save_partial(
 
 def load_partial(path: Path, products: Array, values: dict[str, Array]) -> list[Pair]:
     """Fill products and values from :func:`save_partial`'s file; returns the pairs it holds."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    found = load_file(path)
+    try:
+        found = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise StorageError(
+            f"the saved values {path} are missing or damaged",
+            got=str(error),
+            fix="delete that file and run the same command again",
+        ) from None
     products[:] = found["products"]
     for name, value in found.items():
         if name.startswith("value:"):

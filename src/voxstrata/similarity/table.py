@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from voxstrata.similarity.prepare import Prepared, UnitJob
 from voxstrata.similarity.sweep import UnitValues
 
 
-def to_rows(prepared: Prepared, job: UnitJob, found: UnitValues) -> Iterator[Row]:
+def to_rows(
+    prepared: Prepared, job: UnitJob, found: UnitValues, skipped: Collection[str] = ()
+) -> Iterator[Row]:
     """One row a pair of layers and measure.
 
     Symmetric measures give one row an unordered pair (first layer first in stack order, a layer
@@ -22,6 +24,7 @@ def to_rows(prepared: Prepared, job: UnitJob, found: UnitValues) -> Iterator[Row
         prepared: the run.
         job: the unit.
         found: its values.
+        skipped: recordings that did not contribute; their groups do not count.
     """
     layers = [prepared.stack[position] for position in job.layers]
     config = prepared.config
@@ -29,6 +32,7 @@ def to_rows(prepared: Prepared, job: UnitJob, found: UnitValues) -> Iterator[Row
         {
             u.tiers.get("speaker") if config.group == "speaker" else u.id
             for u in prepared.corpus.utterances
+            if u.id not in skipped
         }
     )
     for name, grid in found.values.items():

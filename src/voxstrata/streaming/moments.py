@@ -135,6 +135,8 @@ class MomentsReducer:
         moments = self._moments
         if moments is None:
             moments = self._moments = self._empty(stacked)
+        elif moments.n.device != stacked.device:  # sums restored from disk, rows on a GPU
+            moments = self._moments = moments_on(moments, stacked.device)
         accumulate(moments, stacked, self._fold, self.dtype)
 
     def _empty(self, first: torch.Tensor) -> StackMoments:
@@ -181,7 +183,7 @@ class MomentsReducer:
             return
         if self._moments is None:
             self._moments = self._zeros(other._moments.shift.clone())
-        add_moments(self._moments, other._moments)
+        add_moments(self._moments, moments_on(other._moments, self._moments.n.device))
 
     def finish(self) -> StackMoments:
         """The moments.
@@ -227,6 +229,15 @@ class MomentsReducer:
     def state_bytes(self) -> int:
         """Bytes of the sums."""
         return moments_bytes(self.widths, self.folds)
+
+
+def moments_on(m: StackMoments, device: torch.device) -> StackMoments:
+    """The same moments on another device."""
+    return StackMoments(
+        widths=m.widths,
+        blocks=[block.to(device) for block in m.blocks],
+        **{name: getattr(m, name).to(device) for name in ("shift", "n", "s", "a", "v", "q")},
+    )
 
 
 def moments_bytes(widths: Sequence[int], folds: int) -> int:

@@ -56,15 +56,19 @@ class PassReport:
         seconds: their length.
         rows: rows by sink.
         skipped: recordings that did not contribute, with the reason.
+        fold_rows: rows by sink and fold (folds as text: it is a JSON key).
         dropped: rows left out, by sink and reason.
+        noted: rows kept, but not as labelled, by sink and reason.
         clock: seconds spent by what they were spent on (this process only).
     """
 
     recordings: int = 0
     seconds: float = 0.0
     rows: dict[str, int] = field(default_factory=dict)
+    fold_rows: dict[str, dict[str, int]] = field(default_factory=dict)
     skipped: list[dict[str, str]] = field(default_factory=list)
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+    noted: dict[str, dict[str, int]] = field(default_factory=dict)
     clock: dict[str, float] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
@@ -73,8 +77,10 @@ class PassReport:
             "recordings": self.recordings,
             "seconds": self.seconds,
             "rows": self.rows,
+            "fold_rows": self.fold_rows,
             "skipped": self.skipped,
             "dropped": self.dropped,
+            "noted": self.noted,
         }
 
 
@@ -190,10 +196,10 @@ class Pass:
             sink.reducer.update(rows)
             self._clock.add("reducers", begun)
             self.report.rows[sink.name] = self.report.rows.get(sink.name, 0) + len(cut)
-            dropped = self.report.dropped.setdefault(sink.name, {})
-            for reason, count in cut.dropped.items():
-                if count:
-                    dropped[reason] = dropped.get(reason, 0) + count
+            by_fold = self.report.fold_rows.setdefault(sink.name, {})
+            by_fold[str(fold)] = by_fold.get(str(fold), 0) + len(cut)
+            _count(self.report.dropped.setdefault(sink.name, {}), cut.dropped)
+            _count(self.report.noted.setdefault(sink.name, {}), cut.noted)
         self.report.recordings += 1
         self.report.seconds += utterance.duration_s
 
@@ -223,6 +229,8 @@ class Pass:
         self._clock.add("checkpoints", begun)
 
     def _resume(self) -> int:
+        for broken in self.state.glob(".*.tmp") if self.state else ():
+            broken.unlink()  # half a state that a kill left behind
         if self.state is None or not (self.state / CURSOR).exists():
             return 0
         saved: Mapping[str, Any] = read_json(self.state / CURSOR)
@@ -236,6 +244,14 @@ class Pass:
         self.report.recordings = saved["recordings"]
         self.report.seconds = saved["seconds"]
         self.report.rows = saved["rows"]
+        self.report.fold_rows = saved["fold_rows"]
         self.report.skipped = saved["skipped"]
         self.report.dropped = saved["dropped"]
+        self.report.noted = saved["noted"]
         return int(saved["done"])
+
+
+def _count(totals: dict[str, int], found: Mapping[str, int]) -> None:
+    for reason, count in found.items():
+        if count:
+            totals[reason] = totals.get(reason, 0) + count

@@ -9,6 +9,14 @@ from typing import Any, Protocol
 
 import torch
 
+CODES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.int64: "I64",
+    torch.bool: "BOOL",
+}
+"""Types that states may hold, as safetensors calls them."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -74,17 +82,27 @@ def save_state(path: Path, reducer: Reducer) -> None:
     """Write a reducer's state as safetensors, atomically."""
     import json
 
-    from safetensors.torch import save
-
     from voxstrata.files import atomic_write
 
     tensors, facts = reducer.state()
-    payload = save(
-        {name: tensor.contiguous().cpu() for name, tensor in tensors.items()},
-        metadata={"facts": json.dumps(facts)},
-    )
+    header: dict[str, Any] = {"__metadata__": {"facts": json.dumps(facts)}}
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {
+            "dtype": CODES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
     with atomic_write(path) as file:
-        file.write(payload)
+        file.write(len(text).to_bytes(8, "little") + text)
+        # One tensor at a time: a state may fill a third of the memory, and the library's own
+        # writer would hold two more copies of it.
+        for tensor in tensors.values():
+            if tensor.numel():
+                file.write(tensor.detach().cpu().contiguous().numpy().reshape(-1).data.cast("B"))
 
 
 def load_state(path: Path, reducer: Reducer) -> None:

@@ -136,7 +136,8 @@ class StoreReducer:
                 "end_s": [rows.end_s for rows in held],
                 "labels": [rows.labels if rows.labels is not None else [] for rows in held],
             }
-        )
+            # A shard whose recordings were all skipped has no values to tell the types by.
+        ).astype(dict.fromkeys(("shard", "fold", "first_row", "rows"), "int64"))
         _write_parquet(self.folder / "index" / f"shard-{shard:05d}.parquet", frame)
 
     def merge(self, other: StoreReducer) -> None:

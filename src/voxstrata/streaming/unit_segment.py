@@ -18,6 +18,10 @@ from voxstrata.types import FrameGrid, Segment, Utterance
 SILENCES = frozenset({"", "SIL", "sil", "SPN", "spn", "sp", "<unk>", "<eps>", "<sil>", "[SILENCE]"})
 """Labels that mark no speech sound or no word, left out by default."""
 
+LABEL_SLACK_S = 0.02
+"""How far a span may reach beyond the audio before it is counted as cut: a frame; labels are
+rounded to their own grids."""
+
 
 class SegmentUnit:
     """One row a labelled span.
@@ -74,7 +78,7 @@ class SegmentUnit:
         by_type: dict[str, list[tuple[bytes, str, int]]] = {}
         for utterance in utterances:
             for position, span in enumerate(utterance.segments(self.tier_name)):
-                if span.label not in self.skip:
+                if self._unusable(span, utterance) is None:
                     rank = hashlib.sha256(f"{seed}|{utterance.id}|{position}".encode()).digest()[:8]
                     by_type.setdefault(span.label, []).append((rank, utterance.id, position))
         chosen: dict[str, set[int]] = {}
@@ -84,18 +88,25 @@ class SegmentUnit:
                 chosen.setdefault(name, set()).add(position)
         self._chosen = {name: frozenset(found) for name, found in chosen.items()}
 
+    def _unusable(self, span: Segment, utterance: Utterance) -> str | None:
+        """Why a span can give no row, as far as its label and times tell."""
+        if span.label in self.skip:
+            return "silence or unknown"
+        if span.end_s <= span.start_s:
+            return "empty span"
+        if span.start_s >= utterance.duration_s or span.end_s <= 0:
+            return "outside the audio"
+        return None
+
     def _spans(self, utterance: Utterance, dropped: dict[str, int]) -> list[Segment]:
         kept = []
         allowed = None if self._chosen is None else self._chosen.get(utterance.id, frozenset())
         for position, span in enumerate(utterance.segments(self.tier_name)):
-            if span.label in self.skip:
-                _add(dropped, "silence or unknown")
+            reason = self._unusable(span, utterance)
+            if reason is not None:
+                _add(dropped, reason)
             elif allowed is not None and position not in allowed:
                 _add(dropped, f"over the cap of {self.per_type} a type")
-            elif span.end_s <= span.start_s:
-                _add(dropped, "empty span")
-            elif span.start_s >= utterance.duration_s or span.end_s <= 0:
-                _add(dropped, "outside the audio")
             else:
                 kept.append(span)
         return kept
@@ -114,9 +125,9 @@ class SegmentUnit:
                 for shape in bounds
             }
             usable = {
-                shape: (pair[0], min(pair[1], shape[1]))
+                shape: (max(pair[0], 0), min(pair[1], shape[1]))
                 for shape, pair in found.items()
-                if pair is not None and pair[0] < shape[1]
+                if pair is not None and pair[0] < shape[1] and pair[1] > 0
             }
             if len(usable) < len(bounds):
                 _add(dropped, "no frame in some layer")
@@ -137,6 +148,11 @@ class SegmentUnit:
             if layer.info.grid is not None
         ]
         spans, bounds = self._frames(self._spans(utterance, dropped), shapes, dropped)
+        noted: dict[str, int] = {}
+        for span in spans:
+            after = span.end_s > utterance.duration_s + LABEL_SLACK_S
+            if after or span.start_s < -LABEL_SLACK_S:
+                _add(noted, "reaches beyond the audio (cut, kept)")
         values = []
         for output, shape in zip(outputs, shapes, strict=True):
             wide = output if output.dtype == torch.float64 else output.float()
@@ -148,6 +164,7 @@ class SegmentUnit:
             [span.end_s for span in spans],
             [span.label for span in spans],
             dropped,
+            noted,
         )
 
     def count(

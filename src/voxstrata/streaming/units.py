@@ -21,6 +21,7 @@ class UnitRows:
         start_s, end_s: span of each row [N], seconds.
         labels: label of each row, or ``None`` for units without labels.
         dropped: what was left out and why, as counts by reason.
+        noted: what was kept, but not as labelled, as counts by reason.
     """
 
     values: list[torch.Tensor]
@@ -28,6 +29,7 @@ class UnitRows:
     end_s: list[float]
     labels: list[str] | None = None
     dropped: dict[str, int] = field(default_factory=dict)
+    noted: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.start_s)

@@ -189,3 +189,58 @@ def test_rows_are_plain_safetensors(tmp_path: Path, dtype: str, rows: int) -> No
     with (tmp_path / "x.safetensors").open("wb") as file:
         write_rows(file, x)
     assert torch.equal(load_file(tmp_path / "x.safetensors")["rows"], x)
+
+
+def test_a_shard_of_bad_recordings_alone_leaves_the_rest_readable(tmp_path: Path) -> None:
+    corpus = make_corpus(9)
+
+    def broken() -> np.ndarray:
+        raise AudioError("cannot read it")
+
+    for number in (0, 3, 6):  # all of fold 0
+        corpus[number] = Utterance(f"u{number:03d}", 1.0, {}, broken)
+    run = make_pass(corpus, two_models(), tmp_path)
+    report = run.run()
+    assert set(report.fold_rows["utterance-store"]) == {"1", "2"}
+    store = run.sinks[0].reducer.finish()
+    assert store.index["fold"].dtype == np.int64
+    assert set(store.folds()) == {1, 2}
+    assert len(store.layer(0)) == store.rows == report.rows["frame-store"]
+
+
+def test_states_are_readable_by_the_library_and_leave_no_litter(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    from voxstrata.streaming.reducers import load_state, save_state
+
+    class Holder:
+        def __init__(self) -> None:
+            self.held: dict[str, torch.Tensor] = {}
+
+        def state(self) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+            return self.held, {"umlaut": "ä", "n": 3}
+
+        def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, object]) -> None:
+            self.held, self.facts = tensors, facts
+
+    one, two = Holder(), Holder()
+    one.held = {
+        "turned": torch.arange(6, dtype=torch.float64).reshape(2, 3).T,
+        "none": torch.empty(0, 4),
+        "single": torch.tensor(7),
+        "part": torch.randn(4, 5)[:, 1:3],
+    }
+    path = tmp_path / "x.safetensors"
+    save_state(path, one)  # type: ignore[arg-type]
+    load_state(path, two)  # type: ignore[arg-type]
+    assert two.facts == {"umlaut": "ä", "n": 3}
+    read = load_file(path)
+    for name, tensor in one.held.items():
+        assert torch.equal(two.held[name], tensor)
+        assert torch.equal(read[name], tensor)
+    corpus = make_corpus(6)
+    litter = tmp_path / "state" / ".frame-00001.safetensors.abc.tmp"
+    litter.parent.mkdir()
+    litter.write_bytes(b"half")
+    make_pass(corpus, [FakeModel()], tmp_path).run()
+    assert not litter.exists()

@@ -99,3 +99,40 @@ def test_missing_tier_is_an_error_before_the_pass() -> None:
 def test_unknown_unit() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'frame'"):
         make_unit("frames")
+
+
+def test_spans_beyond_the_audio_are_cut_and_noted() -> None:
+    model = FakeModel()
+    base = make_corpus(1)[0]
+    spans = (
+        Segment(-0.1, 0.15, "A"),
+        Segment(0.15, base.duration_s + 0.01, "B"),  # rounding of labels
+        Segment(0.15, base.duration_s + 5, "C"),
+    )
+    utterance = Utterance("u", base.duration_s, {"phones": spans}, base.read)
+    for rule in ("centre", "pasad"):
+        unit = make_unit("phone", rule=rule)
+        unit.prepare([utterance], 0)
+        rows = unit.rows(utterance, _outputs(model, utterance), _stack(model))
+        assert rows.labels == ["A", "B", "C"]
+        assert rows.noted == {"reaches beyond the audio (cut, kept)": 2}
+        assert rows.dropped == {}
+        assert all(bool(torch.isfinite(value).all()) for value in rows.values)
+
+
+def test_a_cap_does_not_spend_draws_on_unusable_spans() -> None:
+    base = make_corpus(1)[0]
+    spans = [Segment(base.duration_s + 1, base.duration_s + 2, "A") for _ in range(40)]
+    spans += [Segment(0.1, 0.1, "A") for _ in range(40)]
+    spans += [Segment(0.05 * k, 0.05 * k + 0.05, "A") for k in range(4)]
+    utterance = Utterance("u", base.duration_s, {"phones": tuple(spans)}, base.read)
+    unit = make_unit("phone", per_type=3)
+    unit.prepare([utterance], 0)
+    model = FakeModel()
+    rows = unit.rows(utterance, _outputs(model, utterance), _stack(model))
+    assert len(rows) == 3
+    assert rows.dropped == {
+        "outside the audio": 40,
+        "empty span": 40,
+        "over the cap of 3 a type": 1,
+    }
