@@ -33,23 +33,40 @@ def build(kind: type[C], values: dict[str, Any], *, source: str = "arguments") -
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems, hints = [], []
+        found, wanted, hints = [], [], []
         for item in error.errors():
-            where = ".".join(str(part) for part in item["loc"]) or "(whole)"
+            where = ".".join(str(part) for part in item["loc"])
             if item["type"] == "extra_forbidden":
-                problems.append(f"{where}: unknown key")
-                known = list(kind.model_fields)
-                hint = unknown_name("key", str(item["loc"][-1]), known).fix
+                found.append(f"{where}: unknown key")
+                wanted.append("keys " + ", ".join(kind.model_fields))
+                hint = unknown_name("key", str(item["loc"][-1]), list(kind.model_fields)).fix
                 if hint:
                     hints.append(f"{where}: {hint}")
+            elif item["type"] == "missing":
+                found.append(f"{where}: missing")
+                wanted.append(f"{where}: a value")
+            elif not where:  # a rule between keys: its sentence names them
+                found.append(_sentence(item["msg"]))
             else:
-                problems.append(f"{where}: {item['msg']} (got {item['input']!r})")
+                found.append(f"{where}: {item['input']!r}")
+                wanted.append(f"{where}: {_sentence(item['msg'])}")
+        details: dict[str, Any] = {"got": "; ".join(found)}
+        if wanted:
+            details["expected"] = "; ".join(dict.fromkeys(wanted))
         raise ConfigError(
-            f"{source}: {len(problems)} problem(s) in the configuration of {kind.__name__}",
-            got="; ".join(problems),
-            expected="keys " + ", ".join(kind.model_fields),
+            f"{source}: {len(found)} problem(s) in the configuration of {kind.__name__}",
+            **details,
             fix="; ".join(hints),
         ) from None
+
+
+def _sentence(message: str) -> str:
+    """Pydantic's message in words for somebody who writes YAML or flags, not Python."""
+    for start in ("Value error, ", "Assertion failed, ", "Input should be "):
+        message = message.removeprefix(start)
+    for python, plain in (("a valid tuple", "a list"), ("a valid dictionary", "a mapping")):
+        message = message.replace(python, plain)
+    return message.replace("Tuple should have at least 1 item after validation, not 0", "not empty")
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -64,7 +81,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {file}", got=str(error)) from None
+        raise ConfigError(
+            f"cannot read the configuration {file}",
+            got=error.strerror or str(error),
+            expected="a YAML file",
+            fix="check the path",
+        ) from None
     try:
         loaded = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -35,7 +35,18 @@ def storage_errors(path: Path) -> Iterator[None]:
             errno.EROFS: "the file system is read-only: choose another output folder",
             errno.EACCES: "you may not write there: choose another output folder",
             errno.EPERM: "you may not write there: choose another output folder",
+            errno.EFBIG: "a limit on file sizes (`ulimit -f`, or the file system's) is too low: "
+            "raise it or choose another output folder, then run the same command again",
+            errno.EIO: "the disk or the connection to it failed: choose another output folder",
+            errno.ENAMETOOLONG: "choose a shorter name",
+            errno.ENOTDIR: "a part of this path is a file: choose another output folder",
+            errno.EEXIST: "there is a file of that name: choose another output folder",
+            errno.EISDIR: "there is a folder of that name: choose another name",
         }
+        # A missing file inside the block may be the caller's own input; only the path's is ours.
+        named = Path(error.filename) if isinstance(error.filename, str | os.PathLike) else None
+        if error.errno == errno.ENOENT and named in (path, *path.parents):
+            remedies[errno.ENOENT] = "it cannot be made there: choose another output folder"
         if error.errno in remedies:
             raise StorageError(
                 f"cannot write {path}", got=os.strerror(error.errno), fix=remedies[error.errno]

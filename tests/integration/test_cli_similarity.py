@@ -17,7 +17,10 @@ from typer.testing import CliRunner
 
 from fakes import noise
 from voxstrata.cli import app, commands
+from voxstrata.config import build
+from voxstrata.errors import StorageError
 from voxstrata.results import load_results
+from voxstrata.similarity.settings import SimilarityConfig
 
 if not app.registered_commands:
     commands.attach(app)
@@ -42,6 +45,12 @@ def _invoke(*arguments: str) -> tuple[int, str]:
     if result.exception and not isinstance(result.exception, SystemExit):
         return 1, str(result.exception)
     return result.exit_code, result.output
+
+
+def _raise(*arguments: str) -> None:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exception is not None, result.output
+    raise result.exception
 
 
 def test_a_folder_to_a_report(folder: Path, tmp_path: Path) -> None:
@@ -74,6 +83,60 @@ def test_yaml_and_flags(folder: Path, tmp_path: Path) -> None:
     assert (config["seed"], config["folds"], config["units"]) == (5, 4, ["utterance"])
 
 
+def test_yaml_takes_single_names_and_layer_numbers(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        f"models: 'log-mel,mels=20'\ncorpus: {folder}\nunits: frame, utterance\n"
+        "measures: cka\nlayers: [logmel]\n"
+    )
+    out = tmp_path / "o"
+    code, text = _invoke("similarity", "--config", str(path), "-o", str(out), "-q")
+    assert code == 0, text
+    config = load_results(out).record["config"]
+    assert config["models"] == ["log-mel,mels=20"]
+    assert config["units"] == ["frame", "utterance"]
+    assert config["measures"] == ["cka"]
+    numbers = build(SimilarityConfig, {"models": ["m"], "corpus": "c", "layers": [0, 4]})
+    assert numbers.layers == ("0", "4")
+
+
+def test_no_corpus_and_unknown_corpus_say_what_to_give(tmp_path: Path) -> None:
+    code, text = _invoke("similarity", "log-mel", "-o", str(tmp_path / "o"))
+    assert code != 0
+    assert "no corpus is named" in text
+    assert "--corpus" in text
+    code, text = _invoke("similarity", "log-mel", "-c", "nowhere", "-o", str(tmp_path / "o"))
+    assert code != 0
+    assert "a folder of audio" in text
+    assert "check the path" in text
+
+
+@pytest.mark.parametrize("below", ["", "/sub"])
+def test_a_file_in_the_way_of_the_output_folder(folder: Path, tmp_path: Path, below: str) -> None:
+    (tmp_path / "taken").write_text("mine")
+    out = f"{tmp_path / 'taken'}{below}"
+    with pytest.raises(StorageError, match="choose another output folder"):
+        _raise("similarity", "log-mel", "-c", str(folder), "-o", out)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_limit_on_file_sizes_is_told_and_the_run_goes_on_after(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "o"
+    command = f"similarity log-mel mfcc -c {folder} --unit frame --route blocks -q -o {out}"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 8; {sys.executable} -m voxstrata {command}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ulimit" in done.stderr
+    code, text = _invoke(*command.split())
+    assert code == 0, text
+
+
 def test_dry_run_computes_nothing(folder: Path, tmp_path: Path) -> None:
     code, text = _invoke(
         "similarity", "log-mel", "-c", str(folder), "-o", str(tmp_path / "o"), "--dry-run"
@@ -92,7 +155,7 @@ def test_dry_run_computes_nothing(folder: Path, tmp_path: Path) -> None:
         (["log-mel", "--layers", "99"], "unknown layer"),
         (["log-mel", "--overwrite", "sometimes"], "only-cache"),
         (["log-mel", "--folds", "1"], "folds"),
-        ([], "models"),
+        ([], "no model is named"),
     ],
 )
 def test_bad_arguments_are_told(

@@ -57,7 +57,12 @@ def test_configs_are_frozen_and_refuse_unknown_keys_all_at_once() -> None:
         build(Settings, {"dept": 4, "name": 3}, source="x.yaml")
     assert "2 problem(s)" in str(caught.value)
     assert "did you mean 'depth'" in str(caught.value)
-    assert "name" in str(caught.value)
+    assert "name: 3" in str(caught.value.got)
+    assert "keys depth" in str(caught.value.expected)
+    with pytest.raises(ConfigError) as caught:
+        build(Settings, {"depth": "deep"})
+    assert "deep" in str(caught.value.got)
+    assert "keys" not in str(caught.value.expected)  # no key was wrong: only the value's rule
 
 
 def test_flags_win_over_file_over_defaults(tmp_path: Path) -> None:

@@ -45,5 +45,8 @@ def main() -> None:
     except VoxstrataError as error:
         from rich.console import Console
 
-        Console(stderr=True, highlight=False).print(f"error: {error}", style="red", markup=False)
+        # Not wrapped here: a path broken over two lines can neither be copied nor searched for.
+        Console(stderr=True, highlight=False).print(
+            f"error: {error}", style="red", markup=False, soft_wrap=True
+        )
         sys.exit(error.exit_code)

@@ -127,8 +127,22 @@ def similarity(
     Example: voxstrata similarity hubert-base wavlm-base-plus log-mel -c ~/my-recordings -o out
     """
     from voxstrata.config import load
+    from voxstrata.errors import UsageError
     from voxstrata.similarity.settings import SimilarityConfig
 
+    if config is None and not models:
+        raise UsageError(
+            "no model is named",
+            expected="one or more models before the options",
+            fix="for example: voxstrata similarity hubert-base log-mel --corpus FOLDER; "
+            "`voxstrata models list` shows names",
+        )
+    if config is None and not corpus:
+        raise UsageError(
+            "no corpus is named",
+            expected="--corpus with a folder of audio, a manifest or a corpus",
+            fix="for example --corpus ~/recordings, or --corpus synthetic:demo; docs/corpora.md",
+        )
     given: dict[str, Any] = {
         "models": tuple(models) if models else None,
         "corpus": corpus,

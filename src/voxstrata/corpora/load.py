@@ -13,7 +13,7 @@ from voxstrata.corpora.problems import Problem, raise_all, summary
 from voxstrata.corpora.registry import CORPORA, SOURCES, Progress, Source
 from voxstrata.corpora.sources._common import missing_path
 from voxstrata.corpora.validation import ValidationReport, find_problems
-from voxstrata.errors import CorpusError, UsageError, VoxstrataError
+from voxstrata.errors import CorpusError, UnknownNameError, UsageError, VoxstrataError
 from voxstrata.registry import unknown_name
 
 Check = Literal["none", "header", "decode"]
@@ -190,4 +190,10 @@ def find_source(spec: str) -> Source:
     names = ["synthetic", *CORPORA.names()]
     if "/" in head or "\\" in head or head.startswith((".", "~")) or "." in head:
         raise missing_path(path)
-    raise unknown_name("corpus", head, names)
+    unknown = unknown_name("corpus", head, names)
+    raise UnknownNameError(
+        unknown.what,
+        got="neither a file or folder here nor a known name",
+        expected=f"a folder of audio, a manifest, or one of {unknown.expected}",
+        fix=unknown.fix or "check the path; `voxstrata corpora list` shows the names",
+    )

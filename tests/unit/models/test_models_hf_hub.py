@@ -11,7 +11,11 @@ import huggingface_hub
 import models_hf_small as hf
 import pytest
 import torch
-from huggingface_hub.utils import EntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.utils import (
+    EntryNotFoundError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 
 from voxstrata import load_model
 from voxstrata.errors import ModelError
@@ -182,4 +186,7 @@ def test_failures_are_told_apart(
     with pytest.raises(ModelError, match="no route") as caught:
         load_model("someone/far")
     assert "HF_HUB_OFFLINE" in str(caught.value)
+    serve(monkeypatch, FakeHub(empty, cache, {"config.json": LocalEntryNotFoundError("retries")}))
+    with pytest.raises(ModelError, match="the hub cannot be reached"):
+        load_model("someone/far")
     assert hub.cached("someone/far", None) is None

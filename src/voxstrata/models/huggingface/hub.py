@@ -9,6 +9,8 @@ from typing import Any
 from voxstrata.errors import MissingDependencyError, ModelError
 from voxstrata.models.huggingface.source import WEIGHTS, offline, weight_files
 
+_NETWORK = "check the network, or name a local directory; HF_HUB_OFFLINE=1 keeps to the cache"
+
 
 def snapshot(repo: str, revision: str | None, *, weights: bool) -> Path:
     """Folder of the local cache with a model's files, downloaded if need be.
@@ -73,6 +75,12 @@ def _fetch(repo: str, name: str, revision: str | None, *, needed: bool) -> str:
     try:
         path: str = client.hf_hub_download(repo, name, revision=revision, cache_dir=_cache_root())
         return path
+    except errors.LocalEntryNotFoundError as error:  # also an EntryNotFoundError: comes first
+        raise ModelError(
+            f"{name} of {repo} cannot be downloaded",
+            got="the hub cannot be reached, and the file is not in the local cache",
+            fix=_NETWORK,
+        ) from error
     except errors.EntryNotFoundError as error:
         if not needed:
             return ""
@@ -95,7 +103,7 @@ def _fetch(repo: str, name: str, revision: str | None, *, needed: bool) -> str:
         raise ModelError(
             f"{name} of {repo} cannot be downloaded",
             got=f"{type(error).__name__}: {error}".splitlines()[0],
-            fix="check the network, or name a local directory; HF_HUB_OFFLINE=1 keeps to the cache",
+            fix=_NETWORK,
         ) from error
 
 

@@ -76,7 +76,12 @@ def find(spec: ModelSpec, options: HuggingFaceOptions, *, weights: bool) -> Sour
     if known is not None and not weights and spec.revision is None:
         return Source(spec.base, known.as_config(), known=known)
     if known is None and not is_hub_id(spec.base):
-        raise ModelError(f"there is no model {spec.base!r}", fix="see `voxstrata models list`")
+        raise ModelError(
+            f"{spec.base!r} is not a Hugging Face model",
+            expected="a registered name of the family huggingface, OWNER/NAME on the hub, a "
+            "directory or a checkpoint file",
+            fix="`voxstrata models list --family huggingface` shows the names",
+        )
     from voxstrata.models.huggingface.hub import snapshot
 
     folder = snapshot(known.hub if known else spec.base, spec.revision, weights=weights)
