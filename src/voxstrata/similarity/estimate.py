@@ -7,12 +7,19 @@ from dataclasses import dataclass
 
 import torch
 
+from voxstrata.similarity.planner import UnitPlan
 from voxstrata.similarity.prepare import Prepared
 from voxstrata.similarity.sweep import DTYPES, pair_count
 
-MODEL_EFFICIENCY = 0.35
-"""Share of the product rate that forward passes reach (docs/benchmarks.md): convolutions,
-softmax and normalisation run slower than plain products."""
+MODEL_EFFICIENCY = 0.5
+"""Share of the product rate that forward passes reach: convolutions, softmax and normalisation
+run slower than plain products. Five base and large models on two cores reached 0.53."""
+
+READ_BYTES_PER_S = 0.5e9
+"""Rate at which rows come from the store, are centred and laid side by side."""
+
+ROW_PAIR_FLOPS = 30.0
+"""Operations an entry of an n by n matrix of distances costs beyond the product that makes it."""
 
 DECOMPOSITION_FLOPS = 60.0
 """Operations of an eigen- or singular value decomposition, in units of width cubed, at the
@@ -73,12 +80,26 @@ def estimate(prepared: Prepared) -> Estimate:
             * mean**3
             / rate32
         )
+        products += _reading_s(plan, prepared.memory_bytes)
+        sampled = min(plan.rows, config.max_rows)
+        of_rows = sum(m.needs == "rows" for m in prepared.measures.values())
+        entries = float(sampled) ** 2 * (plan.folds + 1) * of_rows
+        work = plan.layers * 2 * mean + (plan.layers + pair_count(plan.layers)) * ROW_PAIR_FLOPS
+        products += entries * work / rate32
     return Estimate(
         prepared.pass_flops / (rate32 * MODEL_EFFICIENCY),
         products,
         sum(job.plan.disk_bytes for job in prepared.jobs),
         max(job.plan.memory_bytes for job in prepared.jobs),
     )
+
+
+def _reading_s(plan: UnitPlan, memory_bytes: float) -> float:
+    """Seconds of reading rows: once for single rows, then every chunk against every later one."""
+    if plan.route not in ("blocks", "gram"):
+        return 0.0
+    chunks = max(1.0, 3.0 * plan.disk_bytes / memory_bytes) if plan.route == "blocks" else 0.0
+    return plan.disk_bytes * (1.0 + (chunks + 1.0) / 2.0) / READ_BYTES_PER_S
 
 
 def _duration(seconds: float) -> str:

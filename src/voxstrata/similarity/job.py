@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -185,9 +185,23 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks, begun: float) -> Re
         },
         "peak_memory_bytes": _peak_memory(),
     }
-    write_results(folder, rows, record)
+    write_results(folder, rows, _plain(record))
     _clean_up(folder, prepared.config.keep_store)
     return load_results(folder)
+
+
+def _plain(value: Any) -> Any:
+    """The record as JSON holds it: details come from models and corpora, anybody's too, and one
+    odd number among them must not cost the run."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()  # numpy and torch scalars
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 def _peak_memory() -> int:

@@ -94,3 +94,26 @@ def test_large_state_is_written_rarely() -> None:
     writing_s, shard_s = wide.state_bytes / 200e6, 1e15 / 100e9 / 100
     assert every > 1
     assert writing_s <= 0.05 * every * shard_s
+
+
+def test_row_sums_and_distances_are_in_the_plan() -> None:
+    # 10^6 rows of 100 narrow layers: chunks of one layer fit, two numbers a row and fold do not
+    with pytest.raises(StorageError, match="no exact route"):
+        plan_unit(
+            "frame", [500] * 100, 10**6, 10, needs=TERMS, memory_bytes=9 * GB, disk_bytes=1000 * GB
+        )
+    plan = plan_unit(
+        "frame", [500] * 100, 10**6, 10, needs=TERMS, memory_bytes=14 * GB, disk_bytes=1000 * GB
+    )
+    assert plan.route == "blocks"
+    with pytest.raises(UsageError, match="--max-rows"):
+        plan_unit(
+            "frame",
+            [80] * 50,
+            10**6,
+            10,
+            needs=frozenset({"rows"}),
+            memory_bytes=30 * GB,
+            disk_bytes=1000 * GB,
+            sample=10_000,
+        )

@@ -1,0 +1,22 @@
+"""What goes into the run record is JSON, whatever models and corpora say of themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from voxstrata.similarity.job import _plain
+
+
+def test_odd_details_become_json() -> None:
+    record = {
+        "a": float("nan"),
+        "b": np.float32(1.5),
+        3: (np.int64(2), Path("x/y"), None, True),
+        "c": {"deep": [float("inf"), 0.25]},
+    }
+    plain = _plain(record)
+    assert plain == {"a": None, "b": 1.5, "3": [2, "x/y", None, True], "c": {"deep": [None, 0.25]}}
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
