@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument(
         "--models", nargs="+", default=["log-mel", "mfcc", "random:ecapa,channels=64,mfa=192"]
     )
-    parser.add_argument("--seconds", nargs="+", type=float, default=[100, 400, 1600])
+    parser.add_argument("--seconds", nargs="+", type=float, default=[1000, 4000, 16000])
     given = parser.parse_args()
     print(f"{'seconds':>9s} {'rows':>9s} {'peak MiB':>9s} {'ratio':>7s}")
     first = None
