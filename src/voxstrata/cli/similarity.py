@@ -190,7 +190,7 @@ def run(
             expected="always, missing, never or only-cache",
         )
     if dry_run:
-        show_plan(prepare(settings, out), console)
+        show_plan(prepare(settings, out, afresh=overwrite == "always"), console)
         return
     hooks = Hooks(planned=lambda prepared: show_plan(prepared, console), progress=not quiet)
     results = run_similarity(settings, out, overwrite=cast(Overwrite, overwrite), hooks=hooks)

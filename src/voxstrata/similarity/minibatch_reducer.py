@@ -58,7 +58,9 @@ class MinibatchReducer:
         if count < 4:
             self.lost += count  # unbiased HSIC of fewer than four rows does not exist
             return
-        self.sums.add([torch.cat(parts) for parts in zip(*held, strict=True)], self._fold)
+        where = held[-1][0].device  # rows restored from disk lie in main memory
+        batch = [torch.cat([p.to(where) for p in parts]) for parts in zip(*held, strict=True)]
+        self.sums.add(batch, self._fold)
 
     def merge(self, other: MinibatchReducer) -> None:
         """Add another reducer's sums."""
@@ -95,7 +97,6 @@ class MinibatchReducer:
             "lost": self.lost,
             "fold": self._fold,
             "kinds": kinds,
-            "device": str(self._held[0][0].device) if self._held else "cpu",
         }
 
     def restore(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
@@ -106,7 +107,7 @@ class MinibatchReducer:
         self._held, self._count, self._fold = [], 0, int(facts["fold"])
         if facts["kinds"]:
             rows = [
-                tensors[f"held{position}"].to(facts["device"], getattr(torch, kind))
+                tensors[f"held{position}"].to(getattr(torch, kind))
                 for position, kind in enumerate(facts["kinds"])
             ]
             self._held, self._count = [rows], len(rows[0])

@@ -28,7 +28,7 @@ class SimilarityConfig(Config):
         route: how products are computed; "auto" lets the planner choose.
         precision: of the products: "float32", "float64", "bfloat16".
         dtype: of the models: "float32", "float64", "bfloat16", "float16".
-        device: "auto", "cpu", "cuda", "cuda:0", "mps".
+        device: "auto", "cpu", "cuda", "cuda:0" (totals are float64, which "mps" lacks).
         batch_s: seconds of audio in a batch, padding counted.
         shard_s: seconds of audio in a shard; ``None`` lets the planner choose.
         memory_gib: memory for rows and products; ``None`` for a third of the machine's.

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import torch
 
 CODES = {
     torch.float64: "F64",
     torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
     torch.int64: "I64",
-    torch.bool: "BOOL",
 }
-"""Types that states may hold, as safetensors calls them."""
+"""Types that states and stores may hold, as safetensors calls them."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,18 @@ class Reducer(Protocol):
         ...
 
 
-def save_state(path: Path, reducer: Reducer) -> None:
-    """Write a reducer's state as safetensors, atomically."""
-    import json
+def write_tensors(
+    file: BinaryIO,
+    tensors: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write tensors in the safetensors format, one at a time, straight from their memory.
 
-    from voxstrata.files import atomic_write
-
-    tensors, facts = reducer.state()
-    header: dict[str, Any] = {"__metadata__": {"facts": json.dumps(facts)}}
+    The format is eight bytes with the length of a JSON header, the header, the numbers
+    (https://huggingface.co/docs/safetensors). The library's own writer holds up to two more copies
+    (a state may fill a third of the memory), or hides the operating system's errors.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
     for name, tensor in tensors.items():
         begin, end = end, end + tensor.numel() * tensor.element_size()
@@ -96,13 +102,20 @@ def save_state(path: Path, reducer: Reducer) -> None:
         }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for tensor in tensors.values():
+        if tensor.numel():
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            file.write(flat.view(torch.uint8).numpy().data)
+
+
+def save_state(path: Path, reducer: Reducer) -> None:
+    """Write a reducer's state as safetensors, atomically."""
+    from voxstrata.files import atomic_write
+
+    tensors, facts = reducer.state()
     with atomic_write(path) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        # One tensor at a time: a state may fill a third of the memory, and the library's own
-        # writer would hold two more copies of it.
-        for tensor in tensors.values():
-            if tensor.numel():
-                file.write(tensor.detach().cpu().contiguous().numpy().reshape(-1).data.cast("B"))
+        write_tensors(file, tensors, {"facts": json.dumps(facts)})
 
 
 def load_state(path: Path, reducer: Reducer) -> None:
@@ -111,8 +124,6 @@ def load_state(path: Path, reducer: Reducer) -> None:
     Raises:
         StorageError: the file is missing or damaged.
     """
-    import json
-
     from safetensors import SafetensorError, safe_open
 
     from voxstrata.errors import StorageError

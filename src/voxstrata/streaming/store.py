@@ -14,12 +14,11 @@ index file does, so resuming means writing the shards that are missing.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,7 +30,7 @@ from voxstrata.files import (
     storage_errors,
     write_json,
 )
-from voxstrata.streaming.reducers import Rows
+from voxstrata.streaming.reducers import Rows, write_tensors
 from voxstrata.streaming.stack import StackLayer
 
 if TYPE_CHECKING:
@@ -44,14 +43,6 @@ DTYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
     "float64": torch.float64,
-}
-
-
-CODES = {
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.float64: "F64",
 }
 
 
@@ -113,7 +104,7 @@ class StoreReducer:
             joined = torch.cat(tensors) if tensors else torch.empty(0, 0)
             path = self.folder / self._names[position] / f"shard-{shard:05d}.safetensors"
             with atomic_write(path) as file:
-                write_rows(file, joined)
+                write_tensors(file, {"rows": joined})
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(write, range(len(self._names))))
@@ -163,24 +154,6 @@ class StoreReducer:
     def state_bytes(self) -> int:
         """Zero: shards are written once each, as they end."""
         return 0
-
-
-def write_rows(file: BinaryIO, rows: torch.Tensor) -> None:
-    """Write one tensor called ``rows`` in the safetensors format, straight from its memory.
-
-    The format is eight bytes with the length of a JSON header, the header, the numbers
-    (https://huggingface.co/docs/safetensors). Rows are most of what a run writes; the library's own
-    writer copies them once more, or hides the operating system's errors.
-    """
-    rows = rows.contiguous()
-    size = rows.numel() * rows.element_size()
-    kind = CODES[rows.dtype]
-    info = {"dtype": kind, "shape": list(rows.shape), "data_offsets": [0, size]}
-    header = json.dumps({"rows": info}).encode()
-    header += b" " * (-len(header) % 8)
-    file.write(len(header).to_bytes(8, "little") + header)
-    if size:
-        file.write(rows.view(torch.uint8).numpy().data)
 
 
 def _write_parquet(path: Path, frame: pd.DataFrame) -> None:

@@ -14,9 +14,10 @@ from voxstrata.errors import AudioError, CorpusError, NumericsError, StorageErro
 from voxstrata.streaming.batches import make_batches, make_shards
 from voxstrata.streaming.moments import MomentsReducer
 from voxstrata.streaming.onepass import Pass, Sink
+from voxstrata.streaming.reducers import write_tensors
 from voxstrata.streaming.registry import make_unit
 from voxstrata.streaming.stack import build_stack
-from voxstrata.streaming.store import DTYPES, RowStore, StoreReducer, write_rows
+from voxstrata.streaming.store import DTYPES, RowStore, StoreReducer
 from voxstrata.types import Utterance
 
 
@@ -187,7 +188,7 @@ def test_rows_are_plain_safetensors(tmp_path: Path, dtype: str, rows: int) -> No
 
     x = torch.randn(rows, 5).to(DTYPES[dtype])
     with (tmp_path / "x.safetensors").open("wb") as file:
-        write_rows(file, x)
+        write_tensors(file, {"rows": x})
     assert torch.equal(load_file(tmp_path / "x.safetensors")["rows"], x)
 
 
