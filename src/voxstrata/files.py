@@ -130,11 +130,14 @@ def lock(folder: Path) -> Iterator[None]:
     import fcntl
 
     with storage_errors(folder):
+        made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("a+")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_nlink == 0:  # removed by a refused run just now
+                raise BlockingIOError
         except OSError:
             file.seek(0)
             raise StorageError(
@@ -146,4 +149,12 @@ def lock(folder: Path) -> Iterator[None]:
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        try:
+            yield
+        except BaseException:
+            # A refused command leaves no empty folder behind, and no folder of the user's goes.
+            if made and [entry.name for entry in folder.iterdir()] == [".lock"]:
+                with contextlib.suppress(OSError):
+                    (folder / ".lock").unlink()
+                    folder.rmdir()
+            raise

@@ -167,12 +167,14 @@ def test_bad_arguments_are_told(
     assert not (tmp_path / "o" / "results.parquet").exists()
 
 
-def test_errors_come_without_a_traceback(tmp_path: Path) -> None:
+def test_errors_come_without_a_traceback_and_leave_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "voxstrata", "similarity", "log-mel", "-c", str(tmp_path / "none")],
         capture_output=True,
         text=True,
+        cwd=tmp_path,
     )
+    assert list(tmp_path.iterdir()) == []
     assert done.returncode == 2
     assert "error:" in done.stderr
     assert "Traceback" not in done.stderr

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from voxstrata.errors import UsageError
 from voxstrata.registry import unknown_name
 from voxstrata.types import LayerInfo
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+
+Wave: TypeAlias = "torch.Tensor | np.ndarray[Any, Any]"
+"""One recording [S]: floating point, 16 kHz, on the CPU."""
 
 
 @runtime_checkable
@@ -33,13 +37,11 @@ class SpeechModel(Protocol):
     details: Mapping[str, Any]
     flops_per_second: float
 
-    def encode(
-        self, audio: Sequence[torch.Tensor], layers: Sequence[str]
-    ) -> list[dict[str, torch.Tensor]]:
+    def encode(self, audio: Sequence[Wave], layers: Sequence[str]) -> list[dict[str, torch.Tensor]]:
         """Layer outputs of a batch of recordings, exactly as if each were run alone.
 
         Args:
-            audio: B tensors [S], float32, 16 kHz, on the CPU.
+            audio: B tensors or numpy arrays [S], float32, 16 kHz, on the CPU.
             layers: names of wanted layers; blocks above the highest need not run.
 
         Returns:
@@ -47,7 +49,7 @@ class SpeechModel(Protocol):
             layers), on the model's device, in the model's dtype, no padding frames.
 
         Raises:
-            AudioError: a recording is too short to give one frame.
+            AudioError: a recording is no mono audio, or too short to give one frame.
         """
         ...
 

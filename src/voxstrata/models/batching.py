@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from voxstrata.errors import AudioError
+from voxstrata.models.base import Wave
 
 
 def equal_length_groups(lengths: Sequence[int], limit: int | None = None) -> list[list[int]]:
@@ -32,23 +34,45 @@ def equal_length_groups(lengths: Sequence[int], limit: int | None = None) -> lis
     return sorted(groups)
 
 
-def check_audio(audio: Sequence[torch.Tensor], minimum: int, model: str) -> None:
-    """Refuse recordings that a model cannot be run on.
+def check_audio(audio: Sequence[Wave], minimum: int, model: str) -> list[torch.Tensor]:
+    """The recordings as tensors; refuses those that a model cannot be run on.
 
     Args:
-        audio: tensors [S], 16 kHz.
+        audio: tensors or numpy arrays [S], 16 kHz.
         minimum: fewest samples that give one frame.
         model: name for the message.
 
+    Returns:
+        tensors [S] of the same numbers.
+
     Raises:
-        AudioError: a recording is not one-dimensional floating point, or is too short.
+        AudioError: a recording is not one-dimensional floating point, or is too short; or a
+            single recording was given instead of a list.
     """
-    for index, wave in enumerate(audio):
+    wanted = "floating point of shape (samples,), in [-1, 1], 16 kHz"
+    if isinstance(audio, torch.Tensor | np.ndarray) and audio.ndim == 1:
+        raise AudioError(
+            "one recording was given, not a list of recordings",
+            got=f"{audio.dtype} of shape {tuple(audio.shape)}",
+            expected=f"a list of arrays or tensors, each {wanted}",
+            fix="encode([audio], ...)",
+        )
+    waves = []
+    for index, given in enumerate(audio):
+        # A copy: arrays may be read-only or run backwards, which tensors cannot share.
+        wave = torch.from_numpy(given.copy()) if isinstance(given, np.ndarray) else given
+        if not isinstance(wave, torch.Tensor):
+            raise AudioError(
+                f"recording {index} of the batch is neither an array nor a tensor",
+                got=type(given).__name__,
+                expected=wanted,
+            )
         if wave.ndim != 1 or not wave.is_floating_point():
             raise AudioError(
                 f"recording {index} of the batch is not mono audio",
                 got=f"{wave.dtype} of shape {tuple(wave.shape)}",
-                expected="floating point of shape (samples,), in [-1, 1], 16 kHz",
+                expected=wanted,
+                fix="take one channel, or the mean of all; divide int16 by 32768",
             )
         if len(wave) < minimum:
             raise AudioError(
@@ -57,3 +81,5 @@ def check_audio(audio: Sequence[torch.Tensor], minimum: int, model: str) -> None
                 expected=f"at least {minimum} samples ({minimum / 16:.1f} ms)",
                 fix="leave it out, or join it with its neighbours",
             )
+        waves.append(wave)
+    return waves

@@ -11,7 +11,7 @@ from torch import nn
 
 from voxstrata.errors import ModelError, UsageError
 from voxstrata.files import fingerprint
-from voxstrata.models.base import layer
+from voxstrata.models.base import Wave, layer
 from voxstrata.models.batching import check_audio
 from voxstrata.registry import unknown_name
 from voxstrata.types import LayerInfo
@@ -118,9 +118,7 @@ class PlacedModel:
         moved._module = copy.deepcopy(self._module).to(target, kind)
         return moved
 
-    def encode(
-        self, audio: Sequence[torch.Tensor], layers: Sequence[str]
-    ) -> list[dict[str, torch.Tensor]]:
+    def encode(self, audio: Sequence[Wave], layers: Sequence[str]) -> list[dict[str, torch.Tensor]]:
         """Layer outputs of a batch; see :class:`~voxstrata.models.base.SpeechModel`.
 
         Raises:
@@ -129,11 +127,11 @@ class PlacedModel:
         """
         for name in layers:
             layer(self, name)
-        check_audio(audio, self.minimum, self.spec)
-        if not layers or not len(audio):
-            return [{} for _ in audio]
+        waves = check_audio(audio, self.minimum, self.spec)
+        if not layers or not waves:
+            return [{} for _ in waves]
         with torch.inference_mode():
-            return self._run(audio, layers)
+            return self._run(waves, layers)
 
     def frames(self, layer: str, samples: int) -> int:
         """Frames of a layer for a number of samples; subclasses implement it."""

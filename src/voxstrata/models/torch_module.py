@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from voxstrata.errors import ModelError, UsageError
 from voxstrata.files import fingerprint
+from voxstrata.models.base import Wave
 from voxstrata.models.batching import check_audio
 from voxstrata.models.placement import torch_device, torch_dtype
 from voxstrata.models.weights import hash_tensors
@@ -109,7 +110,7 @@ class ModuleModel:
     def _facts(self) -> list[list[Any]]:
         return [[o.name, o.module, o.kind, o.width, str(o.grid)] for o in self._outputs.values()]
 
-    def encode(self, audio: Sequence[Tensor], layers: Sequence[str]) -> list[dict[str, Tensor]]:
+    def encode(self, audio: Sequence[Wave], layers: Sequence[str]) -> list[dict[str, Tensor]]:
         """Layer outputs of each recording; see the protocol.
 
         Raises:
@@ -118,9 +119,9 @@ class ModuleModel:
         chosen = [self._output(name) for name in layers]
         if not chosen:
             return [{} for _ in audio]
-        check_audio(audio, max(output.first for output in chosen), self.spec)
+        waves = check_audio(audio, max(output.first for output in chosen), self.spec)
         results = []
-        for wave in audio:
+        for wave in waves:
             caught = _run(self.module, [o.module for o in chosen], self._ready(wave))
             results.append({o.name: o.read(caught[o.module]) for o in chosen})
         return results

@@ -84,3 +84,26 @@ def test_fingerprints_and_precision() -> None:
         plain.encode(noise(8000), ["logmel"])[0]["logmel"],
     )
     assert plain.details["front_end"]["mels"] == 80
+
+
+@pytest.mark.parametrize(
+    "spec", ["log-mel", "random:ecapa,channels=16,mfa=24,embed=8", "random:whisper-tiny,layers=1"]
+)
+def test_numpy_arrays_are_audio(spec: str) -> None:
+    """What ``Utterance.read()`` gives can be handed to a model as it is."""
+    model = load_model(spec)
+    (wave,) = noise(16000)
+    array = wave.numpy()
+    array.flags.writeable = False
+    name = choose_layers(model, None)[0].name
+    assert torch.equal(
+        model.encode([array], [name])[0][name], model.encode([wave], [name])[0][name]
+    )
+    with pytest.raises(AudioError, match=r"encode\(\[audio\]"):
+        model.encode(array, [name])
+    with pytest.raises(AudioError, match="int16"):
+        model.encode([array.astype("int16")], [name])
+    with pytest.raises(AudioError, match="too short"):
+        model.encode([array[:0]], [name])
+    with pytest.raises(AudioError, match="neither an array nor a tensor"):
+        model.encode([[0.0] * 16000], [name])  # type: ignore[list-item]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from voxstrata.errors import ModelError
 from voxstrata.files import fingerprint
+from voxstrata.models.base import Wave
 from voxstrata.models.batching import check_audio
 from voxstrata.models.huggingface.shape import Shape
 from voxstrata.models.huggingface.sink import Wanted
@@ -58,11 +59,11 @@ class HuggingFaceModel:
         self._check_names([layer])
         return self._tracks[layer].frames(samples)
 
-    def encode(self, audio: Sequence[Tensor], layers: Sequence[str]) -> list[dict[str, Tensor]]:
+    def encode(self, audio: Sequence[Wave], layers: Sequence[str]) -> list[dict[str, Tensor]]:
         """Layer outputs [T, D] of each recording, as if it were run alone.
 
         Args:
-            audio: B tensors [S], 16 kHz.
+            audio: B tensors or numpy arrays [S], 16 kHz.
             layers: names of wanted layers; blocks above the highest are not run.
 
         Raises:
@@ -73,7 +74,7 @@ class HuggingFaceModel:
         if not layers:
             return [{} for _ in audio]
         least = max(self._tracks[name].minimum for name in layers)
-        check_audio(audio, least, self.spec)
+        waveforms = check_audio(audio, least, self.spec)
         wanted = Wanted(layers, self.shape.depth)
         how = self.shape.options.batching
         padded = how == "padded" or (how == "auto" and self.device.type != "cpu")
@@ -81,7 +82,7 @@ class HuggingFaceModel:
         results: list[dict[str, Tensor]] = [{} for _ in audio]
         with torch.inference_mode(), exact_products(self.device):
             for group in groups:
-                waves = [audio[i].to(self.device, torch.float32) for i in group]
+                waves = [waveforms[i].to(self.device, torch.float32) for i in group]
                 for index, found in zip(
                     group, self.shape.run(waves, wanted, padded=padded), strict=True
                 ):
