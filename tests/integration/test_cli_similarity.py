@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from fakes import noise
 from voxstrata.cli import app, commands
 from voxstrata.config import build
+from voxstrata.diagnosis import Finding
 from voxstrata.errors import StorageError
 from voxstrata.results import load_results
 from voxstrata.similarity.settings import SimilarityConfig
@@ -212,6 +213,28 @@ def test_doctor_reports() -> None:
     code, text = _invoke("doctor", "--json")
     assert code == 0, text
     assert {item["what"] for item in json.loads(text)} >= {"torch", "torchaudio", "device"}
+
+
+def test_doctor_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    remedy = "pip install 'voxstrata[synth]'"
+    found = [Finding("espeakng-loader", "absent", "no", remedy)]
+    monkeypatch.setattr("voxstrata.diagnosis.diagnose", lambda: found)
+    monkeypatch.setenv("COLUMNS", "120")
+    code, text = _invoke("doctor")
+    assert code == 0, text
+    assert remedy in text
+
+
+def test_brackets_in_names_are_no_markup(tmp_path: Path) -> None:
+    odd = tmp_path / "[bold] speech"
+    odd.mkdir()
+    for number in range(6):
+        soundfile.write(odd / f"{number}.wav", noise(8000, number), 16000)
+    code, text = _invoke(
+        "similarity", "log-mel", "-c", str(odd), "-o", str(tmp_path / "o"), "--dry-run"
+    )
+    assert code == 0, text
+    assert "[bold] speech" in " ".join(text.split())
 
 
 @pytest.mark.slow

@@ -103,7 +103,12 @@ def show(spec: Spec, limit: Limit = None, as_json: Json = False) -> None:
     from rich.text import Text
 
     console = _console()
-    table = Table(title=facts["name"], title_justify="left", show_header=False, box=None)
+    table = Table(
+        title=Text(facts["name"], style="table.title"),
+        title_justify="left",
+        show_header=False,
+        box=None,
+    )
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     lengths = facts["duration_s"]

@@ -21,13 +21,16 @@ def doctor(
         typer.echo(json.dumps([finding.__dict__ for finding in findings], indent=2))
     else:
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table
 
         console = Console()
         table = Table("", "what", "found", "remedy", title="voxstrata doctor")
         marks = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "broken": "[red]broken[/]"}
         for finding in findings:
-            table.add_row(marks[finding.state], finding.what, finding.found, finding.remedy)
+            # Escaped: 'voxstrata[synth]' would otherwise lose its brackets as markup.
+            cells = (finding.what, finding.found, finding.remedy)
+            table.add_row(marks[finding.state], *(escape(cell) for cell in cells))
         console.print(table)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)

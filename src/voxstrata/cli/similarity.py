@@ -205,6 +205,7 @@ def run(
 
 def show_plan(prepared: Prepared, console: Any) -> None:
     """Print what is about to happen: sizes, routes and why, a rough time."""
+    from rich.markup import escape
     from rich.table import Table
 
     from voxstrata.similarity.estimate import estimate
@@ -213,7 +214,7 @@ def show_plan(prepared: Prepared, console: Any) -> None:
     seconds = sum(utterance.duration_s for utterance in corpus.utterances)
     console.print(
         f"[bold]{len(prepared.models)} models, {len(prepared.stack)} layers[/] over "
-        f"[bold]{len(corpus)} recordings[/] ({seconds / 60:.1f} min) of {corpus.name}, "
+        f"[bold]{len(corpus)} recordings[/] ({seconds / 60:.1f} min) of {escape(corpus.name)}, "
         f"{max(prepared.folds) + 1} folds by {prepared.config.group}, on {prepared.device}"
     )
     table = Table("unit", "rows", "width", "route", "why")
