@@ -156,6 +156,7 @@ def test_dry_run_computes_nothing(folder: Path, tmp_path: Path) -> None:
         (["log-mel", "--layers", "99"], "unknown layer"),
         (["log-mel", "--overwrite", "sometimes"], "only-cache"),
         (["log-mel", "--folds", "1"], "folds"),
+        (["log-mel", "--unit", "frame,frame"], "named twice"),
         ([], "no model is named"),
     ],
 )

@@ -269,7 +269,7 @@ def test_two_runs_on_one_folder_are_refused(recordings: Path, tmp_path: Path) ->
 def test_bad_settings_are_named_before_work(recordings: Path, tmp_path: Path) -> None:
     for changes, error, text in (
         ({"models": ("log-mell",)}, UnknownNameError, "log-mel"),
-        ({"layers": ("nope",)}, UnknownNameError, "layer of model"),
+        ({"layers": ("nope",)}, UnknownNameError, "layer of any model"),
         ({"measures": ("ckaa",)}, UnknownNameError, "did you mean 'cka'"),
         ({"units": ("word",)}, LabelError, "words"),
         ({"corpus": str(tmp_path / "nothing")}, CorpusError, "nothing"),

@@ -193,11 +193,13 @@ def run(
         show_plan(prepare(settings, out, afresh=overwrite == "always"), console)
         return
     hooks = Hooks(planned=lambda prepared: show_plan(prepared, console), progress=not quiet)
+    done_before = (out / "run.json").exists() and overwrite != "always"
     results = run_similarity(settings, out, overwrite=cast(Overwrite, overwrite), hooks=hooks)
     page = draw_report(out)
     skipped = len(results.record["corpus"]["skipped"])
     console.print(
-        f"{len(results.table)} values in {results.record['wall_s']:.0f} s"
+        f"{len(results.table)} values "
+        + ("were there already" if done_before else f"in {results.record['wall_s']:.0f} s")
         + (f"; {skipped} recordings skipped (listed in the report)" if skipped else "")
     )
     typer.echo(str(page))

@@ -110,14 +110,21 @@ def run_similarity(
 
 
 def _same_run(folder: Path, prepared: Prepared) -> None:
-    identity = load_results(folder).record.get("identity")
-    if identity != prepared.identity:
-        raise ResultsError(
-            f"{folder} holds results of other settings, models, corpus or version",
-            got=f"identity {identity}",
-            expected=f"identity {prepared.identity}",
-            fix="choose another folder, or --overwrite always to replace them",
-        )
+    record = load_results(folder).record
+    if record.get("identity") == prepared.identity:
+        return
+    then, now = record.get("config", {}), prepared.config.model_dump(mode="json")
+    changed = [
+        f"{name}: {then.get(name)!r} then, {value!r} now"
+        for name, value in now.items()
+        if then.get(name) != value
+    ]
+    raise ResultsError(
+        f"{folder} holds results of other settings, models, corpus or version",
+        got="; ".join(changed) or "the same settings, but other weights, recordings or version",
+        expected="what that run was asked for",
+        fix="choose another folder, or --overwrite always to replace them",
+    )
 
 
 def _clear(folder: Path) -> None:
@@ -310,7 +317,9 @@ def _record(prepared: Prepared, report: PassReport, models: list[dict[str, Any]]
     skipped = [{"id": p.id, "what": p.what} for p in corpus.skipped] + report.skipped
     notices = list(prepared.notices) + _few_rows(prepared, report)
     if report.skipped:
-        notices.append(f"{len(report.skipped)} recordings were skipped during the run.")
+        count = len(report.skipped)
+        what = "recording was" if count == 1 else "recordings were"
+        notices.append(f"{count} {what} skipped during the run.")
     return {
         "job": "similarity",
         "study": config.study,

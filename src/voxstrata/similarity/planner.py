@@ -102,7 +102,7 @@ def plan_unit(
     moments = moments_bytes(widths, folds) + buffer_bytes(total)
     # Two numbers a row, layer and replicate, and the copies that leaving folds out makes.
     row_terms = 8.0 * rows * layers * (folds + 6)
-    gram = stored + 3.0 * STRIP_BYTES + 2 * row_terms
+    gram = stored + 3.0 * min(STRIP_BYTES, 4.0 * layers * float(rows) ** 2) + 2 * row_terms
     pair_flops = float(rows) * total * (total + max(widths))
     gram_flops = 2.0 * float(rows) ** 2 * (total + SMALL_COST * layers**2)
     one_pair = 6.0 * row_bytes * rows * max(widths)

@@ -129,7 +129,7 @@ def prepare(config: SimilarityConfig, out: Path, *, afresh: bool = False) -> Pre
         unit.prepare(utterances, config.seed)
     device = choose_device(config.device)
     models = [load_model(spec, device=device, dtype=config.dtype) for spec in config.models]
-    stack = build_stack(models, [config.layers] * len(models))
+    stack = build_stack(models, config.layers)
     memory = _memory(config, device)
     shards = make_shards(utterances, folds, config.shard_s or SHARD_S)
     identity = fingerprint(

@@ -87,6 +87,14 @@ class SimilarityConfig(Config):
                 )
         return given
 
+    @field_validator("units", "measures")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        return names
+
     def numbers(self) -> dict[str, object]:
         """The settings that numbers depend on (not where or how fast they are computed)."""
         given = self.model_dump(mode="json")

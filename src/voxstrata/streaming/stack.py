@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from voxstrata.errors import UsageError
+from voxstrata.errors import UnknownNameError, UsageError
 from voxstrata.models.base import SpeechModel, choose_layers
+from voxstrata.registry import unknown_name
 from voxstrata.types import FrameGrid, LayerInfo
 
 
@@ -49,18 +50,19 @@ class StackLayer:
 
 
 def build_stack(
-    models: Sequence[SpeechModel], wanted: Sequence[Sequence[str] | None] | None = None
+    models: Sequence[SpeechModel], wanted: Sequence[str] | None = None
 ) -> list[StackLayer]:
     """All chosen layers of all models, model by model, in order of depth.
 
     Args:
         models: the models of the run.
-        wanted: for each model the layers asked for (names, patterns, ranges); ``None`` for
-            the default set.
+        wanted: layers asked for (names, patterns, ranges). A model that has none of them keeps
+            its default set, so that "4-8" of a Transformer can be held against log-mel. ``None``
+            for the default set of all.
 
     Raises:
         UsageError: two models carry the same name.
-        UnknownNameError: a layer does not exist.
+        UnknownNameError: an item matches no layer of any model.
     """
     names = [model.spec for model in models]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -71,10 +73,24 @@ def build_stack(
             expected="every model once (each is compared with itself anyway)",
         )
     stack = []
+    found: set[str] = set()
     for position, model in enumerate(models):
-        chosen = choose_layers(model, wanted[position] if wanted else None)
+        here = [item for item in wanted or () if _has(model, item)]
+        found.update(here)
+        chosen = choose_layers(model, here or None)
         stack += [StackLayer(position, model.spec, info) for info in chosen]
+    for item in wanted or ():
+        if item not in found:
+            known = sorted({info.name for model in models for info in model.layers})
+            raise unknown_name("layer of any model of this run", item, known)
     return stack
+
+
+def _has(model: SpeechModel, item: str) -> bool:
+    try:
+        return bool(choose_layers(model, [item]))
+    except UnknownNameError:
+        return False
 
 
 def grids(stack: Sequence[StackLayer]) -> list[FrameGrid | None]:

@@ -22,7 +22,7 @@ def _outputs(model: FakeModel, utterance: Utterance) -> list[torch.Tensor]:
 
 
 def _stack(model: FakeModel) -> list:
-    return build_stack([model], [["0", "1"]])
+    return build_stack([model], ["0", "1"])
 
 
 def test_span_takes_frames_whose_centre_is_inside() -> None:
@@ -136,3 +136,11 @@ def test_a_cap_does_not_spend_draws_on_unusable_spans() -> None:
         "empty span": 40,
         "over the cap of 3 a type": 1,
     }
+
+
+def test_layers_asked_for_apply_where_they_exist() -> None:
+    deep, flat = FakeModel("deep"), FakeModel("flat", widths=(4, 3), pooled=True)
+    stack = build_stack([deep, flat], ["embedding"])
+    assert [layer.key for layer in stack] == ["deep/0", "deep/1", "flat/embedding"]
+    with pytest.raises(UnknownNameError, match="any model of this run"):
+        build_stack([deep, flat], ["7"])
