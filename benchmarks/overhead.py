@@ -66,13 +66,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--units", default="frame,utterance")
+    parser.add_argument("--batch-seconds", type=float, default=None)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "audio").mkdir()
         corpus = make_corpus(folder / "audio", given.seconds)
         settings = SimilarityConfig(
-            models=tuple(given.models), corpus=str(corpus), units=tuple(given.units.split(","))
+            models=tuple(given.models),
+            corpus=str(corpus),
+            units=tuple(given.units.split(",")),
+            batch_s=given.batch_seconds,
         )
         prepared = prepare(settings, folder / "out")
         audio = [torch.from_numpy(u.read()) for u in load_corpus(str(corpus)).utterances]
