@@ -117,7 +117,9 @@ def test_receptive_field_of_the_convolutions(identity: str, summed: bool) -> Non
 
 
 def test_squeeze_excitation_sees_the_whole_recording() -> None:
-    network = Ecapa(EcapaOptions(inputs=4, channels=16, mfa=8, embed=4, attention=4, se=4)).eval()
+    # wide enough a bottleneck that not all of its units can be dead by chance
+    options = EcapaOptions(inputs=4, channels=16, mfa=8, embed=4, attention=4, se=32)
+    network = Ecapa(options).eval()
     features = torch.rand(1, 400, 4)
     changed = features.clone()
     changed[0, 399] += 5.0
