@@ -8,6 +8,8 @@ checkpoint and ends with the same bits.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -185,6 +187,7 @@ class Pass:
             for sink in self.sinks:
                 sink.reducer.end_shard(shard.number)
         self._clock.add("reducers", begun)
+        give_back_memory()
 
     def _feed(self, utterance: Utterance, outputs: list[torch.Tensor], fold: int) -> None:
         for sink in self.sinks:
@@ -255,3 +258,14 @@ def _count(totals: dict[str, int], found: Mapping[str, int]) -> None:
     for reason, count in found.items():
         if count:
             totals[reason] = totals.get(reason, 0) + count
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system, where the C library can (glibc); else nothing.
+
+    Recordings differ in length, so freed outputs leave holes that grow with the corpus: without
+    this a pass over 3,000 s held a sixth more memory.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
