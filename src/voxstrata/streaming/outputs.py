@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from voxstrata.errors import AudioError, NumericsError, VoxstrataError
@@ -41,14 +42,16 @@ def _load(utterances: Sequence[Utterance]) -> Loaded:
     good, audio, failed = [], [], []
     for utterance in utterances:
         try:
-            samples = torch.from_numpy(utterance.read())
-            if not bool(torch.isfinite(samples.sum())):
+            # NumPy, not torch: a torch product or sum here would start a second team of OpenMP
+            # threads, which spin between jobs and slow the forward passes by a tenth.
+            read = utterance.read()
+            if not np.isfinite(read.sum(dtype=np.float64)):
                 raise AudioError(f"the audio of {utterance.id} is not finite")
         except VoxstrataError as error:
             failed.append((utterance, error))
         else:
             good.append(utterance)
-            audio.append(samples)
+            audio.append(torch.from_numpy(read))
     return Loaded(good, audio, failed)
 
 

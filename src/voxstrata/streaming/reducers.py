@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -91,22 +91,46 @@ def write_tensors(
     (https://huggingface.co/docs/safetensors). The library's own writer holds up to two more copies
     (a state may fill a third of the memory), or hides the operating system's errors.
     """
+    _write_parts(file, {name: [tensor] for name, tensor in tensors.items()}, metadata)
+
+
+def write_rows(file: BinaryIO, name: str, parts: Sequence[torch.Tensor]) -> None:
+    """Write one tensor given as its pieces along the first axis, without joining them first.
+
+    Args:
+        file: where.
+        name: of the tensor.
+        parts: [N_i, D], at least one, of one type and width.
+    """
+    _write_parts(file, {name: parts}, None)
+
+
+def _write_parts(
+    file: BinaryIO,
+    tensors: Mapping[str, Sequence[torch.Tensor]],
+    metadata: Mapping[str, str] | None,
+) -> None:
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
-    for name, tensor in tensors.items():
-        begin, end = end, end + tensor.numel() * tensor.element_size()
+    for name, parts in tensors.items():
+        first = parts[0]
+        begin, end = end, end + sum(part.numel() * part.element_size() for part in parts)
+        shape = list(first.shape)
+        if len(parts) > 1:
+            shape[0] = sum(len(part) for part in parts)
         header[name] = {
-            "dtype": CODES[tensor.dtype],
-            "shape": list(tensor.shape),
+            "dtype": CODES[first.dtype],
+            "shape": shape,
             "data_offsets": [begin, end],
         }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     file.write(len(text).to_bytes(8, "little") + text)
-    for tensor in tensors.values():
-        if tensor.numel():
-            flat = tensor.detach().cpu().contiguous().reshape(-1)
-            file.write(flat.view(torch.uint8).numpy().data)
+    for parts in tensors.values():
+        for part in parts:
+            if part.numel():
+                flat = part.detach().cpu().contiguous().reshape(-1)
+                file.write(flat.view(torch.uint8).numpy().data)
 
 
 def save_state(path: Path, reducer: Reducer) -> None:

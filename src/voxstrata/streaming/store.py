@@ -30,7 +30,7 @@ from voxstrata.files import (
     storage_errors,
     write_json,
 )
-from voxstrata.streaming.reducers import Rows, write_tensors
+from voxstrata.streaming.reducers import Rows, write_rows
 from voxstrata.streaming.stack import StackLayer
 
 if TYPE_CHECKING:
@@ -100,13 +100,12 @@ class StoreReducer:
         held, self._rows = self._rows, []
 
         def write(position: int) -> None:
-            tensors = [rows.values[position] for rows in held]
-            joined = torch.cat(tensors) if tensors else torch.empty(0, 0)
+            parts = [rows.values[position] for rows in held] or [torch.empty(0, 0)]
             path = self.folder / self._names[position] / f"shard-{shard:05d}.safetensors"
             with atomic_write(path) as file:
-                write_tensors(file, {"rows": joined})
+                write_rows(file, "rows", parts)
 
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(16) as pool:
             list(pool.map(write, range(len(self._names))))
         self._write_index(shard, held)
         self._written += 1
