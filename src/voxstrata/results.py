@@ -22,8 +22,8 @@ from voxstrata.files import atomic_write, read_json, storage_errors, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1
-"""Version of the results table and run record written by this release."""
+SCHEMA = 2
+"""Version of the results table and run record written by this release (2 added ``control``)."""
 
 TABLE, CSV, RECORD = "results.parquet", "results.csv", "run.json"
 
@@ -46,6 +46,8 @@ class Row:
         d, other_d: widths of the two sides.
         estimator: "debiased", "biased", "minibatch", "in-sample", ...
         seed: seed of whatever was random.
+        control: "" for a number about the model, else which control it is ("shuffled-rows",
+            "permuted-labels", "chance").
     """
 
     study: str
@@ -65,6 +67,7 @@ class Row:
     other_d: int
     estimator: str
     seed: int
+    control: str = ""
 
 
 def hardware() -> dict[str, Any]:
@@ -180,4 +183,7 @@ def load_results(folder: str | Path) -> Results:
             expected=f"1 to {SCHEMA}",
             fix="upgrade voxstrata",
         )
-    return Results(table.to_pandas(), read_json(place / RECORD), place)
+    frame = table.to_pandas()
+    if "control" not in frame:  # schema 1 had no controls in its table
+        frame["control"] = ""
+    return Results(frame, read_json(place / RECORD), place)

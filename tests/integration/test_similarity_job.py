@@ -158,7 +158,7 @@ def test_speaker_folds_keep_speakers_together(recordings: Path, tmp_path: Path) 
 
 def test_run_record_is_complete(recordings: Path, tmp_path: Path) -> None:
     record = run_similarity(config(recordings), tmp_path).record
-    assert record["schema"] == 1
+    assert record["schema"] == 2
     assert record["corpus"]["utterances"] == 14
     assert [model["spec"] for model in record["models"]] == list(MODELS)
     assert record["config"]["folds"] == 5

@@ -1,0 +1,1 @@
+"""What each layer encodes: CCA views, mutual information, word tasks, choosing layers."""
