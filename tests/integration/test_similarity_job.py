@@ -356,7 +356,7 @@ def test_killed_while_results_are_written_or_cleaned_up(
     with pytest.raises(ResultsError, match="no finished results"):
         load_results(out)
     with monkeypatch.context() as patch:
-        patch.setattr(job, "_clean_up", dying)  # all is written, nothing is removed
+        patch.setattr(job, "clean_up", dying)  # all is written, nothing is removed
         with pytest.raises(RunInterruptedError):
             run_similarity(settings, out)
     assert (out / "store").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,30 +13,30 @@ import torch
 
 import voxstrata
 from voxstrata.corpora import Corpus, load_corpus
-from voxstrata.errors import LabelError, UsageError
+from voxstrata.errors import UsageError
 from voxstrata.files import fingerprint, read_json
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.load import find_family
 from voxstrata.models.spec import parse
-from voxstrata.numerics.jackknife import assign_folds
 from voxstrata.similarity.planner import UnitPlan, checkpoint_shards, plan_unit
 from voxstrata.similarity.registry import MEASURES, Measure
 from voxstrata.similarity.settings import SimilarityConfig
 from voxstrata.streaming.batches import Shard, make_shards
 from voxstrata.streaming.registry import make_unit
+from voxstrata.streaming.runs import PLAN, STATE
+from voxstrata.streaming.setup import (
+    SHARD_S,
+    batch_seconds,
+    choose_device,
+    expected_rows,
+    fold_recordings,
+    free_disk,
+    groups_of,
+    untrained_notice,
+)
 from voxstrata.streaming.stack import StackLayer, build_stack
 from voxstrata.streaming.units import Unit
-from voxstrata.types import SAMPLE_RATE
-
-STATE, PLAN = "state", "plan.json"
-"""Where an unfinished run keeps its checkpoints, and its plan among them."""
-
-SHARD_S = 60.0
-"""Seconds of audio a shard aims at: what a kill may cost."""
-
-DISK_RESERVE = 2 << 30
-"""Bytes of free disk that the row store never uses."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +91,6 @@ class Prepared:
     notices: list[str]
 
 
-def choose_device(wanted: str) -> str:
-    """ "auto" becomes the first GPU, or the CPU."""
-    if wanted != "auto":
-        return wanted
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
-
-
 def prepare(config: SimilarityConfig, out: Path, *, afresh: bool = False) -> Prepared:
     """Load, check and plan; nothing is computed and nothing written.
 
@@ -121,10 +113,8 @@ def prepare(config: SimilarityConfig, out: Path, *, afresh: bool = False) -> Pre
     if config.limit is not None and config.limit < len(corpus):
         corpus = corpus.subset(utterances=config.limit, seed=config.seed)
     utterances = corpus.utterances
-    groups = _groups(corpus, config)
-    wanted = min(config.folds, max(2, len(set(groups))))
-    chosen = assign_folds(groups, wanted, config.seed, [u.duration_s for u in utterances])
-    folds = [chosen[group] for group in groups]
+    groups = groups_of(corpus, config.group)
+    folds = fold_recordings(corpus, groups, config.folds, config.seed)
     for unit in units:
         unit.prepare(utterances, config.seed)
     device = choose_device(config.device)
@@ -142,7 +132,7 @@ def prepare(config: SimilarityConfig, out: Path, *, afresh: bool = False) -> Pre
         }
     )
     saved = {} if afresh else saved_plans(out, identity)
-    disk = config.disk_gib * 2**30 if config.disk_gib is not None else _free_disk(out, afresh)
+    disk = config.disk_gib * 2**30 if config.disk_gib is not None else free_disk(out, afresh)
     jobs = _plan_units(config, units, corpus, models, stack, measures, memory, disk, folds, saved)
     seconds = sum(utterance.duration_s for utterance in utterances)
     model_flops = seconds * sum(model.flops_per_second for model in models)
@@ -158,26 +148,13 @@ def prepare(config: SimilarityConfig, out: Path, *, afresh: bool = False) -> Pre
         jobs=jobs,
         shards=shards,
         every=every,
-        batch_s=config.batch_s or (30.0 if device == "cpu" else 300.0),
+        batch_s=batch_seconds(config.batch_s, device),
         memory_bytes=memory,
         device=device,
         identity=identity,
         pass_flops=model_flops,
         notices=_notices(models, corpus, config, len(set(groups))),
     )
-
-
-def _groups(corpus: Corpus, config: SimilarityConfig) -> list[str]:
-    if config.group == "utterance":
-        return [utterance.id for utterance in corpus.utterances]
-    without = [u.id for u in corpus.utterances if u.tiers.get("speaker") is None]
-    if without:
-        raise LabelError(
-            "grouping by speaker needs the speaker of every recording",
-            got=f"{len(without)} without, such as {without[0]}",
-            fix="use --group utterance, or give the corpus a speaker tier",
-        )
-    return [str(utterance.tiers["speaker"]) for utterance in corpus.utterances]
 
 
 def saved_plans(out: Path, identity: str) -> dict[str, UnitPlan]:
@@ -216,7 +193,7 @@ def _plan_units(
                 got="utterance layers only",
                 fix="use --unit utterance, or choose layers with frames (--layers)",
             )
-        expected = _expected_rows(unit, corpus, models, chosen, assigned)
+        expected = expected_rows(unit, corpus, models, chosen, assigned)
         enough_rows(unit.name, expected, measures, config.max_rows)
         begun = saved.get(unit.name)
         if begun is not None and config.route not in ("auto", begun.route):
@@ -241,23 +218,6 @@ def _plan_units(
         disk -= plan.disk_bytes
         jobs.append(UnitJob(unit, layers, plan))
     return jobs
-
-
-def _expected_rows(
-    unit: Unit,
-    corpus: Corpus,
-    models: Sequence[SpeechModel],
-    layers: Sequence[StackLayer],
-    folds: Sequence[int],
-) -> list[int]:
-    """Rows that each fold will give, if every recording can be used."""
-    totals = [0] * (max(folds) + 1)
-    for utterance, fold in zip(corpus.utterances, folds, strict=True):
-        samples = round(utterance.duration_s * SAMPLE_RATE)
-        frames = [models[layer.model].frames(layer.info.name, samples) for layer in layers]
-        if min(frames) > 0:
-            totals[fold] += unit.count(utterance, frames, layers)
-    return totals
 
 
 def enough_rows(
@@ -300,15 +260,6 @@ def _memory(config: SimilarityConfig, device: str) -> float:
     return memory
 
 
-def _free_disk(out: Path, afresh: bool) -> float:
-    store = out / "store"
-    held = sum(f.stat().st_size for f in store.rglob("*") if f.is_file()) if afresh else 0
-    place = out.absolute()
-    while not place.exists():
-        place = place.parent
-    return max(0.0, shutil.disk_usage(place).free + held - DISK_RESERVE)
-
-
 def _notices(
     models: Sequence[SpeechModel], corpus: Corpus, config: SimilarityConfig, groups: int
 ) -> list[str]:
@@ -318,13 +269,7 @@ def _notices(
             f"There are only {groups} groups ({config.group}s) for {config.folds} folds: each is a "
             "fold of its own, and intervals rest on few of them."
         )
-    untrained = [model.spec for model in models if model.details.get("random")]
-    if untrained:
-        notices.append(
-            f"{len(untrained)} of {len(models)} models are randomly initialised and have learned "
-            f"nothing ({', '.join(untrained)}): similarities among them show what architecture "
-            "and input alone bring, not what training does."
-        )
+    notices += untrained_notice(models)
     if corpus.skipped:
         notices.append(f"{len(corpus.skipped)} recordings were left out before the run.")
     return notices

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxstrata.similarity.job import _plain
+from voxstrata.streaming.runs import plain
 
 
 def test_odd_details_become_json() -> None:
@@ -17,6 +17,6 @@ def test_odd_details_become_json() -> None:
         3: (np.int64(2), Path("x/y"), None, True),
         "c": {"deep": [float("inf"), 0.25]},
     }
-    plain = _plain(record)
+    plain = plain(record)
     assert plain == {"a": None, "b": 1.5, "3": [2, "x/y", None, True], "c": {"deep": [None, 0.25]}}
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain

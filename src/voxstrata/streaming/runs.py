@@ -1,0 +1,201 @@
+"""A run and its output folder: what is there already, what an unfinished run left, the end.
+
+A folder holds ``results.*`` and ``run.json`` when a run is finished (the record is written last),
+and ``state/`` and ``store/`` while it is not. Every job that makes a pass runs through
+:func:`run_in`, so that resuming and overwriting mean the same everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from voxstrata.config import Config
+from voxstrata.errors import ResultsError, RunInterruptedError, StorageError
+from voxstrata.files import lock, read_json, storage_errors, write_json
+from voxstrata.models.base import SpeechModel
+from voxstrata.results import CSV, RECORD, TABLE, Results, load_results
+from voxstrata.streaming.stack import StackLayer
+
+Overwrite = Literal["always", "missing", "never", "only-cache"]
+
+STATE, PLAN, STORE = "state", "plan.json", "store"
+"""Where an unfinished run keeps its checkpoints, its plan among them, and its rows."""
+
+
+class Planned(Protocol):
+    """What :func:`run_in` must know of a prepared run."""
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that its numbers depend on."""
+        ...
+
+    @property
+    def config(self) -> Config:
+        """Its settings; ``keep_store`` among them."""
+        ...
+
+
+P = TypeVar("P", bound=Planned)
+
+
+def run_in(
+    folder: Path,
+    overwrite: Overwrite,
+    *,
+    prepare: Callable[[], P],
+    planned: Callable[[P], None],
+    compute: Callable[[P], Results],
+) -> Results:
+    """Run a job in its output folder, or return what the folder holds.
+
+    Args:
+        folder: output folder, created and locked.
+        overwrite: what to do if it holds results already: "missing" keeps them if they are of the
+            same settings (and finishes an unfinished run), "always" starts afresh, "never"
+            refuses, "only-cache" returns what is there and computes nothing.
+        prepare: checks and plans, computes nothing.
+        planned: told the plan before work starts.
+        compute: does the work and writes the results.
+
+    Raises:
+        ResultsError: the folder holds results that must not be replaced.
+        RunInterruptedError: Ctrl-C; the same call goes on where it stopped.
+        VoxstrataError: whatever ``prepare`` and ``compute`` raise.
+    """
+    if overwrite == "only-cache":
+        return load_results(folder)
+    with lock(folder):
+        # The record is written last: without it a run was killed while it wrote its results.
+        finished = (folder / TABLE).exists() and (folder / RECORD).exists()
+        if finished and overwrite == "never":
+            raise ResultsError(
+                f"{folder} holds results already",
+                fix="choose another folder, or --overwrite always to replace them",
+            )
+        prepared = prepare()
+        if finished and overwrite == "missing":
+            _same_run(folder, prepared)
+            if (folder / STATE).exists():  # killed while it cleaned up
+                clean_up(folder, prepared.config)
+            return load_results(folder)
+        if overwrite == "always":
+            _clear(folder)
+        planned(prepared)
+        try:
+            return compute(prepared)
+        except (KeyboardInterrupt, RunInterruptedError) as stop:
+            command = "the same command again"
+            if overwrite == "always":
+                command = "the same command with --overwrite missing"
+            raise RunInterruptedError(
+                "stopped by Ctrl-C",
+                got=getattr(stop, "got", None),
+                fix=f"run {command}: it goes on from what {folder} holds",
+            ) from None
+
+
+def _same_run(folder: Path, prepared: Planned) -> None:
+    record = load_results(folder).record
+    if record.get("identity") == prepared.identity:
+        return
+    then, now = record.get("config", {}), prepared.config.model_dump(mode="json")
+    changed = [
+        f"{name}: {then.get(name)!r} then, {value!r} now"
+        for name, value in now.items()
+        if then.get(name) != value
+    ]
+    raise ResultsError(
+        f"{folder} holds results of other settings, models, corpus or version",
+        got="; ".join(changed) or "the same settings, but other weights, recordings or version",
+        expected="what that run was asked for",
+        fix="choose another folder, or --overwrite always to replace them",
+    )
+
+
+def _clear(folder: Path) -> None:
+    for name in (RECORD, TABLE, CSV):
+        (folder / name).unlink(missing_ok=True)
+    for name in (STATE, STORE):
+        _remove(folder / name)
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder; what cannot be deleted is told, since it would be taken for our own."""
+    if folder.exists():
+        with storage_errors(folder):
+            shutil.rmtree(folder)
+
+
+def clean_up(folder: Path, config: Config) -> None:
+    """Delete what only an unfinished run needs (rows stay if the settings say so)."""
+    if not getattr(config, "keep_store", False):
+        shutil.rmtree(folder / STORE, ignore_errors=True)
+    shutil.rmtree(folder / STATE, ignore_errors=True)
+
+
+def remember_plan(folder: Path, identity: str, plan: Any) -> bool:
+    """Write down the plan, or check an unfinished run against it.
+
+    Args:
+        folder: output folder.
+        identity: of the prepared run.
+        plan: JSON-like.
+
+    Returns:
+        whether there is an unfinished run to go on with.
+
+    Raises:
+        StorageError: the unfinished run is another one.
+    """
+    path = folder / STATE / PLAN
+    if not path.exists():
+        # A store without a plan is of another run: its shards must not get among ours.
+        _remove(folder / STORE)
+        _remove(folder / STATE)
+        write_json(path, {"identity": identity, "plan": plan})
+        return False
+    if read_json(path).get("identity") != identity:
+        raise StorageError(
+            f"{folder} holds an unfinished run of other settings, models or corpus",
+            fix="use another output folder, or --overwrite always to discard that run",
+        )
+    return True
+
+
+def plain(value: Any) -> Any:
+    """A record as JSON holds it: details come from models and corpora, anybody's too, and one
+    odd number among them must not cost the run."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()  # numpy and torch scalars
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def peak_memory() -> int:
+    """Most memory this process has held, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+def describe_model(model: SpeechModel, stack: list[StackLayer], position: int) -> dict[str, Any]:
+    """A model of the run as the record holds it."""
+    return {
+        "spec": model.spec,
+        "family": model.family,
+        "fingerprint": model.fingerprint,
+        "random": bool(model.details.get("random")),
+        "details": dict(model.details),
+        "layers": [layer.describe() for layer in stack if layer.model == position],
+    }

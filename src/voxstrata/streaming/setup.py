@@ -1,0 +1,135 @@
+"""What every job that makes a pass settles before it: device, folds, disk, expected rows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from voxstrata.corpora import Corpus
+from voxstrata.errors import LabelError
+from voxstrata.models.base import SpeechModel
+from voxstrata.numerics.jackknife import assign_folds
+from voxstrata.streaming.runs import STORE
+from voxstrata.streaming.stack import StackLayer
+from voxstrata.streaming.units import Unit
+from voxstrata.types import SAMPLE_RATE
+
+SHARD_S = 60.0
+"""Seconds of audio a shard aims at: what a kill may cost."""
+
+DISK_RESERVE = 2 << 30
+"""Bytes of free disk that the row store never uses."""
+
+
+def choose_device(wanted: str) -> str:
+    """ "auto" becomes the first GPU, or the CPU."""
+    if wanted != "auto":
+        return wanted
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def batch_seconds(wanted: float | None, device: str) -> float:
+    """Seconds of audio in a batch: as asked for, or what suits the device."""
+    return wanted or (30.0 if device == "cpu" else 300.0)
+
+
+def groups_of(corpus: Corpus, group: str) -> list[str]:
+    """What is left out together, for each recording: its id, or its speaker.
+
+    Raises:
+        LabelError: some recording has no speaker.
+    """
+    if group == "utterance":
+        return [utterance.id for utterance in corpus.utterances]
+    without = [u.id for u in corpus.utterances if u.tiers.get("speaker") is None]
+    if without:
+        raise LabelError(
+            "grouping by speaker needs the speaker of every recording",
+            got=f"{len(without)} without, such as {without[0]}",
+            fix="use --group utterance, or give the corpus a speaker tier",
+        )
+    return [str(utterance.tiers["speaker"]) for utterance in corpus.utterances]
+
+
+def fold_recordings(corpus: Corpus, groups: Sequence[str], folds: int, seed: int) -> list[int]:
+    """Fold of each recording; as many folds as groups where groups are fewer.
+
+    Raises:
+        UsageError: there are fewer than two groups.
+    """
+    wanted = min(folds, max(2, len(set(groups))))
+    seconds = [utterance.duration_s for utterance in corpus.utterances]
+    chosen = assign_folds(groups, wanted, seed, seconds)
+    return [chosen[group] for group in groups]
+
+
+def free_disk(out: Path, afresh: bool) -> float:
+    """Bytes of disk that rows may take below ``out``.
+
+    Args:
+        out: output folder, which need not exist.
+        afresh: rows that an earlier run left there will be deleted first.
+    """
+    store = out / STORE
+    held = sum(f.stat().st_size for f in store.rglob("*") if f.is_file()) if afresh else 0
+    place = out.absolute()
+    while not place.exists():
+        place = place.parent
+    return max(0.0, shutil.disk_usage(place).free + held - DISK_RESERVE)
+
+
+def expected_rows(
+    unit: Unit,
+    corpus: Corpus,
+    models: Sequence[SpeechModel],
+    layers: Sequence[StackLayer],
+    folds: Sequence[int],
+) -> list[int]:
+    """Rows that each fold will give, if every recording can be used."""
+    totals = [0] * (max(folds) + 1)
+    for utterance, fold in zip(corpus.utterances, folds, strict=True):
+        samples = round(utterance.duration_s * SAMPLE_RATE)
+        frames = [models[layer.model].frames(layer.info.name, samples) for layer in layers]
+        if min(frames) > 0:
+            totals[fold] += unit.count(utterance, frames, layers)
+    return totals
+
+
+def untrained_notice(models: Sequence[SpeechModel]) -> list[str]:
+    """A sentence about the models of a run that have learned nothing, if there are any."""
+    untrained = [model.spec for model in models if model.details.get("random")]
+    if not untrained:
+        return []
+    return [
+        f"{len(untrained)} of {len(models)} models are randomly initialised and have learned "
+        f"nothing ({', '.join(untrained)}): what they show is what architecture and input alone "
+        "bring, not what training does."
+    ]
+
+
+def corpus_record(
+    corpus: Corpus, spec: str, recordings: int, seconds: float, skipped: list[dict[str, str]]
+) -> dict[str, Any]:
+    """The corpus as the run record holds it.
+
+    Args:
+        corpus: what was used.
+        spec: how the user named it.
+        recordings, seconds: what contributed.
+        skipped: what did not, with reasons, besides what the corpus itself left out.
+    """
+    speakers = {u.tiers["speaker"] for u in corpus.utterances if u.tiers.get("speaker")}
+    return {
+        "spec": spec,
+        "name": corpus.name,
+        "fingerprint": corpus.fingerprint,
+        "utterances": recordings,
+        "seconds": round(seconds, 3),
+        "speakers": len(speakers),
+        "skipped": [{"id": p.id, "what": p.what} for p in corpus.skipped] + skipped,
+        "details": dict(corpus.details),
+    }
