@@ -179,8 +179,9 @@ def run(
 
     from voxstrata.errors import UsageError
     from voxstrata.report import draw_report
-    from voxstrata.similarity.job import Hooks, Overwrite, run_similarity
+    from voxstrata.similarity.job import Hooks, run_similarity
     from voxstrata.similarity.prepare import prepare
+    from voxstrata.streaming.runs import Overwrite
 
     console = Console(stderr=True)
     if overwrite not in get_args(Overwrite):

@@ -50,6 +50,8 @@ class Score:
             :data:`PERMUTED`, "chance", ...).
         other_model, other_layer: what the layer was held against, where that is a layer.
         bounds: range of the measure; intervals are clipped to it.
+        by_fold: the value in each test fold (or group of speakers) alone, as (fold, value):
+            what choosing layers on some speakers and checking on others needs.
     """
 
     measure: str
@@ -64,6 +66,7 @@ class Score:
     other_model: str = ""
     other_layer: str = ""
     bounds: tuple[float, float] = (-math.inf, math.inf)
+    by_fold: tuple[tuple[int, float], ...] = ()
 
 
 class Draw(Protocol):

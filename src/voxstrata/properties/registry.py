@@ -15,6 +15,14 @@ PropertyFactory = Callable[[str], Property]
 
 PROPERTIES: Registry[PropertyFactory] = Registry("property", "voxstrata.properties")
 
+TAKES_ARGUMENT = frozenset(
+    {"cca-tier", "cca-table", "cca-vectors", "cca-attributes", "cca-model", "linear", "mi"}
+)
+"""Names that mean nothing without an argument."""
+
+TIER_SHORTCUTS = frozenset({"speaker", "gender", "emotion", "channel"})
+"""Tiers whose ``cca-tier:TIER`` is also called ``cca-TIER``."""
+
 
 def make_property(name: str) -> Property:
     """The property called ``name``.

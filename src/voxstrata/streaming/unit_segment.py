@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ class SegmentUnit:
         part: whole span or its middle third (P2023 takes the middle third of phones).
         per_type: seeded cap on rows of one label over the corpus; ``None`` for no cap.
         skip: labels that are left out.
+        min_s, max_s: shortest and longest span that gives a row, seconds.
     """
 
     def __init__(
@@ -44,11 +46,14 @@ class SegmentUnit:
         part: Part = "whole",
         per_type: int | None = None,
         skip: frozenset[str] = SILENCES,
+        min_s: float = 0.0,
+        max_s: float | None = None,
     ) -> None:
         self.name = name
         self.tier: str | None = tier
         self.tier_name = tier
         self.rule, self.part, self.per_type, self.skip = rule, part, per_type, skip
+        self.min_s, self.max_s = min_s, math.inf if max_s is None else max_s
         self._chosen: dict[str, frozenset[int]] | None = None
         self._capped = 0
 
@@ -96,6 +101,9 @@ class SegmentUnit:
             return "empty span"
         if span.start_s >= utterance.duration_s or span.end_s <= 0:
             return "outside the audio"
+        # a hair of tolerance: label times are decimal
+        if not self.min_s - 1e-6 <= span.end_s - span.start_s <= self.max_s + 1e-6:
+            return "shorter or longer than asked for"
         return None
 
     def _spans(self, utterance: Utterance, dropped: dict[str, int]) -> list[Segment]:
@@ -188,6 +196,8 @@ class SegmentUnit:
             "per_type": self.per_type,
             "left out by the cap": self._capped,
             "labels left out": sorted(self.skip),
+            "min_s": self.min_s,
+            "max_s": self.max_s if math.isfinite(self.max_s) else None,
         }
 
 

@@ -17,6 +17,6 @@ def test_odd_details_become_json() -> None:
         3: (np.int64(2), Path("x/y"), None, True),
         "c": {"deep": [float("inf"), 0.25]},
     }
-    plain = plain(record)
-    assert plain == {"a": None, "b": 1.5, "3": [2, "x/y", None, True], "c": {"deep": [None, 0.25]}}
-    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    made = plain(record)
+    assert made == {"a": None, "b": 1.5, "3": [2, "x/y", None, True], "c": {"deep": [None, 0.25]}}
+    assert json.loads(json.dumps(made, allow_nan=False)) == made

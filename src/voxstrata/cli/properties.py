@@ -1,0 +1,296 @@
+"""``voxstrata properties``: what every layer of every model encodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+if TYPE_CHECKING:
+    from voxstrata.properties.prepare import Prepared
+
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Models: a registered name (hubert-base), a hub id, a local directory, a checkpoint "
+        "file, or random:NAME for the untrained twin. `voxstrata models list` shows names.",
+        show_default=False,
+    ),
+]
+Pairs = list[str] | None
+
+
+def properties(
+    models: Models = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option(
+            "--corpus",
+            "-c",
+            help="A folder of audio, a manifest, a prepared corpus, synthetic:demo.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for results, figures and report.html.")
+    ] = Path("properties"),
+    wanted: Annotated[
+        str | None,
+        typer.Option(
+            "--properties",
+            "-p",
+            help="Names with commas (cca-phone, mi-word, abx-phone, linear:emotion, ...), or all "
+            "that the corpus allows (default). --list shows them.",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="voxstrata (default) or pasad2023, the published protocol."),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            help="published (default): sizes as published, what is too small is refused. "
+            "small: sizes fit the corpus, and the report says how."
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(help="Layers, with commas: names, ranges (4-8) or patterns (conv*)."),
+    ] = None,
+    twins: Annotated[
+        bool | None,
+        typer.Option("--twins/--no-twins", help="Also run each model's untrained twin."),
+    ] = None,
+    draws: Annotated[
+        int | None, typer.Option(help="Seeded draws of rows (default 1); more widen intervals.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Folds of cross-validation (default 10).")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="What folds keep together: utterance (default) or speaker.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of draws, folds, controls.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames in the frame sample (default 20000).")
+    ] = None,
+    min_s: Annotated[
+        float | None, typer.Option("--min-seconds", help="Shortest phone or word that counts.")
+    ] = None,
+    max_s: Annotated[
+        float | None, typer.Option("--max-seconds", help="Longest phone or word that counts.")
+    ] = None,
+    sequence_s: Annotated[
+        float | None,
+        typer.Option("--sequence-seconds", help="Audio for ABX and segmentation (default 600)."),
+    ] = None,
+    vectors: Annotated[
+        Pairs,
+        typer.Option(help="NAME=FILE of word vectors (glove=glove.840B.300d.txt); repeatable."),
+    ] = None,
+    attributes: Annotated[
+        Pairs, typer.Option(help="NAME=FILE of word attributes (semantic, syntactic, ...).")
+    ] = None,
+    table: Annotated[
+        Pairs, typer.Option(help="NAME=FILE of values by utterance or speaker (csv, parquet).")
+    ] = None,
+    wordsim: Annotated[
+        Pairs, typer.Option(help="Word-similarity list (two words and a score a line).")
+    ] = None,
+    sentences: Annotated[
+        str | None, typer.Option(help="Sentence pairs (two utterance ids and a score a line).")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Of the models: float32 (default), bfloat16, float16.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda:0.")] = None,
+    batch_s: Annotated[
+        float | None, typer.Option("--batch-seconds", help="Seconds of audio in a batch.")
+    ] = None,
+    disk_gib: Annotated[
+        float | None, typer.Option(help="Disk for rows (default: what is free, less 2 GiB).")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Use a seeded subset of this many recordings.")
+    ] = None,
+    on_error: Annotated[
+        str | None, typer.Option(help="A bad recording: skip it and list it (default), or stop.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Name written into the results.")] = None,
+    keep_store: Annotated[
+        bool | None, typer.Option("--keep-store/--no-keep-store", help="Keep the rows on disk.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML file with the same settings; flags win over it.", exists=False),
+    ] = None,
+    overwrite: Annotated[
+        str,
+        typer.Option(
+            help="If OUT holds results: missing (keep and finish), always, never, only-cache."
+        ),
+    ] = "missing",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print the plan, compute nothing.")
+    ] = False,
+    list_them: Annotated[
+        bool, typer.Option("--list", help="List the properties with what each asks, and stop.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Measure what every layer encodes: sound, phones, words, meaning, speaker.
+
+    One pass over the audio for all models and properties; results.parquet, results.csv, run.json,
+    figures and report.html go to OUT. Every number has its control (shuffled rows or permuted
+    labels) beside it. Stop with Ctrl-C whenever you like: the same command goes on.
+
+    Example: voxstrata properties hubert-base log-mel -c ~/my-corpus --twins -o out
+    """
+    from rich.console import Console
+
+    from voxstrata.config import load
+    from voxstrata.errors import UsageError
+    from voxstrata.properties.settings import PropertiesConfig
+
+    console = Console(stderr=True)
+    if list_them:
+        _list()
+        return
+    if config is None and not models:
+        raise UsageError(
+            "no model is named",
+            expected="one or more models before the options",
+            fix="for example: voxstrata properties hubert-base log-mel --corpus FOLDER; "
+            "`voxstrata models list` shows names",
+        )
+    if config is None and not corpus:
+        raise UsageError(
+            "no corpus is named",
+            expected="--corpus with a folder of audio, a manifest or a corpus",
+            fix="for example --corpus ~/recordings, or --corpus synthetic:demo; docs/corpora.md",
+        )
+    given: dict[str, Any] = {
+        "models": tuple(models) if models else None,
+        "corpus": corpus,
+        "properties": wanted,
+        "preset": preset,
+        "scale": scale,
+        "layers": layers,
+        "twins": twins,
+        "draws": draws,
+        "folds": folds,
+        "group": group,
+        "seed": seed,
+        "frames": frames,
+        "min_s": min_s,
+        "max_s": max_s,
+        "sequence_s": sequence_s,
+        "vectors": _pairs("--vectors", vectors),
+        "attributes": _pairs("--attributes", attributes),
+        "tables": _pairs("--table", table),
+        "wordsim": tuple(wordsim) if wordsim else None,
+        "sentences": sentences,
+        "dtype": dtype,
+        "device": device,
+        "batch_s": batch_s,
+        "disk_gib": disk_gib,
+        "limit": limit,
+        "on_error": on_error,
+        "study": study,
+        "keep_store": keep_store,
+    }
+    settings = load(PropertiesConfig, config, given)
+
+    from voxstrata.properties.job import Hooks, run_properties
+    from voxstrata.properties.prepare import prepare
+    from voxstrata.report import draw_report
+    from voxstrata.streaming.runs import Overwrite
+
+    if overwrite not in get_args(Overwrite):
+        raise UsageError(
+            "--overwrite is not understood",
+            got=overwrite,
+            expected="always, missing, never or only-cache",
+        )
+    if dry_run:
+        show_plan(prepare(settings, out, afresh=overwrite == "always"), console)
+        return
+    hooks = Hooks(planned=lambda prepared: show_plan(prepared, console), progress=not quiet)
+    done_before = (out / "run.json").exists() and overwrite != "always"
+    results = run_properties(settings, out, overwrite=cast(Overwrite, overwrite), hooks=hooks)
+    page = draw_report(out)
+    record = results.record
+    for item in record["refused"]:
+        console.print(f"  too few units: {item['name']}: {item['reason']}", style="yellow",
+                      markup=False)  # fmt: skip
+    skipped = len(record["corpus"]["skipped"])
+    console.print(
+        f"{len(results.table)} values "
+        + ("were there already" if done_before else f"in {record['wall_s']:.0f} s")
+        + (f"; {skipped} recordings skipped (listed in the report)" if skipped else "")
+    )
+    typer.echo(str(page))
+
+
+def show_plan(prepared: Prepared, console: Any) -> None:
+    """Print what is about to happen: samples, properties, what is left out and why."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    corpus = prepared.corpus
+    seconds = sum(utterance.duration_s for utterance in corpus.utterances)
+    scored = sum(1 for layer in prepared.stack if layer.model < prepared.asked)
+    console.print(
+        f"[bold]{prepared.asked} models, {scored} layers[/] over [bold]{len(corpus)} "
+        f"recordings[/] ({seconds / 60:.1f} min) of {escape(corpus.name)}, "
+        f"{max(prepared.folds) + 1} folds by {prepared.config.group}, on {prepared.device}"
+    )
+    table = Table("sample", "rows", "layers", "disk", "properties")
+    for sample in prepared.samples:
+        names = [one.name for one in prepared.properties if one.unit == sample.kind]
+        table.add_row(
+            sample.name,
+            f"{sample.rows}",
+            f"{len(sample.scored)}",
+            f"{sample.disk_bytes / 1e9:.2f} GB",
+            escape(", ".join(names)),
+        )
+    console.print(table)
+    if prepared.left_out:
+        left = Table("left out", "why")
+        for item in prepared.left_out:
+            left.add_row(escape(item.name), escape(item.reason))
+        console.print(left)
+    for problem in corpus.skipped[:5]:
+        console.print(f"  left out: {problem}", style="yellow", markup=False)
+
+
+def _list() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from voxstrata.properties.registry import PROPERTIES, TAKES_ARGUMENT
+
+    table = Table("property", "what it asks of a layer")
+    for entry in PROPERTIES.entries():
+        name = f"{entry.name}:..." if entry.name in TAKES_ARGUMENT else entry.name
+        table.add_row(name, entry.summary)
+    Console().print(table)
+
+
+def _pairs(flag: str, given: Pairs) -> dict[str, str] | None:
+    """NAME=FILE flags as a mapping."""
+    from voxstrata.errors import UsageError
+
+    if not given:
+        return None
+    found: dict[str, str] = {}
+    for item in given:
+        name, equals, path = item.partition("=")
+        if not (name and equals and path):
+            raise UsageError(
+                f"{flag} is not understood", got=item, expected="NAME=FILE", fix=f"{flag} my={item}"
+            )
+        found[name] = path
+    return found
