@@ -53,7 +53,7 @@ def expand(wanted: Sequence[str], corpus: Corpus, config: PropertiesConfig) -> l
             f"cca-attributes:{a}" for a in config.attributes if a not in ("semantic", "syntactic")
         ]
         names += [f"cca-table:{table}" for table in config.tables]
-    return list(dict.fromkeys(names))
+    return [n for n in dict.fromkeys(names) if n in wanted or n.partition(":")[0] in PROPERTIES]
 
 
 def _has(corpus: Corpus, tier: str) -> bool:

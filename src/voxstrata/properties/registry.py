@@ -15,6 +15,18 @@ PropertyFactory = Callable[[str], Property]
 
 PROPERTIES: Registry[PropertyFactory] = Registry("property", "voxstrata.properties")
 
+_HERE = "voxstrata.properties"
+for _name, _target, _summary in (
+    ("variance-shares", "disentangle:shares", "variance by phone, speaker, interaction"),
+    ("phone-gap", "disentangle:gap", "phone probe on known less on new speakers"),
+    (
+        "phone-speaker-angles",
+        "disentangle:angles",
+        "overlap of the phone and speaker subspaces",
+    ),
+):
+    PROPERTIES.add(_name, f"{_HERE}.{_target}", _summary)
+
 TAKES_ARGUMENT = frozenset(
     {"cca-tier", "cca-table", "cca-vectors", "cca-attributes", "cca-model", "linear", "mi"}
 )
