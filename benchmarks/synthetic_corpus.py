@@ -27,7 +27,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from voxstrata.corpora.synthetic import build
 from voxstrata.corpora.synthetic.channel import Studio
 from voxstrata.corpora.synthetic.config import SyntheticConfig
-from voxstrata.corpora.synthetic.engine import ENGINE_RATE, Engine
+from voxstrata.corpora.synthetic.engine import Engine
 from voxstrata.corpora.synthetic.plan import plan
 from voxstrata.corpora.synthetic.render import Renderer
 from voxstrata.corpora.synthetic.timing import speak
@@ -58,7 +58,7 @@ def speed(config: SyntheticConfig) -> None:
         for _ in range(2):
             start = time.process_time()
             for p, s in zip(planned, spoken, strict=True):
-                studio.record(s.samples, ENGINE_RATE, 5000, 5000, p.setting)
+                studio.record(s.samples, 5000, 5000, p.setting)
             recording = time.process_time() - start
     print(f"{len(planned)} utterances, {seconds:.0f} s of audio, CPU time on one core")
     rest = whole - speaking - recording

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("espeakng_loader", reason="the extra 'synth' is not installed")
 
-from voxstrata.corpora.synthetic import commands, grammar, phonemes
+from voxstrata.corpora.synthetic import commands, grammar, phonemes, timing
 from voxstrata.corpora.synthetic.channel import (
     CLEAN,
     EQUALISERS,
@@ -288,6 +288,16 @@ def test_closures_belong_to_their_stops(engine: Engine) -> None:
             assert sound.mean() > 0.95
 
 
+@pytest.mark.parametrize("soft", [7, 256, -1])
+def test_a_closure_begins_after_the_last_sample_that_sounds(soft: int) -> None:
+    for closure, begin in ((63, 264), (64, 201), (99, 201)):
+        sound = [300] * 200 + [soft] + [0] * closure + [500] * 80
+        events = [Event("word", 0, 0), Event("phoneme", 0, name="a")]
+        events.append(Event("phoneme", 201 + closure, name="t"))
+        pieces = timing._pieces(np.array(sound, dtype=np.int16), events, [0])
+        assert [(p.start, p.name) for p in pieces] == [(0, "a"), (begin, "t")]
+
+
 def test_commas_are_heard_and_written_as_silence(engine: Engine) -> None:
     plain = _say(engine, SPEAKERS[0], ["the", "cat", "saw", "dogs"])
     paused = _say(engine, SPEAKERS[0], ["the", "cat,", "saw", "dogs"])
@@ -333,7 +343,7 @@ def test_no_channel_moves_the_speech_in_time(equaliser: str, room: str) -> None:
     click = np.zeros(4000, dtype=np.int16)
     click[2000] = 20_000
     lead = 2205
-    out = Studio(0).record(click, ENGINE_RATE, lead, 2205, _setting(equaliser, room, "clean"))
+    out = Studio(0).record(click, lead, 2205, _setting(equaliser, room, "clean"))
     expected = (lead + 2000) / ENGINE_RATE * SAMPLE_RATE
     assert abs(int(np.argmax(np.abs(out.astype(int)))) - expected) <= 4
     assert len(out) == round((4000 + 2 * 2205) / ENGINE_RATE * SAMPLE_RATE)
@@ -343,7 +353,7 @@ def test_no_channel_moves_the_speech_in_time(equaliser: str, room: str) -> None:
 def test_noise_has_the_level_asked_for(noise: str) -> None:
     time = np.arange(2 * ENGINE_RATE) / ENGINE_RATE
     tone = (8000 * np.sign(np.sin(2 * np.pi * 200 * time))).astype(np.int16)
-    out = Studio(1).record(tone, ENGINE_RATE, 22050, 22050, _setting("flat", "dry", noise, 20.0))
+    out = Studio(1).record(tone, 22050, 22050, _setting("flat", "dry", noise, 20.0))
     wave = out / 32768
     speech = np.mean(wave[SAMPLE_RATE : 3 * SAMPLE_RATE] ** 2)
     floor = np.mean(wave[: SAMPLE_RATE - 400] ** 2)
@@ -356,7 +366,7 @@ def test_equalisers_and_rooms_do_what_their_names_say() -> None:
     noise = (np.random.default_rng(0).standard_normal(4 * ENGINE_RATE) * 3000).astype(np.int16)
 
     def bands(equaliser: str) -> tuple[float, float, float]:
-        out = Studio(0).record(noise, ENGINE_RATE, 0, 0, _setting(equaliser, "dry", "clean"))
+        out = Studio(0).record(noise, 0, 0, _setting(equaliser, "dry", "clean"))
         power = np.abs(np.fft.rfft(out)) ** 2
         hertz = np.fft.rfftfreq(len(out), 1 / SAMPLE_RATE)
         low, mid, high = ((hertz < 200), (hertz > 500) & (hertz < 2500), hertz > 4500)
@@ -371,7 +381,7 @@ def test_equalisers_and_rooms_do_what_their_names_say() -> None:
 
     def tail(room: str) -> float:
         burst = noise[: ENGINE_RATE // 2]
-        out = Studio(0).record(burst, ENGINE_RATE, 0, ENGINE_RATE, _setting("flat", room, "clean"))
+        out = Studio(0).record(burst, 0, ENGINE_RATE, _setting("flat", room, "clean"))
         after = out[SAMPLE_RATE // 2 + 800 : SAMPLE_RATE // 2 + 3200].astype(float)
         return float(10 * np.log10(np.mean(after**2) + 1e-9))
 
@@ -382,8 +392,8 @@ def test_recordings_are_repeatable_and_do_not_clip() -> None:
     loud = (np.random.default_rng(0).standard_normal(ENGINE_RATE) * 9000).astype(np.int16)
     for channel in channels(30, seed=2):
         setting = Setting(channel, 10.0, -8.0, 0.99)
-        a = Studio(2).record(loud, ENGINE_RATE, 100, 100, setting)
+        a = Studio(2).record(loud, 100, 100, setting)
         assert np.abs(a.astype(int)).max() < 32_767
         if channel.noise in ("white", "hum"):
-            assert np.array_equal(a, Studio(2).record(loud, ENGINE_RATE, 100, 100, setting))
-            assert not np.array_equal(a, Studio(3).record(loud, ENGINE_RATE, 100, 100, setting))
+            assert np.array_equal(a, Studio(2).record(loud, 100, 100, setting))
+            assert not np.array_equal(a, Studio(3).record(loud, 100, 100, setting))

@@ -29,7 +29,7 @@ from voxstrata.files import (
     write_json,
 )
 
-GENERATION = 1
+GENERATION = 2
 """Raised whenever the same configuration would give other audio or labels."""
 
 MANIFEST = "manifest.jsonl"

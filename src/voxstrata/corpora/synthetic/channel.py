@@ -8,9 +8,10 @@ utterance gets depends on neither its speaker nor its text (see ``plan``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from voxstrata.corpora.synthetic.draw import Draw
+from voxstrata.corpora.synthetic.filtering import Filter
 from voxstrata.types import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -104,60 +105,52 @@ class Studio:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._filters: dict[tuple[str, str], Any] = {}
-        self._noises: dict[str, Any] = {}
+        self._filters: dict[tuple[str, str], Filter] = {}
+        self._noises: dict[str, NDArray[np.float32]] = {}
 
     def record(
-        self, samples: NDArray[np.int16], rate: int, lead: int, tail: int, setting: Setting
+        self, samples: NDArray[np.int16], lead: int, tail: int, setting: Setting
     ) -> NDArray[np.int16]:
         """Speech as it arrives in the file.
 
         Args:
-            samples: dry speech, int16 at ``rate``.
-            rate: of ``samples``, Hz.
-            lead: samples of silence to put before.
+            samples: dry speech, int16 at ``ENGINE_RATE``.
+            lead: samples of silence to put before, at the same rate.
             tail: samples of silence to put after.
             setting: channel and levels.
 
         Returns:
-            int16 at ``SAMPLE_RATE``; the speech begins at ``lead / rate`` seconds: the direct path
-            has no delay, and the equaliser's is removed.
+            int16 at ``SAMPLE_RATE``; the speech begins at ``lead / ENGINE_RATE`` seconds: the
+            direct path has no delay, and the equaliser's is removed.
         """
         import numpy as np
-        import soxr
 
-        padded = np.zeros(lead + len(samples) + tail, dtype=np.float32)
-        padded[lead : lead + len(samples)] = samples
-        wave: NDArray[np.float32] = soxr.resample(padded, rate, SAMPLE_RATE, quality="HQ")
-        wave = self._filtered(wave, setting.channel)
-        # The power of the speech itself, from the samples that sound.
-        level = float(np.abs(wave).max()) * 0.02
-        active = wave[np.abs(wave) > level]
-        power = float(np.mean(active * active, dtype=np.float64)) if len(active) else 1.0
-        scale = 10 ** (setting.level_db / 20) / max(power, 1e-12) ** 0.5
-        wave = wave * np.float32(scale)
+        wave = self._filter(setting.channel).apply(samples, lead, tail)
+        # The power of the speech itself, from the samples that sound: those above 2 % of the peak.
+        power = wave * wave
+        floor = power.max() * np.float32(0.02**2)
+        power -= floor
+        np.maximum(power, 0, out=power)
+        count = np.count_nonzero(power)
+        mean = float(power.sum()) / count + float(floor) if count else 1.0
+        level = 32767.0 * 10 ** (setting.level_db / 20)
+        wave *= np.float32(level / mean**0.5)
         noise = self._stretch(setting.channel.noise, len(wave), setting.noise_start)
-        wave += noise * np.float32(10 ** ((setting.level_db - setting.snr_db) / 20))
-        loudest = float(np.abs(wave).max())
-        if loudest > _PEAK:
-            wave *= np.float32(_PEAK / loudest)
-        return np.round(wave * 32767.0).astype(np.int16)
+        wave += noise * np.float32(level * 10 ** (-setting.snr_db / 20))
+        loudest = max(float(wave.max()), -float(wave.min()))
+        if loudest > _PEAK * 32767.0:
+            wave *= np.float32(_PEAK * 32767.0 / loudest)
+        return np.rint(wave, out=wave).astype(np.int16)
 
-    def _filtered(self, wave: NDArray[np.float32], channel: Channel) -> NDArray[np.float32]:
-        from scipy import fft
-
+    def _filter(self, channel: Channel) -> Filter:
         key = (channel.equaliser, channel.room)
-        if key == ("flat", "dry"):
-            return wave
         if key not in self._filters:
-            self._filters[key] = self._response(*key)
-        response, delay = self._filters[key]
-        size = fft.next_fast_len(len(wave) + len(response), real=True)
-        spectrum = fft.rfft(wave, size) * fft.rfft(response, size)
-        out: NDArray[np.float32] = fft.irfft(spectrum, size)[delay : delay + len(wave)]
-        return out
+            # Flat and dry: the samples as they are.
+            plain = key == ("flat", "dry")
+            self._filters[key] = Filter([1.0]) if plain else Filter(*self._response(*key))
+        return self._filters[key]
 
-    def _response(self, equaliser: str, room: str) -> tuple[NDArray[np.float32], int]:
+    def _response(self, equaliser: str, room: str) -> tuple[NDArray[np.float64], int]:
         """Impulse response of equaliser and room, and its delay in samples."""
         import numpy as np
         from scipy import signal
@@ -169,9 +162,8 @@ class Studio:
         taps = signal.firwin2(_TAPS, [f for f, _ in points], gains, fs=SAMPLE_RATE)
         shape = ROOMS[room]
         if shape is None:
-            return taps.astype(np.float32), _TAPS // 2
-        response = np.convolve(taps, self._room(room, *shape))
-        return response.astype(np.float32), _TAPS // 2
+            return taps, _TAPS // 2
+        return np.convolve(taps, self._room(room, *shape)), _TAPS // 2
 
     def _room(
         self, name: str, decay_s: float, direct_db: float, reflections: int
@@ -198,7 +190,7 @@ class Studio:
 
         if name not in self._noises:
             self._noises[name] = self._make_noise(name)
-        noise: NDArray[np.float32] = self._noises[name]
+        noise = self._noises[name]
         begin = int(start * len(noise))
         if begin + length <= len(noise):
             return noise[begin : begin + length]

@@ -43,16 +43,19 @@ def bare(mnemonic: str) -> str:
     return mnemonic.lstrip(_STRESS)
 
 
+@functools.cache
 def is_pause(mnemonic: str) -> bool:
     """Whether this "phoneme" is one of espeak-ng's pauses."""
     return mnemonic in _table()["pauses"]
 
 
+@functools.cache
 def joins_next(mnemonic: str) -> bool:
     """Whether the span belongs to the phoneme after it."""
     return bare(mnemonic) in _table()["next"]
 
 
+@functools.cache
 def label(mnemonic: str, accent: str, following: str = "") -> Phone:
     """The labels of a phoneme.
 

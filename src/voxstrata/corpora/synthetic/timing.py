@@ -34,6 +34,7 @@ Span = tuple[int, int, str]
 
 _ZERO_WIDTH_SPACE = "\u200b"
 _SHORTEST_CLOSURE = 64  # samples; shorter runs of zeros happen by chance
+_CLOSURE = bytes(2 * _SHORTEST_CLOSURE)
 _SHORTEST_PHONE = 64  # samples; espeak-ng's own step, so what is shorter was not rendered
 _COLOURED = 0.4
 
@@ -129,7 +130,7 @@ def _owner(starts: Sequence[int], position: int) -> int:
     return max(0, bisect.bisect_right(starts, position) - 1)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Piece:
     start: int
     name: str
@@ -140,9 +141,7 @@ def _pieces(
     samples: NDArray[np.int16], events: Sequence[Event], starts: Sequence[int]
 ) -> list[_Piece]:
     """Phonemes with corrected starts and the word each belongs to."""
-    import numpy as np
-
-    sounding = np.flatnonzero(samples)
+    raw = samples.tobytes()
     pieces: list[_Piece] = []
     word, floor, glide = 0, 0, None
     for event in events:
@@ -156,11 +155,9 @@ def _pieces(
         start = event.sample
         if glide is not None:
             start, glide = max(glide, floor), None
-        elif not phonemes.is_pause(event.name):
-            index = int(np.searchsorted(sounding, event.sample))
-            silent_from = int(sounding[index - 1]) + 1 if index else 0
-            if event.sample - silent_from >= _SHORTEST_CLOSURE:
-                start = max(silent_from, floor)
+        elif not phonemes.is_pause(event.name) and raw.endswith(_CLOSURE, 0, 2 * start):
+            # A small sample's upper byte may be zero too, hence the rounding up.
+            start = floor + (len(raw[2 * floor : 2 * start].rstrip(b"\0")) + 1) // 2
         pieces.append(_Piece(start, event.name, word))
         floor = max(floor, event.sample)
     return _separate(pieces, len(samples))
