@@ -1,4 +1,4 @@
-"""A similarity run in a process of its own, slowed down so that a test can kill it."""
+"""Runs in a process of its own, slowed down so that a test can kill it."""
 
 from __future__ import annotations
 
@@ -23,3 +23,22 @@ def run(settings: dict[str, Any], out: str, pause_s: float) -> None:
 
     Pass._checkpoint = slow  # type: ignore[method-assign]
     run_similarity(SimilarityConfig.model_validate(settings), out)
+
+
+def run_slow_properties(settings: dict[str, Any], out: str, pause_s: float) -> None:
+    """Run the properties job, waiting ``pause_s`` after every property that was measured."""
+    import torch
+
+    from voxstrata.properties import job
+    from voxstrata.properties.settings import PropertiesConfig
+
+    torch.set_num_threads(1)
+    plain = job._one_draw
+
+    def slow(*args: Any) -> Any:
+        part = plain(*args)
+        time.sleep(pause_s)
+        return part
+
+    job._one_draw = slow
+    job.run_properties(PropertiesConfig.model_validate(settings), out)
