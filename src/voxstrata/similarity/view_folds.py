@@ -1,0 +1,252 @@
+"""Moments of one view, fold by fold, and what follows from them with some folds held out.
+
+Products are taken of rows shifted by an early mean, in float32 or float64, with float64 totals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from voxstrata.errors import ShapeError, UsageError
+from voxstrata.numerics.linalg import EPS, Whitening, whiten
+from voxstrata.similarity.blocks import rank_cut
+from voxstrata.similarity.moments import View
+
+CHUNK_ROWS = 4096
+"""Rows of one product: partial sums in float32 stay short, and copies of rows small."""
+
+DOMINANT = 0.5
+"""Share of a column's sum of squares beyond which removing folds is done by adding the others."""
+
+
+class QuickView(View):
+    """A view that is whitened by Cholesky where this provably drops nothing.
+
+    :func:`whiten` keeps eigenvalues above ``cut * largest``. With S = L L' (columns scaled to
+    unit variance) the smallest eigenvalue is at least 1 / |L^-1|_F^2 and the largest at most
+    |S|_F; where these bounds say that all eigenvalues stay, L^-1 whitens as well as eigenvectors
+    do, ten times faster. Canonical directions do not depend on which whitening is used.
+    """
+
+    @cached_property
+    def whitening(self) -> Whitening:
+        """Rank-revealing whitening of S."""
+        variance = self.S.diagonal()
+        cut = len(variance) * EPS if self.rtol is None else self.rtol
+        top = float(variance.max())
+        if top > 0 and float(variance.min()) > cut * top:
+            scale = variance.rsqrt()
+            S = self.S * scale[:, None] * scale
+            L, info = torch.linalg.cholesky_ex(S)
+            if not int(info):
+                one = torch.eye(len(S), dtype=S.dtype, device=S.device)
+                inverse = torch.linalg.solve_triangular(L, one, upper=False)
+                if 1.0 / float(inverse.square().sum()) > 2 * cut * float(S.norm()):
+                    return Whitening(inverse.T * scale[:, None], len(S))
+        return whiten(self.S, self.rtol)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Moments of one view over some folds: rows n, mean [D], and centred products."""
+
+    n: int
+    mean: torch.Tensor
+    view: View
+
+
+def by_fold(fold: NDArray[np.int64]) -> Iterator[tuple[int, torch.Tensor]]:
+    """Fold and row indices of chunks of rows, fold by fold."""
+    order = np.argsort(fold, kind="stable")
+    ends = np.flatnonzero(np.diff(fold[order])) + 1
+    for piece in np.split(order, ends):
+        for start in range(0, len(piece), CHUNK_ROWS):
+            yield int(fold[piece[0]]), torch.from_numpy(piece[start : start + CHUNK_ROWS])
+
+
+class ViewFolds:
+    """Moments of one view, fold by fold.
+
+    Args:
+        width: D.
+        folds: F.
+        dtype: of the products, float64 or float32.
+
+    Attributes:
+        shift: what is subtracted from rows, float64 [D]; ``None`` before the first row.
+        n: rows, float64 [F].
+        s: sums of shifted rows, float64 [F, D].
+        P: products of shifted rows, float64 [F, D, D].
+    """
+
+    def __init__(self, width: int, folds: int, *, dtype: torch.dtype = torch.float64) -> None:
+        if folds < 1 or width < 1:
+            raise UsageError("moments need a fold and a column", got=f"{folds} and {width}")
+        if dtype not in (torch.float32, torch.float64):
+            raise UsageError("precision of products", got=str(dtype), expected="float32 or float64")
+        self.dtype = dtype
+        self.shift: torch.Tensor | None = None
+        self.n = torch.zeros(folds, dtype=torch.float64)
+        self.s = torch.zeros(folds, width, dtype=torch.float64)
+        self.P = torch.zeros(folds, width, width, dtype=torch.float64)
+        self._views: dict[tuple[int, ...], Part] = {}
+        self._total: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.s.shape[1]
+
+    @property
+    def folds(self) -> int:
+        """F, empty folds among them."""
+        return len(self.n)
+
+    def filled(self) -> list[int]:
+        """Folds with rows in them."""
+        return [int(f) for f in torch.nonzero(self.n)[:, 0]]
+
+    def start(self, rows: torch.Tensor) -> None:
+        """Take the mean of these rows as the shift, unless there is one."""
+        if rows.ndim != 2 or rows.shape[1] != self.width:
+            raise ShapeError(
+                "rows do not fit the moments",
+                got=f"shape {tuple(rows.shape)}",
+                expected=f"[N, {self.width}]",
+            )
+        if self.shift is None and len(rows):
+            self.shift = rows.mean(dim=0, dtype=torch.float64)
+
+    def shifted(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows about the shift, in the precision of the products."""
+        assert self.shift is not None
+        return (rows.double() - self.shift).to(self.dtype)
+
+    def add(self, fold: int, low: torch.Tensor) -> None:
+        """Add shifted rows of one fold."""
+        self._views.clear()
+        self._total = None
+        self.n[fold] += len(low)
+        self.s[fold] += low.sum(dim=0, dtype=torch.float64)
+        self.P[fold] += low.T @ low
+
+    def update(self, rows: Any, fold: Any) -> None:
+        """Add rows [N, D] with their folds, int [N]."""
+        x, labels = torch.as_tensor(rows), check_folds(fold, len(rows), self.folds)
+        self.start(x)
+        for f, index in by_fold(labels):
+            self.add(f, self.shifted(x[index]))
+
+    def move(self, shift: torch.Tensor) -> None:
+        """The same moments about another shift: P + s d' + d s' + n d d', exact."""
+        if self.shift is not None and not torch.equal(shift, self.shift):
+            d = self.shift - shift
+            sd = self.s[:, :, None] * d
+            self.P += sd + sd.transpose(1, 2) + self.n[:, None, None] * torch.outer(d, d)
+            self.s += self.n[:, None] * d
+            self._views.clear()
+            self._total = None
+        self.shift = shift
+
+    def merge(self, other: ViewFolds) -> None:
+        """Add the rows of ``other`` to these; ``other`` is moved to this shift."""
+        if (self.width, self.folds) != (other.width, other.folds):
+            raise ShapeError(
+                "moments of different views cannot be merged",
+                got=f"{other.width} columns and {other.folds} folds",
+                expected=f"{self.width} and {self.folds}",
+            )
+        if other.shift is None:
+            return
+        if self.shift is None:
+            self.shift = other.shift
+        other.move(self.shift)
+        self.n += other.n
+        self.s += other.s
+        self.P += other.P
+        self._views.clear()
+        self._total = None
+
+    def apart(self, removed: Sequence[int]) -> bool:
+        """Whether removing folds by subtraction would lose digits in some column."""
+        diagonal = self.P.diagonal(dim1=1, dim2=2)
+        gone = diagonal[list(removed)].sum(dim=0)
+        return bool((gone > DOMINANT * diagonal.sum(dim=0)).any())
+
+    def forget(self) -> None:
+        """Let go of the views, with their decompositions, that were asked for so far."""
+        self._views.clear()
+
+    def but(self, *removed: int) -> Part:
+        """Moments of all rows but those of some folds (none: of all rows).
+
+        Raises:
+            UsageError: nothing is left.
+        """
+        key = (-1, *sorted(removed))
+        if key not in self._views:
+            if self._total is None:
+                self._total = (self.n.sum(), self.s.sum(dim=0), self.P.sum(dim=0))
+            if self.apart(removed):
+                kept = [f for f in range(self.folds) if f not in removed]
+                sums = tuple(part[kept].sum(dim=0) for part in (self.n, self.s, self.P))
+            else:
+                n, s, P = self._total
+                gone = list(removed)
+                sums = (n - self.n[gone].sum(), s - self.s[gone].sum(0), P - self.P[gone].sum(0))
+            return self._part(key, *sums)
+        return self._views[key]
+
+    def fold(self, f: int) -> Part:
+        """Moments of the rows of one fold."""
+        found = self._views.get((f,))
+        return found or self._part((f,), self.n[f], self.s[f], self.P[f])
+
+    def _part(
+        self, key: tuple[int, ...], n: torch.Tensor, s: torch.Tensor, P: torch.Tensor
+    ) -> Part:
+        if float(n) < 1 or self.shift is None:
+            raise UsageError("no rows are left", got="an empty fold, or all folds held out at once")
+        view = QuickView(P - torch.outer(s, s) / n, rank_cut(self.dtype))
+        part = Part(int(n), s / n + self.shift, view)
+        self._views[key] = part
+        return part
+
+
+def check_folds(fold: Any, rows: int, folds: int) -> NDArray[np.int64]:
+    """Folds of rows as int64 [N], each within 0..F-1.
+
+    Raises:
+        ShapeError: not one fold a row.
+        UsageError: a fold outside 0..F-1.
+    """
+    found = np.asarray(fold, dtype=np.int64)
+    if found.shape != (rows,):
+        raise ShapeError("one fold a row is needed", got=f"{found.shape}", expected=f"({rows},)")
+    if rows and not (found.min() >= 0 and found.max() < folds):
+        raise UsageError("a fold outside the range", got=f"{found.min()} to {found.max()}")
+    return found
+
+
+def shuffle_within(fold: Any, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A permutation of rows that leaves every row in its fold, int64 [N].
+
+    Example:
+        >>> fold = np.array([0, 1, 0, 1])
+        >>> order = shuffle_within(fold, np.random.default_rng(0))
+        >>> bool((fold[order] == fold).all())
+        True
+    """
+    labels = np.asarray(fold)
+    order = np.arange(len(labels))
+    for f in np.unique(labels):
+        index = np.flatnonzero(labels == f)
+        order[index] = rng.permutation(index)
+    return order
