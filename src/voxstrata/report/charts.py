@@ -68,7 +68,7 @@ def matrix_chart() -> dict[str, Any]:
         .mark_rect(fillOpacity=0, stroke="#ff4d4d", strokeWidth=2)
         .encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
     )
-    return _spec(alt.layer(cells, values, dots, cursor, *texts))
+    return plain_spec(alt.layer(cells, values, dots, cursor, *texts))
 
 
 def path_chart() -> dict[str, Any]:
@@ -104,7 +104,7 @@ def path_chart() -> dict[str, Any]:
     steps = base.mark_line(strokeWidth=1.5, opacity=0.7).encode(x=depth, y=other, color=colour)
     right = alt.layer(diagonal, steps, _points(base, depth, other, colour))
     size = {"width": 440, "height": 230}
-    return _spec(alt.hconcat(left.properties(**size), right.properties(**size), spacing=44))
+    return plain_spec(alt.hconcat(left.properties(**size), right.properties(**size), spacing=44))
 
 
 def step_chart() -> dict[str, Any]:
@@ -129,7 +129,7 @@ def step_chart() -> dict[str, Any]:
     )
     line = base.mark_line(strokeWidth=2).encode(x=depth, y=value, color=colour)
     chart = alt.layer(band, bars, line, _points(base, depth, value, colour))
-    return _spec(chart.properties(width=860, height=300))
+    return plain_spec(chart.properties(width=860, height=300))
 
 
 def _points(base: alt.Chart, x: alt.X, y: alt.Y, colour: alt.Color) -> alt.Chart:
@@ -142,7 +142,8 @@ def _points(base: alt.Chart, x: alt.X, y: alt.Y, colour: alt.Color) -> alt.Chart
     )
 
 
-def _spec(chart: Any) -> dict[str, Any]:
+def plain_spec(chart: Any) -> dict[str, Any]:
+    """A chart as the page holds it: no schema address, no theme."""
     made = cast(dict[str, Any], chart.to_dict())
     for key in ("$schema", "config"):
         made.pop(key, None)

@@ -56,7 +56,7 @@ def best_matches(view: View, facet: Facet) -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("relative depth of the layer", fontsize=7)
     _legend(figure, view, models)
-    _settle(figure)
+    settle(figure)
     return figure
 
 
@@ -84,11 +84,11 @@ def layer_steps(view: View, facet: Facet) -> Figure:
     axes.set_ylabel(f"{facet.label} of layer l with l+1", fontsize=7)
     _tidy(axes)
     _legend(figure, view, shown)
-    _settle(figure)
+    settle(figure)
     return figure
 
 
-def _settle(figure: Figure) -> None:
+def settle(figure: Figure) -> None:
     """Lay out once, not once a format."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

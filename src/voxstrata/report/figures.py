@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,14 +46,16 @@ class Planned:
     Attributes:
         stem: file name without ending.
         title: what kind of figure it is.
-        facet: what it shows.
+        label: measure and estimator it shows.
+        unit: unit it shows.
         draw: makes it.
     """
 
     stem: str
     title: str
-    facet: Facet
-    draw: Callable[[View, Facet], Figure]
+    label: str
+    unit: str
+    draw: Callable[[View], Figure]
 
 
 def planned(view: View) -> list[Planned]:
@@ -61,12 +64,40 @@ def planned(view: View) -> list[Planned]:
     from voxstrata.report.figure_lines import best_matches, layer_steps
 
     found: list[Planned] = []
+
+    def add(stem: str, title: str, facet: Facet, draw: Callable[..., Figure]) -> None:
+        found.append(Planned(stem, title, facet.label, facet.unit, partial(draw, facet=facet)))
+
     for facet in view.facets:
-        found.append(Planned(facet.key, "all layers", facet, heatmap))
+        add(facet.key, "all layers", facet, heatmap)
         if len(view.models_of(facet)) > 1:
-            found.append(Planned(f"{facet.key}-matches", "best matches", facet, best_matches))
+            add(f"{facet.key}-matches", "best matches", facet, best_matches)
         if any(len(view.rows_of(facet, m)) > 1 for m in view.models_of(facet)):
-            found.append(Planned(f"{facet.key}-steps", "layer to layer", facet, layer_steps))
+            add(f"{facet.key}-steps", "layer to layer", facet, layer_steps)
+    return [*found, *_curves(view)]
+
+
+def _curves(view: View) -> list[Planned]:
+    """All properties for both widths of a page, then one file a property."""
+    from voxstrata.report.figure_curves import WIDTHS, curve_panel, curve_panels, pages
+
+    found: list[Planned] = []
+    if len(view.curves) > 1:
+        parts = pages(view)
+        for width in WIDTHS:
+            for number, part in enumerate(parts, 1):
+                which = f"-{number}" if len(parts) > 1 else ""
+                title = f"all properties, {width} column" + (f", part {number}" if which else "")
+                units = ", ".join(dict.fromkeys(asked.unit for asked in part))
+                draw = partial(curve_panels, part=part, width=width)
+                found.append(
+                    Planned(f"properties-{width}{which}", title, "main measures", units, draw)
+                )
+    for asked in view.curves:
+        draw = partial(curve_panel, asked=asked)
+        found.append(
+            Planned(f"property-{asked.key}", asked.title, asked.main.label, asked.unit, draw)
+        )
     return found
 
 
@@ -88,7 +119,7 @@ def draw_figures(view: View, folder: Path) -> list[Path]:
     written: list[Path] = []
     with style.context(["default", STYLE]):
         for plan in planned(view):
-            figure = plan.draw(view, plan.facet)
+            figure = plan.draw(view)
             box = _drawn_box(figure)
             for ending in ENDINGS:
                 path = folder / f"{plan.stem}.{ending}"

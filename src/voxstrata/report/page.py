@@ -66,6 +66,7 @@ def page_html(view: View) -> str:
         policy=_policy(library, script),
         style=Markup(_style()),
         sections=[_shown(section) for section in sections],
+        bars=[Markup(section.bar) for section in sections if section.bar],
         facets=view.facets,
         labels=list(dict.fromkeys(facet.label for facet in view.facets)),
         units=list(dict.fromkeys(facet.unit for facet in view.facets)),

@@ -30,6 +30,7 @@ class Section:
         data: JSON-like data for the scripts; must hold no NaN.
         specs: Vega-Lite charts that the scripts fill with data, by name.
         scripts: file names under ``templates`` of the JavaScript this section needs.
+        bar: what the section adds to the bar at the top of the page, already escaped.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Section:
     data: Mapping[str, Any] = field(default_factory=dict)
     specs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     scripts: tuple[str, ...] = ()
+    bar: str = ""
 
 
 SectionMaker = Callable[[View], Section | None]
@@ -52,6 +54,9 @@ SECTIONS.add("matrix", "voxstrata.report.sections.matrix:matrix", "every layer a
 SECTIONS.add("pairs", "voxstrata.report.sections.pairs:pairs", "one heat map a pair of models")
 SECTIONS.add("paths", "voxstrata.report.sections.paths:paths", "best-matching layers")
 SECTIONS.add("steps", "voxstrata.report.sections.steps:steps", "change from layer to layer")
+SECTIONS.add("curves", "voxstrata.report.sections.curves:curves", "what each layer encodes")
+SECTIONS.add("peaks", "voxstrata.report.sections.peaks:peaks_table", "best layer of every model")
+SECTIONS.add("left-out", "voxstrata.report.sections.left_out:left_out", "properties not run")
 SECTIONS.add("paper", "voxstrata.report.sections.paper:paper", "figure files")
 SECTIONS.add("run", "voxstrata.report.sections.run:run", "what was run and how")
 

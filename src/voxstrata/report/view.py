@@ -6,7 +6,7 @@ table stores once a pair, is mirrored; an asymmetric one is left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import ResultsError
+from voxstrata.report.curve_view import PropertyCurves, property_rows, read_curves
+from voxstrata.report.reading import mappings, slug
 from voxstrata.report.words import ESTIMATORS, base_measure, measure_label, short_labels
 from voxstrata.results import Results
 
@@ -54,12 +56,14 @@ class Model:
         label: a short name, unique on the page.
         record: its entry in the run record; empty where the record has none.
         random: whether nothing was learned in it.
+        twin_of: position of the trained model whose untrained twin it is, if any.
     """
 
     spec: str
     label: str
     record: Mapping[str, Any] = field(default_factory=dict)
     random: bool = False
+    twin_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class View:
         record: the run record.
         table: the whole tidy table.
         folder: the results folder.
+        curves: properties of layers; empty for results of another kind.
     """
 
     models: tuple[Model, ...]
@@ -122,6 +127,7 @@ class View:
     record: Mapping[str, Any]
     table: pd.DataFrame
     folder: Path
+    curves: tuple[PropertyCurves, ...] = ()
 
     def rows_of(self, facet: Facet, model: int) -> list[int]:
         """Rows (and columns) of ``facet`` that belong to ``model``, in order of depth."""
@@ -160,40 +166,62 @@ def read_view(results: Results) -> View:
             fix="write it with voxstrata.results.write_results",
         )
     rows = table[(table["property"] == "similarity") & (table["other_model"] != "")]
-    models, layers = _stack(rows, record)
+    asked = property_rows(table, record)
+    models, layers = _stack(rows, asked, record)
     at = {(models[layer.model].spec, layer.name): i for i, layer in enumerate(layers)}
     facets = _facets(rows, at, record)
-    return View(models, layers, facets, record, table, results.folder)
+    place = {pair: (layers[i].model, i) for pair, i in at.items()}
+    curves = read_curves(asked, record, place)
+    return View(models, layers, facets, record, table, results.folder, curves)
 
 
 def _stack(
-    rows: pd.DataFrame, record: Mapping[str, Any]
+    rows: pd.DataFrame, asked: pd.DataFrame, record: Mapping[str, Any]
 ) -> tuple[tuple[Model, ...], tuple[Layer, ...]]:
     """Models and layers in the order of the record; what only the table knows comes last."""
     widths: dict[tuple[str, str], int] = {}
-    sides = (("model", "layer", "d"), ("other_model", "other_layer", "other_d"))
-    for model, layer, width in sides:
-        part = rows[[model, layer, width]].drop_duplicates()
+    sides = (
+        *((rows, "model", "layer", "d"), (rows, "other_model", "other_layer", "other_d")),
+        (asked, "model", "layer", "d"),
+    )
+    for table, model, layer, across in sides:
+        part = table[[model, layer, across]].drop_duplicates()
         for spec, name, d in part.itertuples(index=False):
             widths.setdefault((spec, name), int(d))
-    told = {str(m.get("spec", m.get("name", ""))): m for m in _mappings(record.get("models"))}
+    told = {str(m.get("spec", m.get("name", ""))): m for m in mappings(record.get("models"))}
     used = dict.fromkeys(spec for spec, _ in widths)
     specs = [s for s in told if s in used] + [s for s in used if s not in told]
     labels = short_labels(specs)
+    twins = _twins(record, specs)
     models = tuple(
-        Model(s, label, told.get(s, {}), bool(told.get(s, {}).get("random", False)))
+        Model(s, label, told.get(s, {}), bool(told.get(s, {}).get("random", False)), twins.get(s))
         for s, label in zip(specs, labels, strict=True)
     )
     layers: list[Layer] = []
     for position, owner in enumerate(models):
-        entries = {str(e.get("name")): e for e in _mappings(owner.record.get("layers"))}
+        entries = {str(e.get("name")): e for e in mappings(owner.record.get("layers"))}
         mine = [name for spec, name in widths if spec == owner.spec]
         names = [n for n in entries if n in mine] + [n for n in mine if n not in entries]
         for i, name in enumerate(names):
             kind = str(entries.get(name, {}).get("kind", "frame"))
             depth = i / (len(names) - 1) if len(names) > 1 else 0.0
-            layers.append(Layer(position, name, widths[owner.spec, name], kind, depth))
+            width = widths[owner.spec, name]
+            # A property may enter a layer reduced; the record knows the layer's own width.
+            if len(asked) and isinstance(own := entries.get(name, {}).get("width"), int):
+                width = own
+            layers.append(Layer(position, name, width, kind, depth))
     return models, tuple(layers)
+
+
+def _twins(record: Mapping[str, Any], specs: Sequence[str]) -> dict[str, int]:
+    """Untrained twins by spec: position of the model each stands beside."""
+    told = record.get("twins")
+    pairs = told.items() if isinstance(told, Mapping) else ()
+    return {
+        str(twin): specs.index(str(model))
+        for model, twin in pairs
+        if str(model) in specs and str(twin) in specs and model != twin
+    }
 
 
 def _facets(
@@ -201,7 +229,7 @@ def _facets(
 ) -> tuple[Facet, ...]:
     keys = ["study", "measure", "estimator", "unit", "seed"]
     several = {key for key in ("study", "seed") if rows[key].nunique() > 1}
-    abouts = list(_mappings(record.get("measures")))
+    abouts = list(mappings(record.get("measures")))
     order = list(dict.fromkeys(str(about.get("name")) for about in abouts))
     order += [m for m in rows["measure"].drop_duplicates() if m not in order]
     rank = {name: i for i, name in enumerate(ESTIMATORS)}
@@ -212,7 +240,7 @@ def _facets(
         study, measure, estimator, unit = (str(text) for text in values[:4])
         seed = int(str(values[4]))
         extra = [f"{k} {v}" for k, v in (("study", study), ("seed", seed)) if k in several]
-        key = _slug([base_measure(measure, estimator), estimator, unit, *extra], taken)
+        key = slug([base_measure(measure, estimator), estimator, unit, *extra], taken)
         written = measure_label(measure, estimator)
         label = ", ".join([written, *filter(None, [estimator]), *extra])
         spoken = " ".join(filter(None, [estimator, written]))
@@ -323,22 +351,3 @@ def _about(abouts: Sequence[Mapping[str, Any]], measure: str, estimator: str) ->
     mine = [about for about in abouts if about.get("name") == measure]
     exact = [about for about in mine if about.get("estimator") == estimator]
     return (exact or mine or [{}])[0]
-
-
-def _mappings(value: object) -> Iterable[Mapping[str, Any]]:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        yield from (item for item in value if isinstance(item, Mapping))
-
-
-def _slug(parts: Sequence[object], taken: set[str]) -> str:
-    """A file-name-safe key, unique within ``taken``."""
-    text = "-".join(
-        "".join(c if c.isascii() and c.isalnum() else "-" for c in str(part)).strip("-").lower()
-        for part in parts
-        if str(part)
-    )
-    key, count = text or "facet", 2
-    while key in taken:
-        key, count = f"{text}-{count}", count + 1
-    taken.add(key)
-    return key

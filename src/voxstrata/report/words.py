@@ -21,6 +21,29 @@ MEASURES: dict[str, str] = {
 }
 """Measures as people write them; others keep their registry name."""
 
+PROPERTY_MEASURES: dict[str, str] = {
+    "mi": "mutual information",
+    "mi-normalised": "normalised mutual information",
+    "r2": "R²",
+    "ap": "average precision",
+    "average-precision": "average precision",
+    "accuracy": "accuracy",
+    "abx-error": "ABX error rate",
+    "spearman": "Spearman's ρ",
+    "pearson": "Pearson's r",
+    "f1": "F1",
+    "r-value": "R-value",
+    "eer": "equal error rate",
+}
+"""Measures of properties as people write them; others are found among :data:`MEASURES`."""
+
+CONTROLS: dict[str, tuple[str, str]] = {
+    "shuffled-rows": ("shuffled rows", "the rows of the view shuffled against the layer"),
+    "permuted-labels": ("permuted labels", "the labels permuted among the rows"),
+    "chance": ("chance", "what guessing gives"),
+}
+"""Controls: name in sentences, and what was done."""
+
 ESTIMATORS: dict[str, str] = {
     "debiased": "Unbiased estimates of the Hilbert-Schmidt criterion in the numerator and in both "
     "norms (Song et al., 2012): near 0 for unrelated layers however few the rows, so it can fall "
@@ -49,6 +72,19 @@ def measure_label(name: str, estimator: str = "") -> str:
         if name.startswith(known + "-"):
             return f"{MEASURES[known]} ({name[len(known) + 1 :]})"
     return name
+
+
+def property_measure(name: str) -> str:
+    """A property's measure as people write it; unknown names lose their hyphens."""
+    if name in PROPERTY_MEASURES:
+        return PROPERTY_MEASURES[name]
+    written = measure_label(name)
+    return written if written != name else name.replace("-", " ")
+
+
+def control_label(name: str) -> str:
+    """A control as sentences call it ("shuffled rows")."""
+    return CONTROLS[name][0] if name in CONTROLS else name.replace("-", " ")
 
 
 def base_measure(name: str, estimator: str) -> str:
@@ -108,6 +144,13 @@ def interval(value: float, low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return number(value)
     return f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def spread(value: float, low: float, high: float) -> str:
+    """ "0.71, 0.69 to 0.73"; "0.71, no interval" where there is none."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"{number(value)}, no interval"
+    return f"{number(value)}, {number(low)} to {number(high)}"
 
 
 def listing(items: Sequence[str], conjunction: str = "and") -> str:

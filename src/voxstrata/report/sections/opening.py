@@ -7,6 +7,12 @@ from typing import Any
 
 from voxstrata.report import sentences
 from voxstrata.report.section import Section, render
+from voxstrata.report.sections.property_opening import (
+    property_absent,
+    property_findings,
+    property_names,
+    property_title,
+)
 from voxstrata.report.sections.said import said
 from voxstrata.report.view import View
 from voxstrata.report.words import counted, duration, listing
@@ -16,6 +22,8 @@ def title(view: View) -> str:
     """The page's title: the models, or a plain name where there are none."""
     if not view.models:
         return "Results"
+    if view.curves:
+        return property_title(view)
     labels = [model.label for model in view.models]
     if len(labels) > 6:
         labels = [*labels[:5], f"{len(labels) - 5} more models"]
@@ -28,6 +36,9 @@ def tiles(view: View) -> list[tuple[str, str]]:
         (f"{len(view.models):,}", "model" if len(view.models) == 1 else "models"),
         (f"{len(view.layers):,}", "layer" if len(view.layers) == 1 else "layers"),
     ]
+    if view.curves:
+        asked = len(view.curves)
+        found.append((f"{asked:,}", "property" if asked == 1 else "properties"))
     corpus = view.record.get("corpus")
     if isinstance(corpus, Mapping):
         if isinstance(count := corpus.get("utterances"), int):
@@ -47,7 +58,8 @@ def notices(view: View) -> list[str]:
     """What the record says the reader must know, and random models if it does not say it."""
     told = view.record.get("notices")
     found = [str(text) for text in told] if isinstance(told, list) else []
-    blind = [model.label for model in view.models if model.random]
+    # A twin is there to be untrained; a random model that is nobody's twin may be a mistake.
+    blind = [model.label for model in view.models if model.random and model.twin_of is None]
     if blind and not any("random" in text.lower() for text in found):
         verb = "is" if len(blind) == 1 else "are"
         found.insert(0, f"{listing(blind)} {verb} randomly initialised: nothing was learned there.")
@@ -68,6 +80,7 @@ def opening(view: View) -> Section:
         f"study {view.record['study']}" if view.record.get("study") else "",
         f"on {corpus.get('name') or corpus['spec']}" if corpus.get("spec") else "",
         listing(measures),
+        ", ".join(property_names(view)),
     ]
     html = render(
         "sections/opening.html",
@@ -75,7 +88,9 @@ def opening(view: View) -> Section:
         kicker=" · ".join(part for part in parts if part),
         notices=notices(view),
         tiles=tiles(view),
-        findings=said(view, lambda facet: sentences.findings(view, facet)),
+        findings=said(view, lambda facet: sentences.findings(view, facet))
+        or property_findings(view),
+        absent=property_absent(view),
         skipped=skipped,
         skipped_title=f"{counted(len(skipped), 'recording')} skipped",
     )

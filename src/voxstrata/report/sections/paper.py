@@ -12,9 +12,6 @@ def paper(view: View) -> Section | None:
     figures = planned(view)
     if not figures:
         return None
-    rows = [
-        {"stem": f.stem, "kind": f.title, "label": f.facet.label, "unit": f.facet.unit}
-        for f in figures
-    ]
+    rows = [{"stem": f.stem, "kind": f.title, "label": f.label, "unit": f.unit} for f in figures]
     html = render("sections/paper.html", figures=rows, endings=ENDINGS)
     return Section("paper", "Figures for a paper", "Files", html)

@@ -8,7 +8,7 @@ from typing import Any
 
 from voxstrata.report.section import Section, render
 from voxstrata.report.view import Model, View
-from voxstrata.report.words import ESTIMATORS, counted, duration, measure_label, size
+from voxstrata.report.words import ESTIMATORS, counted, duration, listing, measure_label, size
 
 INTERVALS = (
     "Intervals are 95 % intervals from leaving out one fold of whole groups (utterances or "
@@ -17,6 +17,12 @@ INTERVALS = (
     "recordings move together."
 )
 
+DRAWS = (
+    "Intervals are 95 % intervals from the standard error within a draw of rows (whole groups "
+    "left out at a time) and from the spread of draws, where there are several. Two overlapping "
+    "intervals are reported as not told apart, which is cautious: values from the same "
+    "recordings move together."
+)
 
 NEEDS = {
     "terms": "Computed exactly from sums over rows, collected in one pass.",
@@ -46,8 +52,9 @@ def run(view: View) -> Section:
         corpus=_corpus(record.get("corpus")),
         plan_heads=[head.removesuffix("_bytes").replace("_", " ") for head in heads],
         plan=[[_quantity(head, line.get(head)) for head in heads] for line in plan],
-        measures=_measures(view),
-        intervals=INTERVALS,
+        measures=[*_measures(view), *_properties(view)],
+        intervals=DRAWS if view.curves and not view.facets else INTERVALS,
+        properties=bool(view.curves),
         config=_pretty(record.get("config")),
         machine=_machine(record),
         version=versions.get("voxstrata", "") if isinstance(versions, Mapping) else "",
@@ -135,13 +142,25 @@ def _measures(view: View) -> list[tuple[str, list[str]]]:
     return list(found.items())
 
 
+def _properties(view: View) -> list[tuple[str, list[str]]]:
+    """Each property: its name, its unit and what was measured."""
+    found = []
+    for asked in view.curves:
+        labels = listing([variant.label for variant in asked.variants])
+        rows = max((p.n for v in asked.variants for c in v.curves for p in c.points), default=0)
+        drawn = f"{counted(len(asked.facts), 'draw')} of up to" if asked.facts else "up to"
+        texts = [f"{asked.name}: {labels}; {drawn} {counted(rows, f'{asked.unit} row')}."]
+        found.append((asked.title, texts))
+    return found
+
+
 def _machine(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if isinstance(wall := record.get("wall_s"), int | float):
         found.append(("wall time", duration(float(wall))))
     if record.get("finished"):
         found.append(("finished", str(record["finished"])))
-    for key in ("group", "folds"):
+    for key in ("group", "folds", "device"):
         if record.get(key):
             found.append((key, _text(record[key])))
     for key in ("hardware", "versions"):

@@ -43,7 +43,7 @@ window.voxstrata = (() => {
     packed.models = [...new Set(packed.info.map((l) => l.model))].sort((a, b) => a - b);
     return packed;
   };
-  const facet = () => unpack(page.facets[current]);
+  const facet = () => (page.facets.length ? unpack(page.facets[current]) : null);
 
   // -- words ----------------------------------------------------------------------------------
   const number = (v) => {
@@ -192,9 +192,9 @@ window.voxstrata = (() => {
   };
 
   const start = () => {
-    if (!page.facets.length) return;
+    if (!page.facets.length && !charts().length) return;
     const measure = document.getElementById("measure");
-    measure.addEventListener("change", () => choose(measure.value, page.facets[current].unit));
+    if (measure) measure.addEventListener("change", () => choose(measure.value, page.facets[current].unit));
     document.querySelectorAll("input[name=unit]").forEach((radio) => {
       radio.addEventListener("change", () => choose(page.facets[current].label, radio.value));
     });
@@ -208,8 +208,9 @@ window.voxstrata = (() => {
       timer = setTimeout(redraw, 200);
     });
     window.addEventListener("scroll", hideTip, { passive: true });
-    show(0);
+    if (page.facets.length) show(0);
+    else redraw();
   };
 
-  return { page, painters, colour, facet, number, interval, layerName, side, cellLines, showTip, hideTip, draw, room, setColours, start };
+  return { page, painters, colour, facet, number, interval, layerName, side, cellLines, showTip, hideTip, draw, room, setColours, paint, redraw, start };
 })();

@@ -1,0 +1,91 @@
+"""What each layer encodes: one figure a property, and all of them small on one view."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from typing import Any
+
+from voxstrata.report import curve_words
+from voxstrata.report.charts_curves import curve_chart
+from voxstrata.report.curve_view import PropertyCurves
+from voxstrata.report.pack_curves import control_names, pack_curves
+from voxstrata.report.peaks import in_order
+from voxstrata.report.section import Section, render
+from voxstrata.report.view import View
+from voxstrata.report.words import CONTROLS, counted
+
+TOLD_MODELS = 8
+"""Models described in a sentence each; the table of peaks has all."""
+
+
+def curves(view: View) -> Section | None:
+    """Curves of every property; nothing for results of another kind."""
+    if not view.curves:
+        return None
+    places = {asked.key: at for at, asked in enumerate(view.curves)}
+    groups = [
+        {
+            "name": name,
+            "properties": [_property(view, asked, places[asked.key]) for asked in found],
+        }
+        for name, found in groupby(view.curves, key=lambda asked: asked.group)
+    ]
+    controls = [
+        f"{label} ({about})" if about else label
+        for label, about in (
+            CONTROLS.get(name, (name.replace("-", " "), "")) for name in control_names(view)
+        )
+    ]
+    html = render(
+        "sections/curves.html",
+        groups=groups,
+        several=len(view.curves) > 1,
+        twins=any(model.twin_of is not None for model in view.models),
+        controls=controls,
+    )
+    return Section(
+        "curves",
+        "What does each layer encode?",
+        "Curves",
+        html,
+        data=pack_curves(view),
+        specs={"curves": curve_chart()},
+        scripts=("curves.js",),
+        bar=render("sections/curves_bar.html"),
+    )
+
+
+def _property(view: View, asked: PropertyCurves, at: int) -> dict[str, Any]:
+    models = [m for m in in_order(view) if view.models[m].twin_of is None]
+    return {
+        "at": at,
+        "key": asked.key,
+        "title": asked.title,
+        "name": asked.name,
+        "unit": asked.unit,
+        "variants": [
+            {
+                "label": variant.label,
+                "says": _says(view, asked, at_variant, models),
+                "cautions": curve_words.caveats(view, asked, variant),
+            }
+            for at_variant, variant in enumerate(asked.variants)
+        ],
+        "draws": counted(len(asked.facts), "draw"),
+        "facts": [
+            json.dumps(facts, indent=2, ensure_ascii=False, default=str) for facts in asked.facts
+        ],
+    }
+
+
+def _says(view: View, asked: PropertyCurves, at: int, models: list[int]) -> list[str]:
+    """The lead, then a sentence for each model; one model needs no lead."""
+    variant = asked.variants[at]
+    each = [said for m in models if (said := curve_words.model_said(view, variant, m))]
+    if len(each) < 2:
+        return each
+    told = each[:TOLD_MODELS]
+    if more := len(each) - len(told):
+        told.append(f"{counted(more, 'more model')}: see the table of peaks.")
+    return [curve_words.lead(view, asked, variant), *told]
