@@ -177,7 +177,7 @@ class GapDraw:
 
 @dataclass(frozen=True)
 class PhoneGap(PropertyFacts):
-    """Accuracy of a phone probe on new speakers, minus that on the speakers it was trained on."""
+    """Accuracy of a phone probe on the speakers it was trained on, less that on new speakers."""
 
     def draw(self, sample: Sample, settings: PropertiesConfig, seed: int) -> GapDraw:
         """Halve speakers and recordings, several times.
@@ -363,7 +363,7 @@ def shares(argument: str) -> VarianceShares:
 def gap(argument: str) -> PhoneGap:
     """The property ``phone-gap``."""
     made: PhoneGap = _make(
-        PhoneGap, "phone-gap", argument, "phone probe: new minus same speakers", "gap"
+        PhoneGap, "phone-gap", argument, "what a phone probe loses on new speakers", "gap"
     )
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from voxstrata.properties.variance_shares import Grid, balanced_rows, complete_g
 
 if TYPE_CHECKING:
     from voxstrata.properties.settings import PropertiesConfig
+
+_STRESS = re.compile(r"^([A-Z]{2})[012]$")
+"""An ARPABET vowel with its stress (other phone sets use digits as vowels)."""
 
 TOKENS = (5, 4, 3, 2)
 """Tokens a cell, most wanted first."""
@@ -50,7 +54,7 @@ class Coded:
 def coded(sample: Sample) -> Coded:
     """Phones (without stress digits), speakers and recordings of a sample as numbers."""
     speakers = sample.tier("speaker")
-    labels = [label.rstrip("0123456789") for label in sample.labels or ()]
+    labels = [_STRESS.sub(r"\1", label) for label in sample.labels or ()]
     rows = np.array(
         [i for i, who in enumerate(speakers) if who is not None and i < len(labels) and labels[i]],
         dtype=np.int64,

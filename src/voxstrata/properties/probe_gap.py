@@ -179,8 +179,8 @@ class Gap:
 
     @property
     def gap(self) -> float:
-        """``new - same``: negative where the probe loses on new speakers."""
-        return self.new - self.same
+        """``same - new``: what the probe loses on new speakers."""
+        return self.same - self.new
 
 
 def probe_gap(

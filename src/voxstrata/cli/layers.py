@@ -1,0 +1,336 @@
+"""``voxstrata layers``: which layer to use, what speaks for it, what it saves."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from voxstrata.properties.choose import Recommendation
+    from voxstrata.results import Results
+
+
+def layers(
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="A results folder, as `voxstrata properties` or probing writes it."
+        ),
+    ],
+    use: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            help="What the layer is for: asr, phone recognition, keyword spotting, speaker "
+            "verification, emotion, intent, acoustic, ... --list shows all.",
+        ),
+    ] = "asr",
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            help="csv of downstream scores by layer (model, layer, score; also task and "
+            "better=high|low): prints how well each property curve ranks the layers as they do.",
+            show_default=False,
+        ),
+    ] = None,
+    measure_cost: Annotated[
+        bool,
+        typer.Option(
+            "--measure-cost/--no-measure-cost",
+            help="Load each model whole and cut, and time both on seconds of noise.",
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of splits, permutations and noise.")] = 0,
+    list_uses: Annotated[
+        bool, typer.Option("--list", help="Show the uses, what decides in each, and why.")
+    ] = False,
+) -> None:
+    """Choose a layer of each model for a downstream use, from measured properties.
+
+    The choice comes with what a doubter asks for: the number and its interval, which layers
+    cannot be told from the best one, what the layers below and above lose, how a random and the
+    middle layer do, and, where results of single folds of speakers are there, whether the choice
+    holds on speakers it was not made on. Computes nothing on audio; --measure-cost runs the
+    models on noise.
+
+    A layer chosen here is used as MODEL@LAYER (hubert-base@9): blocks above it never run.
+
+    Example: voxstrata properties hubert-base -c CORPUS -p cca-word --group speaker -o out;
+    then: voxstrata layers out --for asr
+    """
+    from rich.console import Console
+
+    from voxstrata.properties.choose import recommend
+    from voxstrata.properties.uses import find_use
+    from voxstrata.results import load_results
+
+    console = Console()
+    if list_uses:
+        _show_uses(console)
+        return
+    chosen = find_use(use)
+    results = load_results(out)
+    folds = _folds(out)
+    found = recommend(results.table, chosen, folds)
+    console.print(f"[bold]{chosen.title}[/]: {chosen.source}", highlight=False)
+    _show_choices(console, found)
+    _show_check(console, found, folds, results, seed)
+    if scores is not None:
+        _show_scores(console, results.table, scores, seed)
+    if measure_cost:
+        _show_cost(console, found, seed)
+    else:
+        console.print("What each choice saves in time and memory: --measure-cost.")
+
+
+def _show_uses(console: Any) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from voxstrata.properties.uses import uses
+
+    table = Table("--for", "decided by (first one measured)", "why", show_lines=True)
+    for use in uses().values():
+        names = [kind.name for kind in (*use.tasks, *use.properties)]
+        table.add_row(use.name, escape(", ".join(names)), escape(use.source))
+    console.print(table)
+
+
+def _folds(out: Path) -> pd.DataFrame | None:
+    import pandas as pd
+    import pyarrow as pa
+
+    from voxstrata.errors import ResultsError
+    from voxstrata.properties.choose import FOLD_COLUMNS
+
+    file = out / "folds.parquet"
+    if not file.exists():
+        return None
+    try:
+        table = pd.read_parquet(file)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ResultsError(f"{file} is damaged", got=str(error)) from None
+    lacking = [name for name in FOLD_COLUMNS if name not in table.columns]
+    if lacking:
+        raise ResultsError(
+            f"{file} lacks columns",
+            got=", ".join(map(str, table.columns)),
+            expected=", ".join(FOLD_COLUMNS),
+        )
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "-"
+
+
+def _change(value: float, better: str) -> str:
+    """A loss as the change of the number itself: minus where high is better."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{-value if better == 'high' else value:+.3f}"
+
+
+def _show_choices(console: Any, found: list[Recommendation]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        "model", "layer", "by", "value", "95 % interval", "layer below / above", "middle layer",
+        "random layer", "cannot be told apart", "other evidence",
+        title="Recommended layers",
+    )  # fmt: skip
+    for r in found:
+        better = r.curve.better
+        interval = f"{_number(r.low)} .. {_number(r.high)}" if math.isfinite(r.low) else "-"
+        kind = "probe " if r.curve.probing else ""
+        low = " (low is better)" if better == "low" else ""
+        table.add_row(
+            escape(r.model),
+            f"[bold]{escape(r.layer)}[/]",
+            escape(f"{kind}{r.curve.property}: {r.curve.measure}{low}"),
+            _number(r.value),
+            interval,
+            f"{_change(r.loss_below, better)} / {_change(r.loss_above, better)}",
+            f"{escape(r.middle)}: {_change(r.loss_middle, better)}",
+            _change(r.loss_random, better),
+            escape(", ".join(r.alike)) if r.alike_by else "unknown (no intervals)",
+            escape(", ".join(f"{name}: {layer}" for name, layer in r.others)) or "-",
+        )
+    console.print(table)
+    for r in found:
+        if r.cheapest != r.layer:
+            console.print(
+                f"  {r.model}: layer {r.cheapest} is cheaper and cannot be told from layer "
+                f"{r.layer} (by {r.alike_by}).",
+                markup=False,
+            )
+        if r.above_control is False:
+            console.print(
+                f"  {r.model}: the best layer is no better than its control: the evidence says "
+                "nothing here.",
+                style="yellow",
+                markup=False,
+            )
+
+
+def _show_check(
+    console: Any,
+    found: list[Recommendation],
+    folds: pd.DataFrame | None,
+    results: Results,
+    seed: int,
+) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from voxstrata.errors import ResultsError
+    from voxstrata.properties.choose_check import Check, choose_and_check
+
+    how = (
+        "The table above was chosen and scored on the same speakers, so it flatters the choice. "
+        "To check it on others: voxstrata properties ... --group speaker --folds 10, with a "
+        "property that is scored on held-out folds (cca-phone, cca-word, linear:...)."
+    )
+    if folds is None:
+        console.print(f"No check on held-out speakers: no folds.parquet in the folder. {how}")
+        return
+    checks: list[tuple[Recommendation, Check]] = []
+    refused = []
+    for r in found:
+        c = r.curve
+        own = folds[
+            (folds["property"] == c.property)
+            & (folds["measure"] == c.measure)
+            & (folds["model"] == c.model)
+            & folds["layer"].astype(str).isin(c.layers)
+        ]
+        if not len(own):
+            refused.append(f"{c.model}: {c.property} ({c.measure}) has no scores of single folds")
+            continue
+        try:
+            checks.append((r, choose_and_check(own, better=c.better, seed=seed)[0]))
+        except ResultsError as error:
+            refused.append(str(error))
+    by = str(results.record.get("config", {}).get("group") or results.record.get("group") or "?")
+    if checks:
+        who = "speakers" if by == "speaker" else f"folds (grouped by {by})"
+        table = Table(
+            "model", "chosen (share of splits)", "score", "over a random layer",
+            "over the middle layer", "below the best there",
+            title=f"Chosen on half of the {who}, scored on the other half",
+        )  # fmt: skip
+        for r, check in checks:
+            picks = ", ".join(f"{layer} ({share:.0%})" for layer, share in check.chosen[:4])
+            table.add_row(
+                escape(r.model),
+                escape(picks),
+                *(_with_interval(m) for m in (check.score, check.over_random, check.over_middle)),
+                _with_interval(check.regret),
+            )
+        console.print(table)
+        if by != "speaker":
+            console.print(
+                "Folds here do not keep speakers together, so this says nothing about new "
+                "speakers. Run the properties with --group speaker.",
+                style="yellow",
+            )
+    for reason in refused:
+        console.print(f"No check on held-out speakers: {reason}", markup=False)
+    if refused:
+        console.print(how, markup=False)
+
+
+def _with_interval(mean: Any) -> str:
+    return f"{mean.value:+.3f} ({mean.low:+.3f} .. {mean.high:+.3f})"
+
+
+def _show_scores(console: Any, table: pd.DataFrame, path: Path, seed: int) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from voxstrata.errors import UsageError
+    from voxstrata.properties.choose import curves
+    from voxstrata.properties.choose_check import correlate, read_scores
+    from voxstrata.properties.uses import Evidence
+
+    given = read_scores(path)
+    shown = Table(
+        "model", "property", "task", "layers", "Spearman", "p", "Kendall", "p",
+        title="Do property curves rank the layers as the scores do?",
+    )  # fmt: skip
+    refused: dict[str, None] = {}
+    for name in table["property"].unique().tolist():
+        for curve in curves(table, Evidence(name=str(name))):
+            own = given[given["model"] == curve.model]
+            for task, rows in own.groupby("task", sort=False):
+                sign = 1.0 if rows["better"].iloc[0] == "high" else -1.0
+                scores = {
+                    str(layer): sign * float(x)
+                    for layer, x in rows.groupby("layer", sort=False)["score"].mean().items()
+                }
+                line = dict(zip(curve.layers, curve.goodness.tolist(), strict=True))
+                try:
+                    rho, tau = correlate(line, scores, seed=seed)
+                except UsageError as error:
+                    refused[f"{curve.model}, {name}: {error}"] = None
+                    continue
+                shown.add_row(
+                    escape(curve.model),
+                    escape(f"{name}: {curve.measure}"),
+                    escape(str(task)),
+                    str(rho.layers),
+                    f"{rho.value:+.2f} ({rho.low:+.2f} .. {rho.high:+.2f})",
+                    f"{rho.p:.3g}",
+                    f"{tau.value:+.2f} ({tau.low:+.2f} .. {tau.high:+.2f})",
+                    f"{tau.p:.3g}",
+                )
+    absent = sorted(set(given["model"]) - set(table["model"]))
+    if absent:
+        console.print(
+            f"Scores of models that the results lack: {', '.join(absent)}", style="yellow"
+        )
+    for reason in refused:
+        console.print(reason, style="yellow", markup=False)
+    if shown.row_count:
+        console.print(shown)
+        console.print(
+            "Turned so that more is better on both sides. Neighbouring layers resemble each "
+            "other, so p and intervals (bootstrap over layers) are optimistic."
+        )
+
+
+def _show_cost(console: Any, found: list[Recommendation], seed: int) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from voxstrata.errors import VoxstrataError
+    from voxstrata.properties.layer_cost import layer_cost
+
+    table = Table(
+        "use", "instead of", "time", "operations saved", "parameters", "memory saved",
+        title="What cutting saves (float32; one recording of noise)",
+    )  # fmt: skip
+    for r in found:
+        for name in dict.fromkeys((r.layer, r.cheapest)):
+            try:
+                cost = layer_cost(r.model, name, seed=seed)
+            except VoxstrataError as error:
+                console.print(f"{r.model}@{name}: {error}", style="yellow", markup=False)
+                continue
+            table.add_row(
+                escape(cost.cut),
+                escape(cost.model),
+                f"{cost.cut_seconds * 1e3:.0f} of {cost.seconds * 1e3:.0f} ms "
+                f"({cost.time_saved:.0%} saved)",
+                f"{cost.flops_saved:.0%}",
+                f"{cost.cut_parameters / 1e6:.1f} of {cost.parameters / 1e6:.1f} M",
+                f"{cost.memory_saved:.0%}",
+            )
+    if table.row_count:
+        console.print(table)
