@@ -29,6 +29,8 @@ from voxstrata.properties.views.word_table import Case, Spellings, WordTable
 _WHAT = "word vectors (GloVe text, word2vec text or word2vec binary)"
 _LOOK = 100
 """Lines looked at to find the width of a file without header."""
+_PEEK = 1 << 16
+"""Bytes looked at to tell text from binary."""
 _WORD_BYTES = 10_000
 """Longest word of a binary file; beyond it the file is not what it seems."""
 
@@ -131,7 +133,7 @@ def _header(line: bytes) -> tuple[int, int] | None:
 def _is_text(file: io.BufferedReader, width: int) -> bool:
     """Whether what follows a header is lines of numbers: the next line reads as one, or nothing
     in the next block is foreign to text (then it is text, if perhaps damaged)."""
-    block = file.peek(1 << 16)
+    block = file.peek(_PEEK)[:_PEEK]
     numbers = block.partition(b"\n")[0].split()[-width:]
     if len(numbers) == width and all(_number(n) is not None for n in numbers):
         return True
