@@ -68,3 +68,4 @@ FAMILIES.add(
 FAMILIES.add("ecapa", "voxstrata.models.ecapa.family:FAMILY", "ECAPA-TDNN speaker encoders")
 FAMILIES.add("melhubert", "voxstrata.models.melhubert.family:FAMILY", "MelHuBERT")
 FAMILIES.add("baseline", "voxstrata.models.baseline:FAMILY", "log-mel and MFCC features")
+FAMILIES.add("acoustic", "voxstrata.models.acoustic:FAMILY", "F0, energy, spectral tilt, ...")

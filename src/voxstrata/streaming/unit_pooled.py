@@ -36,10 +36,12 @@ class _Plan(NamedTuple):
 class PooledFrames:
     """Frames of one stride, each layer pooled onto them (:mod:`.pooling`), at most ``limit``.
 
-    The target grid is that of the first accepted layer with the target's stride; where all layers
-    are finer, frame i stands for the samples [i stride, (i + 1) stride). With ``pasad2023`` it is
-    always 400 samples every stride from sample 0. A moment for which some layer has not all its
-    frames is dropped and counted.
+    The target grid is that of the layer with the target's stride that has the widest receptive
+    field (the first of equals): for 10 ms, convolutions are pooled around the frames of log-mel,
+    not log-mel moved to those of conv6. Where all layers are finer, frame i stands for the
+    samples [i stride, (i + 1) stride). With ``pasad2023`` the grid is always 400 samples every
+    stride from sample 0. A moment for which some layer has not all its frames is dropped and
+    counted.
 
     Which frames are taken depends on the seed, the recording and the set of recordings, not on
     their order: :meth:`prepare` deals the limit to recordings in proportion to their lengths,
@@ -100,9 +102,11 @@ class PooledFrames:
     def _target(self, shapes: Sequence[Shape]) -> tuple[FrameGrid, int, bool]:
         """The target grid, its frames, and whether a layer says how many there are."""
         fixed = FrameGrid(self.stride, PASAD_RECEPTIVE) if self.rule == "pasad2023" else None
-        for grid, count in shapes:
-            if grid == fixed or (fixed is None and grid.stride == self.stride):
-                return grid, count, True
+        have = [
+            s for s in shapes if (s[0].stride == self.stride if fixed is None else s[0] == fixed)
+        ]
+        if have:
+            return *max(have, key=lambda shape: shape[0].receptive), True
         # As many as could have a partner: windows without their finer frames go.
         ends = [g.start + (n - 1) * g.stride + g.receptive for g, n in shapes]
         count = max(0, max(ends, default=0) // self.stride + 1)
