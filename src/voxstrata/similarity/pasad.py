@@ -73,7 +73,12 @@ class PasadScore:
     mean: float
 
 
-def _inverse_root(S: torch.Tensor, view: str) -> torch.Tensor:
+def inverse_root(S: torch.Tensor, view: str) -> torch.Tensor:
+    """S^-1/2 by a pseudo-inverse and its eigenvectors, as published.
+
+    Raises:
+        NumericsError: rounding has made an eigenvalue of the inverse negative.
+    """
     values, vectors = torch.linalg.eigh(torch.linalg.pinv(S, rtol=PINV_RCOND))
     if values[0] < 0:
         raise NumericsError(
@@ -112,8 +117,27 @@ def pasad_fit(
     S11, S22, S12 = S11 / a, S22 / b, m.Sxy / (m.n - 1) / (a * b) ** 0.5
     kx, ky = S11.diagonal() >= eps[0], S22.diagonal() >= eps[1]
     S11, S22, S12 = S11[kx][:, kx], S22[ky][:, ky], S12[kx][:, ky]
-    R1 = _inverse_root(S11 + eps[0] * torch.eye(len(S11), dtype=S11.dtype, device=S11.device), "x")
-    R2 = _inverse_root(S22 + eps[1] * torch.eye(len(S22), dtype=S22.dtype, device=S22.device), "y")
+    R1 = inverse_root(S11 + eps[0] * torch.eye(len(S11), dtype=S11.dtype, device=S11.device), "x")
+    R2 = inverse_root(S22 + eps[1] * torch.eye(len(S22), dtype=S22.dtype, device=S22.device), "y")
+    return fit_from_roots(R1, S12, R2, (kx, ky), align)
+
+
+def fit_from_roots(
+    R1: torch.Tensor,
+    S12: torch.Tensor,
+    R2: torch.Tensor,
+    kept: tuple[torch.Tensor, torch.Tensor],
+    align: tuple[Any, Any] | None = None,
+) -> PasadFit:
+    """The last step of :func:`pasad_fit`, from inverse roots of both covariances.
+
+    Args:
+        R1, R2: inverse roots over the kept columns, [D1', D1'] and [D2', D2'].
+        S12: scaled cross covariance over the kept columns, [D1', D2'].
+        kept: which columns these are, boolean [D1] and [D2].
+        align: see :func:`pasad_fit`.
+    """
+    kx, ky = kept
     U, s, Vt = torch.linalg.svd(R1 @ S12 @ R2, full_matrices=False)
     Ux, Uy = U.T, Vt
     Px, Py = Ux @ R1, Uy @ R2
