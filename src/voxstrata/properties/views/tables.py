@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from voxstrata.errors import UsageError
+from voxstrata.properties.property import TooFewError
 from voxstrata.properties.views.reading import Columns, as_number, read_columns
 from voxstrata.properties.views.tiers import (
     Grouping,
@@ -141,7 +142,7 @@ def table_view(
 
     Raises:
         UnknownNameError: no such column.
-        UsageError: no row has values, or no column differs between rows.
+        TooFewError: no row has values, or no column differs between rows.
     """
     if column is not None and column not in table.values:
         raise unknown_name(f"column of {table.file}", column, list(table.values))
@@ -153,7 +154,7 @@ def table_view(
     kept = [i for i in range(len(rows)) if all(values[i] is not None for values in found.values())]
     empty = len(rows) - absent - len(kept)
     if not kept:
-        raise UsageError(
+        raise TooFewError(
             f"{table.file} has values for none of the recordings",
             got=f"{table.key}s such as {', '.join(list(table.index)[:3])}",
             expected=f"{table.key}s such as "
@@ -211,7 +212,7 @@ def _several(
         grouping, reason = choose_grouping(values, who, here, name, numeric=numeric)
         groupings.setdefault(grouping, reason)
     if not parts:
-        raise UsageError(
+        raise TooFewError(
             f"no column of {file} differs between the recordings",
             got=f"columns {', '.join(found)}",
         )

@@ -24,6 +24,7 @@ import torch
 
 from voxstrata.errors import UsageError
 from voxstrata.numerics.linalg import fix_signs
+from voxstrata.properties.property import TooFewError
 from voxstrata.properties.views.word_table import WordTable
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def text_vectors(texts: Iterable[Sequence[str]], settings: TextVectors | None = 
         sorted. Facts: ``texts``, ``words``, ``dim`` used, and the settings.
 
     Raises:
-        UsageError: fewer than two such words.
+        TooFewError: fewer than two such words, or none go together more than by chance.
     """
     how = settings or TextVectors()
     given = [tuple(text) for text in texts]
@@ -102,7 +103,7 @@ def text_vectors(texts: Iterable[Sequence[str]], settings: TextVectors | None = 
     names = sorted(word for word, n in documents.items() if n >= how.min_count)
     counts = _cooccurrences(used, names, how.window) if len(names) > 1 else None
     if counts is None or counts.nnz == 0:
-        raise UsageError(
+        raise TooFewError(
             "too little text for word vectors",
             got=f"{len(names)} words that stand in {how.min_count} or more of {len(used)} texts",
             expected="at least two such words that occur together",
@@ -188,7 +189,7 @@ def _factor(table: sparse.csr_matrix, dim: int) -> np.ndarray[Any, np.dtype[np.f
         left, values, _ = torch.linalg.svd(torch.from_numpy(table.toarray()), full_matrices=False)
         left, values = left[:, :dim], values[:dim]
     if len(values) == 0 or float(values[0]) <= 0:
-        raise UsageError(
+        raise TooFewError(
             "too little text for word vectors",
             got="no two words occur together more often than chance",
             expected="positive pointwise mutual information somewhere",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
 from voxstrata.numerics.jackknife import assign_folds, fold_of_rows
+from voxstrata.properties.property import TooFewError
 
 Grouping = Literal["utterance", "speaker"]
 
@@ -92,8 +93,8 @@ def tier_view(
         ids: recording of each row, [N].
 
     Raises:
-        UsageError: no rows with the tier, not a scalar, text and numbers mixed, a number that is
-            not finite, or fewer than two values (that can be held out).
+        TooFewError: no rows with the tier, or fewer than two values (that can be held out).
+        UsageError: not a scalar, text and numbers mixed, or a number that is not finite.
     """
     has = np.array([v is not None and v != "" for v in values], dtype=bool)
     kept = np.flatnonzero(has)
@@ -104,7 +105,7 @@ def tier_view(
     if len(kept) < len(values):
         dropped["no value"] = len(values) - len(kept)
     if not held:
-        raise UsageError(f"no recording has a value of {name!r}", got=f"{len(values)} rows")
+        raise TooFewError(f"no recording has a value of {name!r}", got=f"{len(values)} rows")
     numeric = _one_kind(held, here, name)
     notices: list[str] = []
     grouping, reason = choose_grouping(held, who, here, name, numeric=numeric)
@@ -168,8 +169,8 @@ def _one_kind(held: Sequence[Any], ids: Sequence[str], name: str) -> bool:
     return numbers[0]
 
 
-def _one_value(name: str, value: Any) -> UsageError:
-    return UsageError(
+def _one_value(name: str, value: Any) -> TooFewError:
+    return TooFewError(
         f"{name!r} does not differ between recordings, so no layer can tell it",
         got=f"one value: {value}",
         expected="at least two values that can be held out",
@@ -265,7 +266,7 @@ def view_folds(
         fold of each kept row, int64 [M].
 
     Raises:
-        UsageError: two folds with two values each cannot be made.
+        TooFewError: two folds with two values each cannot be made.
     """
     groups = [str(i) for i in _picked(ids, view.kept)]
     if view.grouping == "speaker" and speakers is not None:
@@ -278,7 +279,7 @@ def view_folds(
             (view.matrix[found == f] != view.matrix[found == f][:1]).any() for f in range(count)
         ):
             return found
-    raise UsageError(
+    raise TooFewError(
         "the folds cannot hold two values of the view each",
         got=f"{len(set(groups))} groups ({view.grouping}s)",
         expected="at least two groups of each of two values",
