@@ -16,7 +16,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -25,9 +27,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from voxstrata.corpora.synthetic import build
-from voxstrata.corpora.synthetic.channel import Studio
 from voxstrata.corpora.synthetic.config import SyntheticConfig
-from voxstrata.corpora.synthetic.engine import Engine
 from voxstrata.corpora.synthetic.plan import plan
 from voxstrata.corpora.synthetic.render import Renderer
 from voxstrata.corpora.synthetic.timing import speak
@@ -35,36 +35,52 @@ from voxstrata.corpora.synthetic.timing import speak
 RATE, HOP, WINDOW = 16_000, 160, 400
 
 
-def speed(config: SyntheticConfig) -> None:
-    """CPU seconds of each stage over the first 600 utterances, after a warm-up."""
+def speed(config: SyntheticConfig, repeats: int = 5) -> None:
+    """CPU seconds over the first 600 utterances, after a warm-up: best and worst of the repeats."""
     planned = plan(config)[:600]
-    with build._data(planned) as data, tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "audio").mkdir()
-        renderer = Renderer(data, config.seed)
-        renderer.write(Path(folder), planned)
+    cpu: dict[str, list[float]] = {"all": [], "espeak-ng and spans": [], "resample, channel": []}
+
+    def timed(stage: str, call: Callable[[], Any]) -> Any:
         start = time.process_time()
-        rows = renderer.write(Path(folder), planned)
-        whole = time.process_time() - start
+        made = call()
+        cpu[stage].append(time.process_time() - start)
+        return made
+
+    with build._data(planned) as data, tempfile.TemporaryDirectory() as folder:
+        # New files each time, as in a build.
+        folders = [Path(folder) / str(i) for i in range(repeats + 1)]
+        for each in folders:
+            (each / "audio").mkdir(parents=True)
+        renderer = Renderer(data, config.seed)
+        engine, studio = renderer._engine, renderer._studio
+        rows = renderer.write(folders[0], planned)
+        for each in folders[1:]:
+            timed("all", lambda each=each: renderer.write(each, planned))
+            spoken = timed(
+                "espeak-ng and spans",
+                lambda: [
+                    speak(engine, p.voice.name, p.voice.accent, p.reading.words, p.prosody, p.seed)
+                    for p in planned
+                ],
+            )
+            timed(
+                "resample, channel",
+                lambda spoken=spoken: [
+                    studio.record(s.samples, 5000, 5000, p.setting)
+                    for p, s in zip(planned, spoken, strict=True)
+                ],
+            )
         renderer.close()
         seconds = sum(row["duration"] for row in rows)
-        with Engine(data) as engine:
-            start = time.process_time()
-            spoken = [
-                speak(engine, p.voice.name, p.voice.accent, p.reading.words, p.prosody, p.seed)
-                for p in planned
-            ]
-            speaking = time.process_time() - start
-        studio = Studio(config.seed)
-        for _ in range(2):
-            start = time.process_time()
-            for p, s in zip(planned, spoken, strict=True):
-                studio.record(s.samples, 5000, 5000, p.setting)
-            recording = time.process_time() - start
-    print(f"{len(planned)} utterances, {seconds:.0f} s of audio, CPU time on one core")
-    rest = whole - speaking - recording
-    stages = {"espeak-ng and spans": speaking, "resample, channel": recording}
-    for name, cpu in {**stages, "FLAC, files, rest": rest, "all": whole}.items():
-        print(f"  {name:22s}{cpu:7.2f} s  {seconds / cpu:6.0f} x real time")
+        size = sum(file.stat().st_size for file in (folders[0] / "audio").iterdir())
+    print(f"{len(planned)} utterances, {seconds:.0f} s of audio, {size / 1e6:.1f} MB of FLAC")
+    print(f"CPU time on one core, best and worst of {repeats}")
+    named = [cpu[stage] for stage in ("espeak-ng and spans", "resample, channel")]
+    rest = [w - sum(parts) for w, *parts in zip(cpu["all"], *named, strict=True)]
+    for stage, found in {**cpu, "FLAC, files, rest": rest}.items():
+        low, high = min(found), max(found)
+        print(f"  {stage:22s}{low:6.2f} to {high:.2f} s {seconds / low:6.0f} to "
+              f"{seconds / high:.0f} x real time")  # fmt: skip
 
 
 def mfcc(wave: np.ndarray) -> np.ndarray:
