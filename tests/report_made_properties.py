@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,68 +28,108 @@ TWINS = {
     "microsoft/wavlm-base": "random:microsoft/wavlm-base,seed=0",
 }
 
-# name, title, group, unit, main, depth of the peak, its height, floor, controls, other measures
-ASKED: list[tuple[str, str, str, str, str, float, float, float, dict[str, float], list[str]]] = [
-    *(
-        ("cca-mel", "log-mel frames (PWCCA)", "acoustic", "frame", "pwcca", 0.0, 0.92, 0.45)
-        + ({"shuffled-rows": 0.05}, ["cca-mean"]),
-        ("regress-f0", "pitch (R²)", "acoustic", "frame", "r2", 0.25, 0.7, 0.2)
-        + ({"shuffled-rows": -2.5}, []),
-        ("cca-phone", "phone identity (PWCCA)", "phonetic", "phone", "pwcca", 0.7, 0.74, 0.3)
-        + ({"shuffled-rows": 0.08}, ["cca-mean", "cca-r2"]),
-        ("mi-phone", "phone identity (MI of clusters)", "phonetic", "phone", "mi-normalised")
-        + (0.75, 0.52, 0.2, {"permuted-labels": 0.11}, ["mi"]),
-        ("abx-phone", "phone discrimination (ABX)", "phonetic", "phone", "abx-error")
-        + (0.7, 0.04, 0.3, {"chance": 0.5}, []),
-        ("cca-word", "word identity (PWCCA)", "lexical", "word", "pwcca", 0.75, 0.6, 0.3)
-        + ({"shuffled-rows": 0.21}, []),
-        ("word-discrimination", "acoustic word discrimination", "lexical", "word")
-        + ("average-precision", 0.65, 0.66, 0.05, {"permuted-labels": 0.01}, []),
-        ("cca-glove", "word meaning (GloVe, PWCCA)", "semantic", "word", "pwcca", 0.65, 0.31, 0.26)
-        + ({"shuffled-rows": 0.27}, []),
-        ("speaker-id", "speaker identity", "speaker", "utterance", "accuracy", 0.2, 0.9, 0.3)
-        + ({"permuted-labels": 0.03, "chance": 0.025}, []),
-        ("variance-shares", "shares of variance", "disentanglement", "phone", "phone-share")
-        + (0.6, 0.4, 0.1, {"permuted-labels": 0.02}, ["speaker-share", "residual-share"]),
-        ("layer-choice", "layer choice for a task", "task", "utterance", "spearman")
-        + (0.5, 0.5, 0.1, {"permuted-labels": 0.0}, []),
+
+@dataclass(frozen=True)
+class Asked:
+    """A made property: where its curve peaks, how high, from which floor, and its controls."""
+
+    name: str
+    title: str
+    group: str
+    unit: str
+    main: str
+    peak: float
+    height: float
+    floor: float
+    controls: dict[str, float]
+    others: tuple[str, ...] = ()
+
+
+SHUFFLED, PERMUTED = "shuffled-rows", "permuted-labels"
+
+ASKED = [
+    Asked(
+        *("cca-mel", "log-mel frames (PWCCA)", "acoustic", "frame", "pwcca", 0.0, 0.92, 0.45),
+        {SHUFFLED: 0.05},
+        ("cca-mean",),
+    ),
+    Asked(
+        *("regress-f0", "pitch (R²)", "acoustic", "frame", "r2", 0.25, 0.7, 0.2),
+        {SHUFFLED: -2.5},
+    ),
+    Asked(
+        *("cca-phone", "phone identity (PWCCA)", "phonetic", "phone", "pwcca", 0.7, 0.74, 0.3),
+        {SHUFFLED: 0.08},
+        ("cca-mean", "cca-r2"),
+    ),
+    Asked(
+        *("mi-phone", "phone identity (MI of clusters)", "phonetic", "phone", "mi-normalised"),
+        *(0.75, 0.52, 0.2, {PERMUTED: 0.11}, ("mi",)),
+    ),
+    Asked(
+        *("abx-phone", "phone discrimination (ABX)", "phonetic", "phone", "abx-error"),
+        *(0.7, 0.04, 0.3, {"chance": 0.5}),
+    ),
+    Asked(
+        *("cca-word", "word identity (PWCCA)", "lexical", "word", "pwcca", 0.75, 0.6, 0.3),
+        {SHUFFLED: 0.21},
+    ),
+    Asked(
+        *("word-discrimination", "acoustic word discrimination", "lexical", "word"),
+        "average-precision",
+        *(0.65, 0.66, 0.05, {PERMUTED: 0.01}),
+    ),
+    Asked(
+        *("cca-glove", "word meaning (GloVe, PWCCA)", "semantic", "word", "pwcca"),
+        *(0.65, 0.31, 0.26, {SHUFFLED: 0.27}),
+    ),
+    Asked(
+        *("speaker-id", "speaker identity", "speaker", "utterance", "accuracy", 0.2, 0.9, 0.3),
+        {PERMUTED: 0.03, "chance": 0.025},
+    ),
+    Asked(
+        *("variance-shares", "shares of variance", "disentanglement", "phone", "phone-share"),
+        *(0.6, 0.4, 0.1, {PERMUTED: 0.02}, ("speaker-share", "residual-share")),
+    ),
+    Asked(
+        *("layer-choice", "layer choice for a task", "task", "utterance", "spearman"),
+        *(0.5, 0.5, 0.1, {PERMUTED: 0.0}),
     ),
 ]
 
 
-def curve_value(name: str, depth: float, peak: float, height: float, floor: float) -> float:
+def curve_value(ask: Asked, measure: str, depth: float) -> float:
     """A made value: a bump over depth; a bowl for error rates."""
-    bump = float(np.exp(-6 * (depth - peak) ** 2))
-    if name.endswith("error"):
-        return height + (0.35 - height) * (1 - bump) * 0.7
-    return floor + (height - floor) * bump
+    bump = float(np.exp(-6 * (depth - ask.peak) ** 2))
+    if measure.endswith("error"):
+        return ask.height + (0.35 - ask.height) * (1 - bump) * 0.7
+    return ask.floor + (ask.height - ask.floor) * bump
 
 
 def property_made_rows(
     models: Models = WITH_TWINS,
-    asked: list[Any] = ASKED,
+    asked: list[Asked] = ASKED,
     *,
     spread: float | None = 0.02,
 ) -> list[Row]:
     """Rows as the properties job writes them: values and controls."""
     rng = np.random.default_rng(0)
     rows: list[Row] = []
-    for name, _, _, unit, main, peak, height, floor, controls, others in asked:
+    for ask in asked:
         for at, (spec, count, width, names) in enumerate(models):
             for i in range(count):
                 layer = names[i] if names else str(i)
-                if layer in UTTERANCE_ONLY and unit != "utterance":
+                if layer in UTTERANCE_ONLY and ask.unit != "utterance":
                     continue
-                if layer.startswith("conv") and layer != "conv" and not name.startswith("cca-mel"):
+                if layer in CONV and ask.group != "acoustic":
                     continue
-                depth = i / max(1, count - 1)
-                for k, measure in enumerate([main, *others]):
-                    value = curve_value(measure, depth, peak, height, floor) * (1 - 0.2 * k)
+                for k, measure in enumerate([ask.main, *ask.others]):
+                    value = curve_value(ask, measure, i / max(1, count - 1)) * (1 - 0.2 * k)
                     value *= 1 - 0.05 * at + 0.01 * rng.standard_normal()
                     if spec.startswith("random:"):
-                        value = 0.3 if main.endswith("error") else 0.45 * value
-                    for control, level in [("", value), *controls.items()]:
-                        half = spread * (0.5 if control else 1.0) if spread is not None else None
+                        value = 0.3 if measure.endswith("error") else 0.45 * value
+                    for control, level in {"": value, **ask.controls}.items():
+                        half = None if spread is None else spread * (0.5 if control else 1.0)
                         rows.append(
                             Row(
                                 study="made",
@@ -96,13 +137,13 @@ def property_made_rows(
                                 layer=layer,
                                 other_model="",
                                 other_layer="",
-                                property=name,
+                                property=ask.name,
                                 measure=measure,
-                                unit=unit,
+                                unit=ask.unit,
                                 value=level,
                                 ci_low=None if half is None else level - half,
                                 ci_high=None if half is None else level + half,
-                                n=20_000 if unit == "frame" else 7_140,
+                                n=20_000 if ask.unit == "frame" else 7_140,
                                 groups=120,
                                 d=width,
                                 other_d=39,
@@ -115,7 +156,7 @@ def property_made_rows(
 
 
 def property_made_record(
-    models: Models = WITH_TWINS, asked: list[Any] = ASKED, **more: Any
+    models: Models = WITH_TWINS, asked: list[Asked] = ASKED, **more: Any
 ) -> dict[str, Any]:
     """A run record with every key the report knows."""
     specs = [spec for spec, *_ in models]
@@ -155,18 +196,20 @@ def property_made_record(
         },
         "properties": [
             {
-                "name": name,
-                "title": title,
-                "group": group,
-                "unit": unit,
-                "main": main,
+                "name": ask.name,
+                "title": ask.title,
+                "group": ask.group,
+                "unit": ask.unit,
+                "main": ask.main,
                 "facts": [{"rows": 7140, "types": 39, "seed": s} for s in range(2)]
-                if name != "cca-word"
+                if ask.name != "cca-word"
                 else [{"reduced": {"words": {"published": 500, "used": 120}}}],
-                "notices": ["only 12 speakers have two recordings"] if group == "speaker" else [],
+                "notices": (
+                    ["only 12 speakers have two recordings"] if ask.group == "speaker" else []
+                ),
                 "rows": 7140,
             }
-            for name, title, group, unit, main, *_ in asked
+            for ask in asked
         ],
         "left_out": [{"name": "cca-tier:emotion", "reason": "no recording has the tier 'emotion'"}],
         "refused": [{"name": "mi-word", "reason": "5,000 clusters need 50,000 rows; got 3,120"}],

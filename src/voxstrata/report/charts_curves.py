@@ -2,8 +2,8 @@
 
 Colours and shapes are literals in the data, so that a model looks the same in every figure
 whatever else is shown. Data sets: ``points`` (x, y, low, high, series, colour, shape, dash,
-lines), ``controls`` (x, y, series, kind, lines), ``alone`` (y, colour, dash) for models of a single
-layer, ``peaks`` (x, y, colour, shape).
+lines), ``controls`` (x, y, series, dash, lines), ``alone`` (y, colour) for models of a single
+layer, ``peaks`` (x, y, colour).
 """
 
 from __future__ import annotations
@@ -14,8 +14,15 @@ import altair as alt
 
 from voxstrata.report.charts import plain_spec
 
-CONTROL_DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
-"""Line patterns of the controls, by their order."""
+DASHES: dict[str, list[float]] = {
+    "trained": [1, 0],
+    "untrained": [5, 4],
+    "control-0": [1, 0],
+    "control-1": [6, 3],
+    "control-2": [2, 2],
+    "control-3": [8, 2, 2, 2],
+}
+"""Line patterns: of models, and of controls by their order."""
 
 
 def curve_chart() -> dict[str, Any]:
@@ -27,12 +34,7 @@ def curve_chart() -> dict[str, Any]:
     shape = alt.Shape("shape:N", scale=None, legend=None)
     dash = alt.StrokeDash(
         "dash:N",
-        scale=alt.Scale(domain=["trained", "untrained"], range=[[1, 0], [5, 4]]),
-        legend=None,
-    )
-    kind = alt.StrokeDash(
-        "kind:N",
-        scale=alt.Scale(domain=[str(k) for k in range(4)], range=[list(d) for d in CONTROL_DASHES]),
+        scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values())),
         legend=None,
     )
     points = alt.Chart(alt.NamedData("points"))
@@ -43,7 +45,7 @@ def curve_chart() -> dict[str, Any]:
         .mark_rule(strokeWidth=1.2, strokeDash=[1.5, 3], clip=True)
         .encode(y=y, color=colour),
         controls.mark_line(strokeWidth=1, opacity=0.75, clip=True).encode(
-            x=x, y=y, detail="series:N", strokeDash=kind, color=alt.value("#8c8c8c")
+            x=x, y=y, detail="series:N", strokeDash=dash, color=alt.value("#8c8c8c")
         ),
         points.mark_area(opacity=0.15, clip=True).encode(
             x=x, y=low, y2="high:Q", detail="series:N", color=colour

@@ -253,25 +253,26 @@ def _curves(rows: pd.DataFrame, place: Place, measure: str) -> tuple[Curve, ...]
         *("model", "layer", "control", "value", "ci_low", "ci_high", "n", "groups", "d"),
         *("other_d", "other_model", "other_layer"),
     )
-    for row in rows[list(columns)].itertuples(index=False):
-        model, layer = place[row.model, row.layer]
-        points = found.setdefault((model, str(row.control)), {})
+    for row in rows[list(columns)].to_dict("records"):
+        model, layer = place[row["model"], row["layer"]]
+        points = found.setdefault((model, str(row["control"])), {})
         if layer in points:
             raise ResultsError(
-                f"the table gives two values for one layer ({row.model}, {row.layer}, {measure})",
+                f"the table gives two values for one layer ({measure})",
+                got=f"{row['model']}, layer {row['layer']}, twice",
                 expected="one row a layer, property, measure, estimator, unit, seed and control",
                 fix="remove the duplicate rows",
             )
-        other = f"{row.other_model}/{row.other_layer}" if row.other_model else ""
+        other = f"{row['other_model']}/{row['other_layer']}" if row["other_model"] else ""
         points[layer] = Point(
             layer=layer,
-            value=float(row.value),
-            low=float(row.ci_low),
-            high=float(row.ci_high),
-            n=int(row.n),
-            groups=int(row.groups),
-            d=int(row.d),
-            other_d=int(row.other_d),
+            value=float(row["value"]),
+            low=float(row["ci_low"]),
+            high=float(row["ci_high"]),
+            n=int(row["n"]),
+            groups=int(row["groups"]),
+            d=int(row["d"]),
+            other_d=int(row["other_d"]),
             other=other,
         )
     names = list(dict.fromkeys(control for _, control in found))

@@ -29,26 +29,35 @@ FEW_TIES = 6
 
 
 def lead(view: View, asked: PropertyCurves, variant: Variant) -> str:
-    """Where the best model peaks, and whether other models are told apart from it."""
+    """Where the best model peaks, its twin and controls, and whether other models are told apart
+    from it."""
     order = peaks(view, variant)
     if not order:
         return f"{_capital(asked.title)}: no layer has a value."
+    said = _where(view, f"{_capital(asked.title)} ", variant, order[0])
+    said += _beside(view, variant, order[0])
+    return " ".join(filter(None, [f"{said}.", verdict(view, variant)]))
+
+
+def verdict(view: View, variant: Variant) -> str:
+    """Whether the best model is told apart from the others; empty with fewer than two."""
+    order = peaks(view, variant)
+    if len(order) < 2:
+        return ""
     best, others = order[0], order[1:]
-    said = _where(view, f"{_capital(asked.title)} ", variant, best) + _beside(view, variant, best)
-    if not others:
-        return said + "."
+    name = view.models[best.model].label
     rivals = [o for o in others if overlaps(best.point, o.point) is True]
     unknown = [o for o in others if overlaps(best.point, o.point) is None]
     if rivals:
         return (
-            f"{said}. {_peaks_of(view, rivals)} not told apart from it (intervals overlap), so "
+            f"{_peaks_of(view, rivals)} not told apart from that of {name} (intervals overlap), so "
             f"the data do not say which model is {_most(variant)}."
         )
     if unknown:
-        return f"{said}. Without intervals, its lead over {_names(view, unknown)} is not certain."
+        return f"Without intervals, the lead of {name} over {_names(view, unknown)} is not certain."
     second = others[0]
     return (
-        f"{said}. Its interval is clear of every other model's peak; next is "
+        f"The peak of {name} is clear of every other model's; next is "
         f"{view.models[second.model].label} ({number(second.point.value)}, layer "
         f"{_layer(view, second.point)})."
     )
@@ -117,9 +126,11 @@ def _not_exceeded(view: View, variant: Variant) -> str:
             found.append(view.models[top.model].label)
     if not found:
         return ""
+    one = len(found) == 1
     return (
-        f"The peak of {listing(found)} is not clear of its control: by this measure, nothing is "
-        "shown to be encoded there."
+        f"The best {'layer' if one else 'layers'} of {listing(_some(found))} {_are(len(found))} not "
+        f"clear of {'its' if one else 'their'} control: by this measure, nothing is shown to be "
+        "encoded there."
     )
 
 
@@ -186,11 +197,13 @@ def _beside(view: View, variant: Variant, top: Peak) -> str:
         # "reaches 0.40 at layer 2, shuffled rows 0.08" needs no verb of its own.
         parts.append(listing(named) if parts else _gives(clear))
     said = "; " + ", ".join(parts) if parts else ""
-    verdict = "not above" if variant.higher_is_better else "no better than"
+    higher = variant.higher_is_better
     for b in short:
+        ahead = top.point.value > b.point.value if higher else top.point.value < b.point.value
+        worse = "not above" if higher else "no better than"
         said += (
             f"; {control_label(b.control)} {_give(b)} {number(b.point.value)}, so the value is "
-            f"{verdict} its control"
+            f"{'not told apart from' if ahead else worse} its control"
         )
     return said
 
@@ -205,17 +218,24 @@ def _give(held: Beside) -> str:
 
 def _peaks_of(view: View, tops: Sequence[Peak]) -> str:
     """ "The peaks of A (0.70, layer 8) and B (0.69, layer 9) are"."""
-    named = [
-        f"{view.models[t.model].label} ({number(t.point.value)}, layer {_layer(view, t.point)})"
-        for t in tops[:4]
-    ]
-    if len(tops) > 4:
-        named = [*named[:3], f"{len(tops) - 3} more models"]
+    named = _some(
+        [
+            f"{view.models[t.model].label} ({number(t.point.value)}, layer {_layer(view, t.point)})"
+            for t in tops
+        ]
+    )
     return f"The peak{'s' if len(tops) > 1 else ''} of {listing(named)} {_are(len(tops))}"
 
 
 def _names(view: View, tops: Sequence[Peak]) -> str:
-    return listing([view.models[t.model].label for t in tops])
+    return listing(_some([view.models[t.model].label for t in tops]))
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    """The first few names, and how many more there are."""
+    if len(names) <= 4:
+        return list(names)
+    return [*names[:3], f"{len(names) - 3} more models"]
 
 
 def _are(count: int) -> str:

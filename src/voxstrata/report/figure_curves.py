@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxstrata.report.curve_view import Curve, Point, PropertyCurves, Variant
 from voxstrata.report.figure_lines import COLOURS, settle
-from voxstrata.report.peaks import depths, in_order, looks, peak
+from voxstrata.report.peaks import control_names, depths, in_order, looks, peak
 from voxstrata.report.view import View
 from voxstrata.report.words import control_label
 
@@ -16,20 +16,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-WIDTHS = {"double": (7.0, 4), "single": (3.4, 2)}
-"""Width in inches and panels side by side, for two columns of a page and for one."""
-
-PANELS = 20
-"""Panels a figure, so that it fits on a page; more are cut into parts."""
+WIDTHS = {"double": (7.0, 4, 20), "single": (3.4, 2, 10)}
+"""Width in inches, panels side by side and panels a figure, for two columns of a page and for
+one; what does not fit on a page is cut into parts."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 CONTROL_DASHES: tuple[Any, ...] = ("-", (0, (5, 3)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
 GREY = "#8c8c8c"
 
 
-def pages(view: View) -> list[tuple[PropertyCurves, ...]]:
+def pages(view: View, width: str) -> list[tuple[PropertyCurves, ...]]:
     """Properties cut into figures of about equal size."""
-    count = -(-len(view.curves) // PANELS)
+    count = -(-len(view.curves) // WIDTHS[width][2])
     size = -(-len(view.curves) // max(1, count))
     return [view.curves[i : i + size] for i in range(0, len(view.curves), max(1, size))]
 
@@ -44,7 +42,7 @@ def curve_panels(view: View, part: Sequence[PropertyCurves], width: str) -> Figu
     """
     from matplotlib.figure import Figure
 
-    inches, columns = WIDTHS[width]
+    inches, columns, _ = WIDTHS[width]
     columns = min(columns, len(part))
     rows = -(-len(part) // columns)
     models, controls = _present(view, [asked.main for asked in part])
@@ -101,7 +99,7 @@ def _panel(axes: Axes, view: View, variant: Variant, *, small: bool) -> None:
     """Controls below, then bands, lines, points and rings around peaks."""
     places = [share if is_relative(view) else at for at, share in depths(view)]
     kinds = looks(view)
-    names = list(dict.fromkeys(c.control for c in variant.controls))
+    names = control_names(view)
     scale = 0.75 if small else 1.0
     for curve in variant.controls:
         dash = CONTROL_DASHES[names.index(curve.control) % len(CONTROL_DASHES)]
@@ -122,7 +120,7 @@ def _panel(axes: Axes, view: View, variant: Variant, *, small: bool) -> None:
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % 6]
         _curve(axes, curve_, places, colour, marker, untrained=untrained, scale=scale)
         top = peak(variant, model)
-        if top is not None and top.rest:
+        if top is not None and top.is_marked:
             axes.scatter(
                 [places[top.point.layer]],
                 [top.point.value],
@@ -191,7 +189,7 @@ def _bounds(axes: Axes, variant: Variant, places: Sequence[float]) -> None:
     margin = 0.04 * span if span > 0 else 0.5
     axes.set_xlim(min(across) - margin, max(across) + margin)
     whole = all(float(x).is_integer() for x in across)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole and span > 1))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole and span > 1, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
@@ -214,18 +212,26 @@ def _keys(view: View, models: Sequence[int], controls: Sequence[str]) -> list[Li
                 [],
                 color=COLOURS[number % len(COLOURS)],
                 marker=MARKERS[number // len(COLOURS) % len(MARKERS)],
-                linestyle=(0, (4, 2)) if untrained else "-",
+                linestyle=_dash(view, model, untrained=untrained),
                 markersize=2.6,
                 linewidth=1.0,
                 label=view.models[model].label,
             )
         )
-    for k, name in enumerate(controls):
-        dash = CONTROL_DASHES[k % len(CONTROL_DASHES)]
+    order = control_names(view)
+    for name in controls:
+        dash = CONTROL_DASHES[order.index(name) % len(CONTROL_DASHES)]
         keys.append(
             Line2D([], [], color=GREY, linestyle=dash, linewidth=0.8, label=control_label(name))
         )
     return keys
+
+
+def _dash(view: View, model: int, *, untrained: bool) -> Any:
+    """Dotted for a model of a single layer, as its reference line; dashed for an untrained one."""
+    if sum(layer.model == model for layer in view.layers) == 1:
+        return (0, (1, 2))
+    return (0, (4, 2)) if untrained else "-"
 
 
 def _legend(figure: Figure, keys: list[Line2D], across: int) -> None:
@@ -235,7 +241,7 @@ def _legend(figure: Figure, keys: list[Line2D], across: int) -> None:
         ncols=min(across, len(keys)),
         fontsize=6,
         frameon=False,
-        handlelength=2.2,
+        handlelength=3,
         columnspacing=1.2,
     )
 
@@ -244,7 +250,7 @@ def _wrapped(text: str, width: int) -> str:
     """At most two lines; what does not fit ends in an ellipsis."""
     import textwrap
 
-    lines = textwrap.wrap(text, width) or [""]
+    lines = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
     if len(lines) <= 2:
         return "\n".join(lines)
     return "\n".join([lines[0], textwrap.shorten(" ".join(lines[1:]), width, placeholder="…")])

@@ -83,8 +83,8 @@ def _curves(view: View) -> list[Planned]:
 
     found: list[Planned] = []
     if len(view.curves) > 1:
-        parts = pages(view)
         for width in WIDTHS:
+            parts = pages(view, width)
             for number, part in enumerate(parts, 1):
                 which = f"-{number}" if len(parts) > 1 else ""
                 title = f"all properties, {width} column" + (f", part {number}" if which else "")

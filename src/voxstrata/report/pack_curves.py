@@ -7,7 +7,7 @@ from typing import Any
 
 from voxstrata.report.curve_view import Curve, Point, PropertyCurves, Variant
 from voxstrata.report.figure_lines import COLOURS
-from voxstrata.report.peaks import Peak, depths, in_order, looks, peak
+from voxstrata.report.peaks import Peak, control_names, depths, in_order, looks, peak
 from voxstrata.report.view import View
 from voxstrata.report.words import CONTROLS, control_label
 
@@ -38,13 +38,6 @@ def pack_curves(view: View) -> dict[str, Any]:
         ],
         "properties": [_property(asked) for asked in view.curves],
     }
-
-
-def control_names(view: View) -> list[str]:
-    """Every control on the page, in the order of their first use."""
-    return list(
-        dict.fromkeys(c.control for p in view.curves for v in p.variants for c in v.controls)
-    )
 
 
 def _property(asked: PropertyCurves) -> dict[str, Any]:
@@ -83,9 +76,9 @@ def _point(point: Point) -> list[Any]:
 
 
 def _peak(top: Peak) -> list[Any]:
-    """[model, layer, layers not told apart from it, whether no layer is]."""
+    """[model, layer, layers not told apart from it, whether figures mark it]."""
     tied = [p.layer for p in (*top.tied, *top.unknown)]
-    return [top.model, top.point.layer, tied, top.is_flat]
+    return [top.model, top.point.layer, tied, top.is_marked]
 
 
 def _number(value: float) -> float | None:

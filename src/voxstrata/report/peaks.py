@@ -35,6 +35,11 @@ class Peak:
         """Whether no other layer is told apart from the best one."""
         return len(self.tied) + len(self.unknown) == len(self.rest)
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether figures mark it: not where all other layers' intervals overlap its own."""
+        return len(self.tied) < len(self.rest)
+
 
 @dataclass(frozen=True)
 class Beside:
@@ -127,6 +132,13 @@ def depths(view: View) -> list[tuple[float, float]]:
         at = positions([layer.name for layer in view.layers if layer.model == model])
         found += zip(at, relative(at), strict=True)
     return found
+
+
+def control_names(view: View) -> list[str]:
+    """Every control on the page, in the order of first use: its place gives its line pattern."""
+    return list(
+        dict.fromkeys(c.control for p in view.curves for v in p.variants for c in v.controls)
+    )
 
 
 def looks(view: View) -> list[tuple[int, bool]]:

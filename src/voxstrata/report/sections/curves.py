@@ -8,9 +8,9 @@ from typing import Any
 
 from voxstrata.report import curve_words
 from voxstrata.report.charts_curves import curve_chart
-from voxstrata.report.curve_view import PropertyCurves
-from voxstrata.report.pack_curves import control_names, pack_curves
-from voxstrata.report.peaks import in_order
+from voxstrata.report.curve_view import PropertyCurves, Variant
+from voxstrata.report.pack_curves import pack_curves
+from voxstrata.report.peaks import control_names, in_order
 from voxstrata.report.section import Section, render
 from voxstrata.report.view import View
 from voxstrata.report.words import CONTROLS, counted
@@ -67,10 +67,10 @@ def _property(view: View, asked: PropertyCurves, at: int) -> dict[str, Any]:
         "variants": [
             {
                 "label": variant.label,
-                "says": _says(view, asked, at_variant, models),
+                "says": _says(view, variant, models),
                 "cautions": curve_words.caveats(view, asked, variant),
             }
-            for at_variant, variant in enumerate(asked.variants)
+            for variant in asked.variants
         ],
         "draws": counted(len(asked.facts), "draw"),
         "facts": [
@@ -79,13 +79,10 @@ def _property(view: View, asked: PropertyCurves, at: int) -> dict[str, Any]:
     }
 
 
-def _says(view: View, asked: PropertyCurves, at: int, models: list[int]) -> list[str]:
-    """The lead, then a sentence for each model; one model needs no lead."""
-    variant = asked.variants[at]
+def _says(view: View, variant: Variant, models: list[int]) -> list[str]:
+    """A sentence for each model, then whether the best one is told apart from the others."""
     each = [said for m in models if (said := curve_words.model_said(view, variant, m))]
-    if len(each) < 2:
-        return each
     told = each[:TOLD_MODELS]
     if more := len(each) - len(told):
         told.append(f"{counted(more, 'more model')}: see the table of peaks.")
-    return [curve_words.lead(view, asked, variant), *told]
+    return [text for text in (*told, curve_words.verdict(view, variant)) if text]

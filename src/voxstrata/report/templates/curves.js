@@ -9,6 +9,7 @@
   const labelOf = (m) => V.page.models[m].label;
   const layerOf = (at) => V.page.layers[at][1];
   const place = (at) => all.at[at][state.relative ? 1 : 0];
+  const layersOf = (m) => V.page.layers.filter((l) => l[0] === m).length;
   const controlAt = (name) => all.controls.findIndex((c) => c.name === name);
   const shown = (curve) => !state.models.has(curve.model) && !(curve.control && state.controls.has(curve.control));
 
@@ -63,7 +64,7 @@
     present.forEach((m) => {
       const look = all.looks[m];
       const twin = look.twinOf === null ? "" : ` (untrained twin of ${labelOf(look.twinOf)})`;
-      const sample = dashes({ width: 2, dash: look.untrained ? "5 3" : "", mark: MARKS[look.shape] }, look.colour);
+      const sample = dashes({ width: 2, dash: layersOf(m) === 1 ? "1.5 2.5" : look.untrained ? "5 3" : "", mark: MARKS[look.shape] }, look.colour);
       list.append(button(labelOf(m), `${V.page.models[m].spec}${twin}`, !state.models.has(m), sample, () => toggle(state.models, m, present)));
     });
     all.controls.forEach((c, k) => {
@@ -91,8 +92,8 @@
     lines.push(`n = ${n.toLocaleString("en")}${groups ? ` in ${groups.toLocaleString("en")} groups` : ""}${variant.estimator ? `, ${variant.estimator}` : ""}`);
     if (!control) {
       const peak = variant.peaks.find(([m]) => m === curve.model);
-      if (peak && peak[1] === at) lines.push(peak[3] && peak[2].length ? "highest ranked here, but no other layer is told apart from it" : "peak of this model");
-      else if (peak && peak[2].includes(at)) lines.push(`not told apart from the peak, layer ${layerOf(peak[1])}`);
+      if (peak && peak[1] === at) lines.push(peak[3] || !peak[2].length ? "best layer of this model" : "best layer of this model, but no other is told apart from it");
+      else if (peak && peak[2].includes(at)) lines.push(`not told apart from the best layer, ${layerOf(peak[1])}`);
     }
     return lines;
   };
@@ -108,13 +109,13 @@
         if (single && p[1] !== null) data.alone.push({ y: p[1], colour: look.colour });
       });
       const peak = variant.peaks.find(([m]) => m === curve.model);
-      const best = peak && !single ? curve.points.find((p) => p[0] === peak[1]) : null;
+      const best = peak && peak[3] ? curve.points.find((p) => p[0] === peak[1]) : null;
       if (best) data.peaks.push({ x: place(best[0]), y: best[1], colour: look.colour });
     });
     variant.controls.filter(shown).forEach((curve) => {
-      const k = String(controlAt(curve.control) % 4);
+      const dash = `control-${controlAt(curve.control) % 4}`;
       curve.points.forEach((p) => {
-        data.controls.push({ series: `${curve.control} ${curve.model}`, kind: k, x: place(p[0]), y: p[1], lines: linesOf(variant, curve, p) });
+        data.controls.push({ series: `${curve.control} ${curve.model}`, dash, x: place(p[0]), y: p[1], lines: linesOf(variant, curve, p) });
       });
     });
     return data;
@@ -176,7 +177,7 @@
             x.title = small ? null : state.relative ? "relative depth" : "layer";
             x.axis = state.relative
               ? { grid: false, tickCount: small ? 3 : 6 }
-              : { grid: false, values: ticks(across, size.width), labelExpr: `${JSON.stringify(names)}[datum.value] || ''`, labelOverlap: true, labelLimit: 60 };
+              : { grid: false, values: ticks(across, size.width), labelExpr: `${JSON.stringify(names)}[datum.value] || ''`, labelOverlap: false, labelLimit: 60 };
           }
           if (y) {
             y.scale = { ...y.scale, domain };
