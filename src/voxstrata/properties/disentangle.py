@@ -132,10 +132,11 @@ class VarianceShares(PropertyFacts):
 
 @dataclass(frozen=True)
 class GapDraw:
-    """Draw of :class:`PhoneGap`: the splits."""
+    """Draw of :class:`PhoneGap`: the splits; ``fold`` is the fold of each used row, [n]."""
 
     rows: NDArray[np.int64]
     phone: NDArray[np.int64]
+    fold: NDArray[np.int64]
     splits: Sequence[probe_gap.Split]
     speakers: int
     seed: int
@@ -143,7 +144,10 @@ class GapDraw:
     notices: Sequence[str] = ()
 
     def score(self, rows: torch.Tensor, layer: StackLayer) -> list[Score]:
-        """Gap and both accuracies, their means over splits, and those of permuted labels."""
+        """Gap and both accuracies, their means over splits, and those of permuted labels.
+
+        Values of single folds are plain accuracies over the fold's rows and all splits.
+        """
         used = rows[torch.as_tensor(self.rows)].double()
         ratio = float(np.mean([split.ratio for split in self.splits]))
         n = round(float(np.mean([sum(map(len, s.train + s.test)) for s in self.splits])))
@@ -154,10 +158,12 @@ class GapDraw:
             for i, split in enumerate(self.splits):
                 rng = np.random.default_rng([self.seed, 4, i]) if control else None
                 found.append(probe_gap.probe_gap(used, self.phone, split, rng))
-            for name, bounds, values in (
-                ("gap", (-1.0, 1.0), [g.gap for g in found]),
-                ("accuracy-same-speakers", (0.0, 1.0), [g.same for g in found]),
-                ("accuracy-new-speakers", (0.0, 1.0), [g.new for g in found]),
+            same = np.stack([g.right_same for g in found])
+            new = np.stack([g.right_new for g in found])
+            for name, bounds, values, right in (
+                ("gap", (-1.0, 1.0), [g.gap for g in found], same - new),
+                ("accuracy-same-speakers", (0.0, 1.0), [g.same for g in found], same),
+                ("accuracy-new-speakers", (0.0, 1.0), [g.new for g in found], new),
             ):
                 made.append(
                     Score(
@@ -170,9 +176,18 @@ class GapDraw:
                         other_d=classes,
                         control=control,
                         bounds=bounds,
+                        by_fold=() if control else self._by_fold(right),
                     )
                 )
         return made
+
+    def _by_fold(self, right: NDArray[np.float64]) -> tuple[tuple[int, float], ...]:
+        tested = ~np.isnan(right)
+        return tuple(
+            (int(f), float(right[:, self.fold == f][tested[:, self.fold == f]].mean()))
+            for f in np.unique(self.fold)
+            if tested[:, self.fold == f].any()
+        )
 
 
 @dataclass(frozen=True)
@@ -223,7 +238,8 @@ class PhoneGap(PropertyFacts):
         }
         if small and min(phones) < LEAST[0]:
             facts["reduced"] = {"phones": {"published": LEAST[0], "used": min(phones)}}
-        return GapDraw(data.rows, data.phone, splits, speakers, seed, facts)
+        fold = sample.fold[data.rows]
+        return GapDraw(data.rows, data.phone, fold, splits, speakers, seed, facts)
 
 
 @dataclass(frozen=True)

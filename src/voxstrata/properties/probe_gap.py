@@ -172,10 +172,14 @@ class Gap:
     Attributes:
         same: probe and test rows share speakers.
         new: they do not.
+        right_same, right_new: whether each row was classified rightly under either condition,
+            1 or 0, NaN where it was not tested, [N].
     """
 
     same: float
     new: float
+    right_same: NDArray[np.float64]
+    right_new: NDArray[np.float64]
 
     @property
     def gap(self) -> float:
@@ -202,16 +206,19 @@ def probe_gap(
     K = len(split.phones)
     targets = [torch.as_tensor(classes[phone[test]]) for test in split.test]
     held = [rows[torch.as_tensor(test)] for test in split.test]
-    same, new = [], []
+    scores: tuple[list[float], list[float]] = ([], [])
+    right = np.full((2, len(phone)), np.nan)
     for half, train in enumerate(split.train):
         labels = classes[phone[train]]
         if shuffle is not None:
             labels = shuffle.permutation(labels)
         probe = fit_lda(rows[torch.as_tensor(train)], torch.as_tensor(labels), K)
         for other in (0, 1):
-            score = balanced_accuracy(probe.predict(held[other]), targets[other], K)
-            (same if other == half else new).append(score)
-    return Gap(float(np.mean(same)), float(np.mean(new)))
+            new = int(other != half)
+            found = probe.predict(held[other])
+            right[new, split.test[other]] = (found == targets[other]).double().numpy()
+            scores[new].append(balanced_accuracy(found, targets[other], K))
+    return Gap(float(np.mean(scores[0])), float(np.mean(scores[1])), right[0], right[1])
 
 
 def resampled_error(values: Sequence[float], ratio: float) -> float:
