@@ -60,7 +60,7 @@ def test_whole_search(shared: Path, case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_directions_that_exist(shared: Path, case: str) -> None:
     """Also with a null direction: all other correlations are the original's."""
-    z, meta, x, y = load(shared, case)
+    z, _, x, y = load(shared, case)
     m = FoldMoments.of(x, y, z["split"])
     for t, (dev, test) in enumerate(z["trials_dev_test"]):
         rows = ~np.isin(z["split"], [dev, test])

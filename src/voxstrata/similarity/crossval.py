@@ -76,6 +76,7 @@ class CrossValidated:
     Attributes:
         measures, control: estimates by measure (:data:`MEASURES`); the control is empty where
             the moments hold none.
+        folds: the folds, in the order of ``by_fold``.
         n: all rows.
         train, test: rows of the smallest training set; mean rows of a held-out fold.
         d, other_d: widths as they entered (components, where a PCA came first).
@@ -84,6 +85,7 @@ class CrossValidated:
 
     measures: Mapping[str, Estimate]
     control: Mapping[str, Estimate]
+    folds: tuple[int, ...]
     n: int
     train: int
     test: float
@@ -265,6 +267,7 @@ def cross_validate(
     return CrossValidated(
         estimates[0],
         estimates[1] if len(estimates) > 1 else {},
+        tuple(folds),
         n,
         min(trains),
         test_rows,
