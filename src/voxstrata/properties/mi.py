@@ -15,21 +15,20 @@ from numpy.typing import NDArray
 
 from voxstrata.corpora import Corpus
 from voxstrata.errors import UsageError
+from voxstrata.properties.cca import pick_types
 from voxstrata.properties.information import Codebook
 from voxstrata.properties.mi_draw import Half, MiDraw
-from voxstrata.properties.property import Property, PropertyFacts, TooFewError, UnitName
+from voxstrata.properties.property import PropertyFacts, TooFewError, UnitName
 from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.properties.targets import (
-    capped_rows,
-    frequent,
+    labels_at,
     numbered,
     permute_over,
     stress_free,
     tier_target,
 )
-from voxstrata.streaming.unit_segment import SILENCES
 
 ROWS_PER_CLUSTER = 5
 """Fewest training rows a cluster at the published k (P2023 had about 90 for words, 400 for
@@ -91,19 +90,19 @@ class MutualInformation(PropertyFacts):
         rows, labels, carriers, note = self._labelled(sample, settings)
         first = halve(sample.fold[rows], seed)
         names, number = numbered(labels)
-        sides = (rows[first], rows[~first])
-        at = {int(r): i for i, r in enumerate(rows)}
+        at = np.full(len(sample), -1, dtype=np.int64)
+        at[rows] = np.arange(len(rows))
         rng = np.random.default_rng([seed, 12])
-        whole = np.full(len(sample), -1, dtype=np.int64)
-        whole[rows] = number
         seeds = tuple(int(s) for s in rng.integers(0, 2**31 - 1, settings.kmeans_seeds))
         halves = []
-        for train, test in (sides, sides[::-1]):
-            fit = capped_rows(whole, train, FIT_PER_TYPE.get(self.kind, len(sample)), rng)
-            chosen = capped_rows(whole, test, self._cap(settings, len(sample)), rng)
-            here = None if carriers is None else carriers[[at[int(r)] for r in chosen]]
-            shuffled = np.stack([permute_over(whole[chosen], here, rng) for _ in seeds])
-            halves.append(Half(fit, chosen, whole[chosen], shuffled, sample.fold[chosen]))
+        for side in (first, ~first):
+            fit = self._picked(sample, rows[side], labels[side], FIT_PER_TYPE, seed)
+            caps = {"phone": settings.phones_per_type, "word": settings.words_per_type}
+            chosen = self._picked(sample, rows[~side], labels[~side], caps, seed)
+            here = at[chosen]
+            held = None if carriers is None else carriers[here]
+            shuffled = np.stack([permute_over(number[here], held, rng) for _ in seeds])
+            halves.append(Half(fit, chosen, number[here], shuffled, sample.fold[chosen]))
         few = min(len(half.train) for half in halves)
         clusters, reduced = self._clusters(settings, few)
         pasad = settings.preset == "pasad2023"
@@ -134,15 +133,14 @@ class MutualInformation(PropertyFacts):
             target = tier_target(sample, self.tier)
             return target.rows, target.values, target.carriers, target.carrier
         given = np.array(
-            frame_phones(sample) if self.kind == "frame" else list(sample.labels or ()),
+            labels_at(sample, "phones") if self.kind == "frame" else list(sample.labels or ()),
             dtype=object,
         )
         if self.kind != "word":
             given = np.array([stress_free(x) for x in given], dtype=object)
         rows = np.flatnonzero(given != "")
         if self.kind == "word":
-            common = set(frequent(given[rows], settings.words))
-            rows = np.array([r for r in rows if given[r] in common], dtype=np.int64)
+            rows, _ = pick_types(given.tolist(), settings.words, len(given), 0)
         if len(set(given[rows].tolist())) < 2:
             raise TooFewError(
                 f"{self.name} needs at least two kinds of labels",
@@ -151,10 +149,20 @@ class MutualInformation(PropertyFacts):
             )
         return rows, given[rows], None, "rows"
 
-    def _cap(self, settings: PropertiesConfig, rows: int) -> int:
-        """Instances of a label in an evaluation half, at most."""
-        caps = {"phone": settings.phones_per_type, "word": settings.words_per_type}
-        return caps.get(self.kind, rows)
+    def _picked(
+        self,
+        sample: Sample,
+        rows: NDArray[np.int64],
+        labels: NDArray[Any],
+        caps: dict[str, int],
+        seed: int,
+    ) -> NDArray[np.int64]:
+        """Rows with the cap of this kind on each label; all where it has none."""
+        if self.kind not in caps:
+            return rows
+        listed = np.full(len(sample), "", dtype=object)
+        listed[rows] = labels
+        return pick_types(listed.tolist(), None, caps[self.kind], seed)[0]
 
     def _clusters(self, settings: PropertiesConfig, few: int) -> tuple[int, dict[str, int] | None]:
         """k, and what was published if the sample is too small for it."""
@@ -175,25 +183,6 @@ class MutualInformation(PropertyFacts):
         return wanted, None
 
 
-def frame_phones(sample: Sample) -> list[str]:
-    """The phone at the centre of each frame; "" in silence and outside all phones, [N]."""
-    spans: dict[str, tuple[NDArray[Any], NDArray[Any], list[str]]] = {}
-    found = []
-    centres = (sample.start_s + sample.end_s) / 2
-    for name, centre in zip(sample.utterance, centres, strict=True):
-        if name not in spans:
-            segments = sorted(sample.utterances[name].segments("phones"), key=lambda s: s.start_s)
-            spans[name] = (
-                np.array([s.start_s for s in segments]),
-                np.array([s.end_s for s in segments]),
-                ["" if s.label in SILENCES else s.label for s in segments],
-            )
-        starts, ends, labels = spans[name]
-        at = int(np.searchsorted(starts, centre, side="right")) - 1
-        found.append(labels[at] if at >= 0 and centre < ends[at] else "")
-    return found
-
-
 @dataclass(frozen=True)
 class TierInformation(MutualInformation):
     """Mutual information with a scalar tier."""
@@ -210,7 +199,7 @@ class TierInformation(MutualInformation):
         return ""
 
 
-def mi_phone(argument: str) -> Property:
+def mi_phone(argument: str) -> MutualInformation:
     """``mi-phone``: codes of phone segments and phone labels (P2023)."""
     no_argument("mi-phone", argument)
     return MutualInformation(
@@ -218,7 +207,7 @@ def mi_phone(argument: str) -> Property:
     )
 
 
-def mi_word(argument: str) -> Property:
+def mi_word(argument: str) -> MutualInformation:
     """``mi-word``: codes of word segments and word labels (P2023)."""
     no_argument("mi-word", argument)
     return MutualInformation(
@@ -226,7 +215,7 @@ def mi_word(argument: str) -> Property:
     )
 
 
-def pnmi(argument: str) -> Property:
+def pnmi(argument: str) -> MutualInformation:
     """``pnmi``: codes of frames and the phones they lie in (HuBERT's PNMI)."""
     no_argument("pnmi", argument)
     return MutualInformation(
@@ -234,7 +223,7 @@ def pnmi(argument: str) -> Property:
     )
 
 
-def mi_tier(argument: str) -> Property:
+def mi_tier(argument: str) -> TierInformation:
     """``mi:TIER`` over utterances, ``mi:TIER@phone`` or ``mi:TIER@word`` over segments.
 
     Raises:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from voxstrata.properties.property import TooFewError
 from voxstrata.properties.sample import Sample
+from voxstrata.streaming.unit_segment import SILENCES
 
 
 @dataclass(frozen=True)
@@ -105,33 +106,68 @@ def numbered(labels: Sequence[Any] | NDArray[Any]) -> tuple[list[str], NDArray[n
     return names.tolist(), number.astype(np.int64)
 
 
-def capped_rows(
-    labels: NDArray[Any], candidates: NDArray[np.int64], cap: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """At most ``cap`` of the candidates of each label, at random, in ascending order.
-
-    Args:
-        labels: label of every row, [N].
-        candidates: rows to choose from, int64.
-        cap: rows of one label, at most.
-        rng: generator.
-    """
-    mixed = candidates[rng.permutation(len(candidates))]
-    _, number = np.unique(labels[mixed].astype(str), return_inverse=True)
-    order = np.argsort(number, kind="stable")
-    grouped = number[order]
-    # Position of each row within its label, in the mixed order.
-    place = np.arange(len(order)) - np.searchsorted(grouped, grouped, side="left")
-    return np.sort(mixed[order[place < cap]])
-
-
-def frequent(labels: NDArray[Any], count: int) -> list[str]:
-    """The ``count`` most frequent labels, ties in alphabetical order."""
-    names, sizes = np.unique(labels.astype(str), return_counts=True)
-    order = np.lexsort((names, -sizes))
-    return [str(name) for name in names[order[:count]]]
-
-
 def stress_free(label: str) -> str:
     """A phone without its stress digit ("AH0" is "AH")."""
     return label.rstrip("0123456789") or label
+
+
+def labels_at(sample: Sample, tier: str) -> list[str]:
+    """Label of the interval tier at the centre of each row; "" in silence and outside, [N]."""
+    spans: dict[str, tuple[NDArray[Any], NDArray[Any], list[str]]] = {}
+    found = []
+    centres = (sample.start_s + sample.end_s) / 2
+    for name, centre in zip(sample.utterance, centres, strict=True):
+        if name not in spans:
+            segments = sorted(sample.utterances[name].segments(tier), key=lambda s: s.start_s)
+            spans[name] = (
+                np.array([s.start_s for s in segments]),
+                np.array([s.end_s for s in segments]),
+                ["" if s.label in SILENCES else s.label for s in segments],
+            )
+        starts, ends, labels = spans[name]
+        at = int(np.searchsorted(starts, centre, side="right")) - 1
+        found.append(labels[at] if at >= 0 and centre < ends[at] else "")
+    return found
+
+
+def merged_folds(fold: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Folds dealt into at most ``count`` blocks of about as many rows, int64 [N]."""
+    names, sizes = np.unique(fold, return_counts=True)
+    rows, block = np.zeros(min(count, len(names))), {}
+    for position in np.argsort(-sizes, kind="stable"):
+        lightest = int(rows.argmin())
+        block[int(names[position])] = lightest
+        rows[lightest] += sizes[position]
+    return np.array([block[int(f)] for f in fold], dtype=np.int64)
+
+
+def dealt_folds(
+    labels: NDArray[Any], carriers: NDArray[Any], count: int, seed: int
+) -> NDArray[np.int64]:
+    """Folds that split every class: the carriers of a class are dealt to folds in turn, int64 [N].
+
+    A class with two carriers or more is then in two folds or more. Each class goes on where the
+    one before stopped, so folds are about equal.
+
+    Args:
+        labels: class of each row.
+        carriers: what stays together (one class each).
+        count: number of folds.
+        seed: seed of the order.
+    """
+    rng = np.random.default_rng([seed, 21])
+    of_carrier: dict[str, str] = {}
+    for carrier, label in zip(carriers, labels, strict=True):
+        of_carrier.setdefault(str(carrier), str(label))
+    names = np.array(sorted(of_carrier), dtype=object)
+    names = names[rng.permutation(len(names))]
+    order = sorted(names, key=lambda name: of_carrier[name])  # stable: random within a class
+    place = {name: position % count for position, name in enumerate(order)}
+    return np.array([place[str(c)] for c in carriers], dtype=np.int64)
+
+
+def split_classes(labels: NDArray[Any], fold: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Rows whose class occurs in at least two folds: others cannot be learnt and tested."""
+    text = labels.astype(str)
+    fine = {name for name in np.unique(text) if len(np.unique(fold[text == name])) > 1}
+    return np.array([x in fine for x in text], dtype=bool)
