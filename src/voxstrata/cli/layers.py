@@ -12,16 +12,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from voxstrata.properties.choose import Recommendation
+    from voxstrata.properties.layer_cost import LayerCost
     from voxstrata.results import Results
 
 
 def layers(
     out: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="OUT", help="A results folder, as `voxstrata properties` or probing writes it."
+            metavar="OUT",
+            help="A results folder, as `voxstrata properties` or probing writes it.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     use: Annotated[
         str,
         typer.Option(
@@ -65,6 +68,7 @@ def layers(
     """
     from rich.console import Console
 
+    from voxstrata.errors import UsageError
     from voxstrata.properties.choose import recommend
     from voxstrata.properties.uses import find_use
     from voxstrata.results import load_results
@@ -73,18 +77,22 @@ def layers(
     if list_uses:
         _show_uses(console)
         return
+    if out is None:
+        raise UsageError(
+            "no results folder is named",
+            expected="a folder that `voxstrata properties` wrote",
+            fix="for example: voxstrata layers out --for asr; `voxstrata layers --list` shows uses",
+        )
     chosen = find_use(use)
     results = load_results(out)
     folds = _folds(out)
     found = recommend(results.table, chosen, folds)
     console.print(f"[bold]{chosen.title}[/]: {chosen.source}", highlight=False)
-    _show_choices(console, found)
+    _show_choices(console, found, _costs(console, found, seed) if measure_cost else {})
     _show_check(console, found, folds, results, seed)
     if scores is not None:
         _show_scores(console, results.table, scores, seed)
-    if measure_cost:
-        _show_cost(console, found, seed)
-    else:
+    if not measure_cost:
         console.print("What each choice saves in time and memory: --measure-cost.")
 
 
@@ -136,47 +144,65 @@ def _change(value: float, better: str) -> str:
     return f"{-value if better == 'high' else value:+.3f}"
 
 
-def _show_choices(console: Any, found: list[Recommendation]) -> None:
+def _show_choices(console: Any, found: list[Recommendation], costs: dict[str, LayerCost]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        "model", "layer", "by", "value", "95 % interval", "layer below / above", "middle layer",
-        "random layer", "cannot be told apart", "other evidence",
-        title="Recommended layers",
-    )  # fmt: skip
+    table = Table(title="Recommended layers", caption=_CAPTION, caption_justify="left")
+    table.add_column("model", overflow="fold")
+    table.add_column("use layer", style="bold")
+    for name in ("value (95 % interval)", "layer below, above", "middle", "random"):
+        table.add_column(name)
+    table.add_column("not told apart")
+    if costs:
+        table.add_column("saves")
     for r in found:
         better = r.curve.better
-        interval = f"{_number(r.low)} .. {_number(r.high)}" if math.isfinite(r.low) else "-"
-        kind = "probe " if r.curve.probing else ""
-        low = " (low is better)" if better == "low" else ""
-        table.add_row(
+        interval = f" ({_number(r.low)} .. {_number(r.high)})" if math.isfinite(r.low) else ""
+        cells = [
             escape(r.model),
-            f"[bold]{escape(r.layer)}[/]",
-            escape(f"{kind}{r.curve.property}: {r.curve.measure}{low}"),
-            _number(r.value),
-            interval,
-            f"{_change(r.loss_below, better)} / {_change(r.loss_above, better)}",
-            f"{escape(r.middle)}: {_change(r.loss_middle, better)}",
+            escape(r.layer),
+            f"{_number(r.value)}{interval}",
+            f"{_change(r.loss_below, better)}, {_change(r.loss_above, better)}",
+            f"{_change(r.loss_middle, better)} ({escape(r.middle)})",
             _change(r.loss_random, better),
-            escape(", ".join(r.alike)) if r.alike_by else "unknown (no intervals)",
-            escape(", ".join(f"{name}: {layer}" for name, layer in r.others)) or "-",
-        )
+            escape(" ".join(r.alike)) if r.alike_by else "? (no intervals)",
+        ]
+        if costs:
+            cost = costs.get(r.model)
+            cells.append(
+                "-"
+                if cost is None
+                else f"{cost.time_saved:.0%} time, {cost.memory_saved:.0%} memory"
+            )
+        table.add_row(*cells)
     console.print(table)
     for r in found:
-        if r.cheapest != r.layer:
-            console.print(
-                f"  {r.model}: layer {r.cheapest} is cheaper and cannot be told from layer "
-                f"{r.layer} (by {r.alike_by}).",
-                markup=False,
-            )
-        if r.above_control is False:
-            console.print(
-                f"  {r.model}: the best layer is no better than its control: the evidence says "
-                "nothing here.",
-                style="yellow",
-                markup=False,
-            )
+        for line in _remarks(r):
+            console.print(f"  {r.model}: {line}", markup=False, highlight=False)
+
+
+_CAPTION = (
+    "Changes are against the recommended layer, on the same numbers it was chosen by: middle layer "
+    "(its name), mean over all layers (a layer drawn at random)."
+)
+
+
+def _remarks(r: Recommendation) -> list[str]:
+    kind = "the probing result " if r.curve.probing else ""
+    low = ", low is better" if r.curve.better == "low" else ""
+    lines = [f"chosen by {kind}{r.curve.property} ({r.curve.measure}{low})."]
+    if r.others:
+        best = ", ".join(f"{name} at layer {layer}" for name, layer in r.others)
+        lines.append(f"other evidence peaks: {best}.")
+    if r.cheapest != r.layer:
+        lines.append(
+            f"layer {r.cheapest} is cheaper and cannot be told from layer {r.layer} (by "
+            f"{r.alike_by})."
+        )
+    if r.above_control is False:
+        lines.append("WARNING: the best layer is no better than its control: this says nothing.")
+    return lines
 
 
 def _show_check(
@@ -220,17 +246,18 @@ def _show_check(
     by = str(results.record.get("config", {}).get("group") or results.record.get("group") or "?")
     if checks:
         who = "speakers" if by == "speaker" else f"folds (grouped by {by})"
-        table = Table(
-            "model", "chosen (share of splits)", "score", "over a random layer",
-            "over the middle layer", "below the best there",
-            title=f"Chosen on half of the {who}, scored on the other half",
-        )  # fmt: skip
+        table = Table(title=f"Chosen on half of the {who}, scored on the other half")
+        table.add_column("model", overflow="fold")
+        for name in ("chosen", "score", "over random", "over middle", "below the best there"):
+            table.add_column(name)
         for r, check in checks:
             picks = ", ".join(f"{layer} ({share:.0%})" for layer, share in check.chosen[:4])
             table.add_row(
                 escape(r.model),
                 escape(picks),
-                *(_with_interval(m) for m in (check.score, check.over_random, check.over_middle)),
+                _number(check.score.value),
+                _with_interval(check.over_random),
+                _with_interval(check.over_middle),
                 _with_interval(check.regret),
             )
         console.print(table)
@@ -305,32 +332,24 @@ def _show_scores(console: Any, table: pd.DataFrame, path: Path, seed: int) -> No
         )
 
 
-def _show_cost(console: Any, found: list[Recommendation], seed: int) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
+def _costs(console: Any, found: list[Recommendation], seed: int) -> dict[str, LayerCost]:
+    """Cost of each model cut at its layer, by model; what cannot be cut or loaded is told."""
     from voxstrata.errors import VoxstrataError
     from voxstrata.properties.layer_cost import layer_cost
 
-    table = Table(
-        "use", "instead of", "time", "operations saved", "parameters", "memory saved",
-        title="What cutting saves (float32; one recording of noise)",
-    )  # fmt: skip
+    costs = {}
     for r in found:
-        for name in dict.fromkeys((r.layer, r.cheapest)):
-            try:
-                cost = layer_cost(r.model, name, seed=seed)
-            except VoxstrataError as error:
-                console.print(f"{r.model}@{name}: {error}", style="yellow", markup=False)
-                continue
-            table.add_row(
-                escape(cost.cut),
-                escape(cost.model),
-                f"{cost.cut_seconds * 1e3:.0f} of {cost.seconds * 1e3:.0f} ms "
-                f"({cost.time_saved:.0%} saved)",
-                f"{cost.flops_saved:.0%}",
-                f"{cost.cut_parameters / 1e6:.1f} of {cost.parameters / 1e6:.1f} M",
-                f"{cost.memory_saved:.0%}",
-            )
-    if table.row_count:
-        console.print(table)
+        try:
+            cost = costs[r.model] = layer_cost(r.model, r.layer, seed=seed)
+        except VoxstrataError as error:
+            console.print(f"No cost of {r.model}@{r.layer}: {error}", style="yellow", markup=False)
+            continue
+        console.print(
+            f"{cost.cut}: {cost.cut_seconds * 1e3:.0f} ms instead of {cost.seconds * 1e3:.0f} ms "
+            f"for {cost.audio_s:g} s of noise, {cost.cut_parameters / 1e6:.1f} instead of "
+            f"{cost.parameters / 1e6:.1f} million parameters, {cost.flops_saved:.0%} fewer "
+            "operations.",
+            markup=False,
+            highlight=False,
+        )
+    return costs
