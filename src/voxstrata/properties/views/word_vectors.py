@@ -158,9 +158,10 @@ def _lines(file: Iterable[bytes], start: int) -> Iterator[tuple[int, bytes]]:
 def _glove(place: Path, file: io.BufferedReader, first: bytes, wanted: frozenset[bytes]) -> _Found:
     lines = _lines(_Chained(first, file), 1)
     head = list(islice(lines, _LOOK))
-    # Words with spaces make lines longer, damage makes them shorter: most lines are right.
+    # Words with spaces make lines longer, damage makes them shorter: most lines are right. Of
+    # equally many the longer ones: a wrong width then ends in an error, not in wrong rows.
     lengths = Counter(len(line.split()) - 1 for _, line in head)
-    width = max(lengths, key=lambda n: (lengths[n], -n)) if lengths else 0
+    width = max(lengths, key=lambda n: (lengths[n], n)) if lengths else 0
     if width < 1 or not all(
         _number(n) is not None for _, line in head[:1] for n in line.split()[-width:]
     ):
