@@ -110,6 +110,11 @@ class Variant:
     curves: tuple[Curve, ...]
     controls: tuple[Curve, ...]
 
+    @property
+    def axis(self) -> str:
+        """Title of an axis."""
+        return self.label if self.higher_is_better else f"{self.label} (lower is better)"
+
     def curve(self, model: int) -> Curve | None:
         """The values of one model."""
         return next((c for c in self.curves if c.model == model), None)

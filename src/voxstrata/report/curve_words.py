@@ -128,9 +128,9 @@ def _not_exceeded(view: View, variant: Variant) -> str:
         return ""
     one = len(found) == 1
     return (
-        f"The best {'layer' if one else 'layers'} of {listing(_some(found))} {_are(len(found))} not "
-        f"clear of {'its' if one else 'their'} control: by this measure, nothing is shown to be "
-        "encoded there."
+        f"The best {'layer' if one else 'layers'} of {listing(_some(found))} {_are(len(found))} "
+        f"not clear of {'its' if one else 'their'} control: by this measure, nothing is shown to "
+        "be encoded there."
     )
 
 
@@ -144,7 +144,8 @@ def _where(
     if not top.rest:
         if subject is not None:
             return f"{label} has a single layer here, {layer} ({value})"
-        return f"{opening}is {_most(variant)} in {label}, which has a single layer here ({value})"
+        first = f"{_most(variant)} in" if len(variant.curves) > 1 else "scored in"
+        return f"{opening}is {first} {label}, which has a single layer here ({value})"
     if top.is_flat:
         verb = f"is {_most(variant)}"
     else:

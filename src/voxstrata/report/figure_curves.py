@@ -58,7 +58,7 @@ def curve_panels(view: View, part: Sequence[PropertyCurves], width: str) -> Figu
         asked = part[at]
         _panel(axes, view, asked.main, small=True)
         axes.set_title(_wrapped(asked.title, 30 if width == "double" else 28), fontsize=6.5, pad=3)
-        axes.set_ylabel(_wrapped(asked.main.label, 24), fontsize=5.5, labelpad=2)
+        axes.set_ylabel(_wrapped(asked.main.axis, 26), fontsize=5.5, labelpad=2)
         if at + columns >= len(part):
             axes.set_xlabel(_across(view), fontsize=6, labelpad=1.5)
     _legend(figure, keys, across)
@@ -76,7 +76,7 @@ def curve_panel(view: View, asked: PropertyCurves) -> Figure:
     axes = figure.subplots()
     _panel(axes, view, asked.main, small=False)
     axes.set_title(_wrapped(asked.title, 56), fontsize=8, pad=4)
-    axes.set_ylabel(_wrapped(asked.main.label, 42), fontsize=7)
+    axes.set_ylabel(_wrapped(asked.main.axis, 44), fontsize=7)
     axes.set_xlabel(_across(view), fontsize=7)
     _legend(figure, keys, 2)
     settle(figure)

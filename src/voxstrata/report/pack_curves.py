@@ -52,6 +52,7 @@ def _variant(variant: Variant) -> dict[str, Any]:
     tops = [peak(variant, curve.model) for curve in variant.curves]
     return {
         "label": variant.label,
+        "axis": variant.axis,
         "estimator": variant.estimator,
         "unit": variant.unit,
         "curves": [_curve(curve) for curve in variant.curves],

@@ -7,53 +7,16 @@ import hashlib
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from report_made import MADE, made_record, made_rows, made_view
+from report_reading import HOSTILE, Page
 from voxstrata.report.pack import SCALE, pack_facet, pack_paths
 from voxstrata.report.page import page_html
 from voxstrata.report.section import SECTIONS, json_for_script
-
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"'$x$"
-
-
-class Page(HTMLParser):
-    """Elements, their attributes, and the text of scripts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[tuple[dict[str, str | None], str]] = []
-        self.words = ""
-        self._open = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._open = tag
-        if tag == "script":
-            self.scripts.append((dict(attrs), ""))
-
-    def handle_endtag(self, tag: str) -> None:
-        self._open = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._open == "script":
-            attributes, before = self.scripts[-1]
-            self.scripts[-1] = attributes, before + data
-        elif self._open != "style":
-            self.words += data
-
-    @property
-    def data(self) -> dict[str, Any]:
-        return dict(json.loads(next(t for a, t in self.scripts if a.get("id") == "page-data")))
-
-    def with_id(self, name: str) -> bool:
-        return any(attributes.get("id") == name for _, attributes in self.tags)
 
 
 @pytest.fixture(scope="module")

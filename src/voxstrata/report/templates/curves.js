@@ -170,6 +170,7 @@
       },
       edit: (spec) => {
         Object.assign(spec, size);
+        const values = ticks(across, size.width);
         spec.layer.forEach((layer) => {
           const { x, y } = layer.encoding;
           if (x) {
@@ -177,11 +178,11 @@
             x.title = small ? null : state.relative ? "relative depth" : "layer";
             x.axis = state.relative
               ? { grid: false, tickCount: small ? 3 : 6 }
-              : { grid: false, values: ticks(across, size.width), labelExpr: `${JSON.stringify(names)}[datum.value] || ''`, labelOverlap: false, labelLimit: 60 };
+              : { grid: false, values, tickCount: values.length, labelExpr: `${JSON.stringify(names)}[datum.value] || ''`, labelOverlap: false, labelLimit: 60 };
           }
           if (y) {
             y.scale = { ...y.scale, domain };
-            y.title = small ? null : variant.label;
+            y.title = small ? null : variant.axis;
             y.axis = { tickCount: small ? 3 : 6 };
           }
           if (small && layer.mark.type === "point" && layer.mark.opacity !== 0) layer.mark.size = layer.mark.filled ? 8 : 60;
@@ -272,7 +273,7 @@
       link.href = `#property-${property.key}`;
       link.textContent = property.title;
       const about = document.createElement("small");
-      about.textContent = mains[k].label;
+      about.textContent = mains[k].axis;
       caption.append(link, about);
       const holder = document.createElement("div");
       figure.append(caption, holder);
