@@ -119,37 +119,34 @@ def pasad_fit(
     S11, S22, S12 = S11[kx][:, kx], S22[ky][:, ky], S12[kx][:, ky]
     R1 = inverse_root(S11 + eps[0] * torch.eye(len(S11), dtype=S11.dtype, device=S11.device), "x")
     R2 = inverse_root(S22 + eps[1] * torch.eye(len(S22), dtype=S22.dtype, device=S22.device), "y")
-    return fit_from_roots(R1, S12, R2, (kx, ky), align)
-
-
-def fit_from_roots(
-    R1: torch.Tensor,
-    S12: torch.Tensor,
-    R2: torch.Tensor,
-    kept: tuple[torch.Tensor, torch.Tensor],
-    align: tuple[Any, Any] | None = None,
-) -> PasadFit:
-    """The last step of :func:`pasad_fit`, from inverse roots of both covariances.
-
-    Args:
-        R1, R2: inverse roots over the kept columns, [D1', D1'] and [D2', D2'].
-        S12: scaled cross covariance over the kept columns, [D1', D2'].
-        kept: which columns these are, boolean [D1] and [D2].
-        align: see :func:`pasad_fit`.
-    """
-    kx, ky = kept
     U, s, Vt = torch.linalg.svd(R1 @ S12 @ R2, full_matrices=False)
     Ux, Uy = U.T, Vt
     Px, Py = Ux @ R1, Uy @ R2
+    flip_x, flip_y = signs_of(Px, Py, (kx, ky), align)
+    return PasadFit(Px * flip_x, Py * flip_y, kx, ky, s, Ux * flip_x, Uy * flip_y)
+
+
+def signs_of(
+    Px: torch.Tensor,
+    Py: torch.Tensor,
+    kept: tuple[torch.Tensor, torch.Tensor],
+    align: tuple[Any, Any] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signs (+1 or -1) [k, 1] of directions over kept columns: our rule, or as ``align`` has them.
+
+    Args:
+        Px, Py: directions, [k, D1'] and [k, D2'].
+        kept: which columns these are, boolean [D1] and [D2].
+        align: see :func:`pasad_fit`.
+    """
     if align is None:
         sign_x = sign_y = fix_signs(Px)
     else:
         sign_x, sign_y = (
-            _signs(P, float64(ref)[:, kept.cpu()].to(P.device))
-            for P, ref, kept in zip((Px, Py), align, (kx, ky), strict=True)
+            _signs(P, float64(ref)[:, columns.cpu()].to(P.device))
+            for P, ref, columns in zip((Px, Py), align, kept, strict=True)
         )
-    flip_x, flip_y = sign_x[:, None], sign_y[:, None]
-    return PasadFit(Px * flip_x, Py * flip_y, kx, ky, s, Ux * flip_x, Uy * flip_y)
+    return sign_x[:, None], sign_y[:, None]
 
 
 def _signs(P: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -170,19 +167,32 @@ def _weights(
     With G = D D' = L L' the rows of Q are those of L^-1 D, so only D D' and D Z' are needed;
     z_j are the first ``width`` raw (uncentred) features.
     """
-    c = mean[: len(P)]
-    if len(c) < len(P):
-        raise NumericsError("fewer features than directions: the published weights do not exist")
     PS = P @ S
-    G = PS @ P.T + n * torch.outer(c, c)
-    B = PS[:, :width] + n * torch.outer(c, mean[:width])
-    L, info = torch.linalg.cholesky_ex(G)
+    return weights_of(PS @ P.T, PS[:, :width], mean[: len(P)], mean[:width], n)
+
+
+def weights_of(
+    A: torch.Tensor, B: torch.Tensor, c: torch.Tensor, mean: torch.Tensor, n: int
+) -> torch.Tensor:
+    """The same from products.
+
+    Args:
+        A: P S P', [k, k].
+        B: P S over the features that weigh, [k, width].
+        c: mean added to each direction, [k]; negated where the direction is.
+        mean: means of the features that weigh, [width].
+        n: rows.
+    """
+    if len(c) < len(A):
+        raise NumericsError("fewer features than directions: the published weights do not exist")
+    L, info = torch.linalg.cholesky_ex(A + n * torch.outer(c, c))
     if int(info):
         raise NumericsError(
             "the projections are linearly dependent on the scored rows",
             fix="score on more rows than there are directions, or use mode='clean'",
         )
-    w = torch.linalg.solve_triangular(L, B, upper=False).abs().sum(dim=1)
+    own = torch.linalg.solve_triangular(L, B + n * torch.outer(c, mean), upper=False)
+    w = own.abs().sum(dim=1)
     normalised: torch.Tensor = w / w.sum()
     return normalised
 
