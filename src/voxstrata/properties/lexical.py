@@ -122,9 +122,15 @@ def _read(
 
 @dataclass(frozen=True)
 class OwnText:
-    """Rows from the text of the corpus itself (:func:`text_vectors`)."""
+    """Rows from the text of the corpus itself (:func:`text_vectors`).
+
+    Attributes:
+        how: settings of the vectors.
+        small: the same for the small scale.
+    """
 
     how: TextVectors = field(default_factory=TextVectors)
+    small: TextVectors = field(default_factory=lambda: TextVectors(min_count=2))
 
     def missing(self, utterances: Sequence[Utterance], settings: PropertiesConfig) -> str:
         """Too little text."""
@@ -140,7 +146,8 @@ class OwnText:
         Raises:
             TooFewError: too little text.
         """
-        made = _own_text(tuple(text_of(u.tiers) for u in utterances), self.how)
+        how = self.small if settings.scale == "small" else self.how
+        made = _own_text(tuple(text_of(u.tiers) for u in utterances), how)
         row = {word: i for i, word in enumerate(made.words)}
         spelled = sorted(words_of(utterances))
         known = [word for word in spelled if word.lower() in row]

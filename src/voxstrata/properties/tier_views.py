@@ -58,7 +58,7 @@ class RecordingView(PropertyFacts):
             "folds_keep_together": {"by": view.grouping, "why": view.reason},
         }
         if facts["folds"] < settings.folds:
-            facts["reduced"] = {"folds": {"published": settings.folds, "used": facts["folds"]}}
+            facts["folds_asked"] = settings.folds
         rows = view.kept.tolist()
         groups = sample.groups(view.grouping)[rows]
 

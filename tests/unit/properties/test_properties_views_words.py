@@ -306,6 +306,9 @@ def test_text_vectors_repeat_and_do_not_depend_on_order(texts: list[tuple[str, .
     again = text_vectors(texts[:2000][::-1], how)
     assert first.words == again.words
     np.testing.assert_allclose(first.matrix, again.matrix, atol=1e-8)
+    assert first.width == 10 <= len(first) // 10
+    few = text_vectors(texts[:200], TextVectors(dim=40, min_count=3))
+    assert few.width == len(few) // 10 < 40  # enough words for each dimension
     # Texts that many speakers read count once, unless asked otherwise.
     repeated = texts[:2000] + texts[:50] * 5
     np.testing.assert_allclose(text_vectors(repeated, how).matrix, first.matrix, atol=1e-8)
@@ -330,7 +333,7 @@ def test_factors_give_the_ppmi_of_the_definition(window: int | None, shift: floa
     p = n.sum(0) ** 0.75 / (n.sum(0) ** 0.75).sum()
     with np.errstate(divide="ignore"):
         ppmi = np.maximum(np.log(n / (n.sum(1, keepdims=True) * p)) - np.log(shift), 0)
-    how = TextVectors(dim=99, window=window, min_count=2, shift=shift)
+    how = TextVectors(dim=99, words_per_dim=1, window=window, min_count=2, shift=shift)
     table = text_vectors(given, how)
     assert list(table.words) == names
     # W W' = U S U' is the square root of PPMI PPMI'.

@@ -37,6 +37,8 @@ class TextVectors:
 
     Attributes:
         dim: dimensions, at most; fewer where PPMI has a smaller rank.
+        words_per_dim: words that each dimension needs; with fewer, vectors would name words
+            rather than say how they relate.
         window: words at most this far apart co-occur; ``None`` for the whole text.
         min_count: a word must stand in this many different texts.
         smoothing: exponent of context counts.
@@ -45,6 +47,7 @@ class TextVectors:
     """
 
     dim: int = 40
+    words_per_dim: int = 10
     window: int | None = None
     min_count: int = 3
     smoothing: float = 0.75
@@ -54,6 +57,7 @@ class TextVectors:
     def __post_init__(self) -> None:
         bounds = (
             ("dim", self.dim, 1),
+            ("words_per_dim", self.words_per_dim, 1),
             ("window", 1 if self.window is None else self.window, 1),
             ("min_count", self.min_count, 1),
             ("smoothing", self.smoothing, 0),
@@ -111,7 +115,7 @@ def text_vectors(texts: Iterable[Sequence[str]], settings: TextVectors | None = 
         )
     alive = np.flatnonzero(np.asarray(counts.sum(axis=1)).ravel() > 0)
     table = _ppmi(counts[alive][:, alive], how)
-    vectors = _factor(table, how.dim)
+    vectors = _factor(table, min(how.dim, max(1, len(alive) // how.words_per_dim)))
     facts = {
         "source": "PPMI-SVD of the corpus's own text",
         "texts": len(given),
@@ -119,6 +123,7 @@ def text_vectors(texts: Iterable[Sequence[str]], settings: TextVectors | None = 
         "words": len(alive),
         "dim": int(vectors.shape[1]),
         "dim_asked": how.dim,
+        "words_per_dim": how.words_per_dim,
         "window": "text" if how.window is None else how.window,
         "min_count": how.min_count,
         "smoothing": how.smoothing,
