@@ -281,7 +281,7 @@ def _show_scores(console: Any, table: pd.DataFrame, path: Path, seed: int) -> No
     from rich.markup import escape
     from rich.table import Table
 
-    from voxstrata.errors import UsageError
+    from voxstrata.errors import ResultsError, UsageError
     from voxstrata.properties.choose import curves
     from voxstrata.properties.choose_check import correlate, read_scores
     from voxstrata.properties.uses import Evidence
@@ -293,7 +293,12 @@ def _show_scores(console: Any, table: pd.DataFrame, path: Path, seed: int) -> No
     )  # fmt: skip
     refused: dict[str, None] = {}
     for name in table["property"].unique().tolist():
-        for curve in curves(table, Evidence(name=str(name))):
+        try:
+            found = curves(table, Evidence(name=str(name)))
+        except ResultsError as error:
+            refused[str(error)] = None
+            continue
+        for curve in found:
             own = given[given["model"] == curve.model]
             for task, rows in own.groupby("task", sort=False):
                 sign = 1.0 if rows["better"].iloc[0] == "high" else -1.0
@@ -327,7 +332,7 @@ def _show_scores(console: Any, table: pd.DataFrame, path: Path, seed: int) -> No
     if shown.row_count:
         console.print(shown)
         console.print(
-            "Turned so that more is better on both sides. Neighbouring layers resemble each "
+            "Error rates are turned so that more is better. Neighbouring layers resemble each "
             "other, so p and intervals (bootstrap over layers) are optimistic."
         )
 

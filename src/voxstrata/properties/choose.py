@@ -165,9 +165,10 @@ def _curve(
     rows: pd.DataFrame, name: str, measure: str, better: Better, probing: bool
 ) -> Curve | None:
     own = rows[rows["control"] == ""]
-    # Several seeds or estimators of one layer: the first estimator, averaged over seeds.
-    if own["estimator"].nunique() > 1:
-        own = own[own["estimator"] == own["estimator"].iloc[0]]
+    # What was estimated in several ways counts as held out, else as it was estimated first.
+    ways = own["estimator"].unique().tolist()
+    if len(ways) > 1:
+        own = own[own["estimator"] == ("held-out" if "held-out" in ways else ways[0])]
     means = own.groupby("layer", sort=False)[["value", "ci_low", "ci_high"]].mean()
     means = means[np.isfinite(means["value"].astype(float))]
     if not len(means):

@@ -8,7 +8,9 @@ tokens of each phone.
 
 The probe is linear discriminant analysis with a pooled within-class covariance that is shrunk to
 a multiple of the identity by the rule of Ledoit and Wolf (J. Multivariate Analysis 88, 2004,
-365-411): closed form, nothing to tune, and defined where rows are fewer than dimensions.
+365-411): closed form, nothing to tune, and defined where rows are fewer than dimensions. Columns
+are first brought to unit variance within classes, so that the few very large dimensions of speech
+Transformers do not set the size of what all others are shrunk to.
 """
 
 from __future__ import annotations
@@ -77,20 +79,25 @@ def fit_lda(rows: torch.Tensor, labels: torch.Tensor, classes: int) -> Probe:
     means = torch.zeros(classes, d, dtype=torch.float64).index_add_(0, labels, x)
     means /= counts[:, None]
     z = x - means[labels]
+    variance = z.square().mean(dim=0)
+    top = float(variance.max())
+    if not np.isfinite(top) or top <= 0:
+        raise NumericsError("a probe needs rows that differ within a class", got=f"variance {top}")
+    # Columns that are constant but for rounding carry nothing.
+    alive = variance > 1e-12 * top
+    unit = torch.where(alive, variance.clamp_min(1e-300).rsqrt(), 0.0)
+    z *= unit
     S = z.T @ z / n
-    trace = float(S.diagonal().sum())
-    if not np.isfinite(trace) or trace <= 0:
-        raise NumericsError(
-            "a probe needs rows that differ within a class", got=f"variance {trace}"
-        )
     shrink = ledoit_wolf(S, float(z.square().sum(dim=1).square().sum()), n)
+    mean_variance = float(S.diagonal().mean())
     S = (1 - shrink) * S
     # A floor of 1e-9 of the mean variance keeps a covariance without full rank solvable.
-    S.diagonal().add_(max(shrink, 1e-9) * trace / d)
+    S.diagonal().add_(max(shrink, 1e-9) * mean_variance)
     # Solved about the mean of the means, so that large common offsets cost no digits.
     centre = means.mean(dim=0)
     centred = means - centre
-    weights = torch.cholesky_solve(centred.T, torch.linalg.cholesky(S))
+    solved = torch.cholesky_solve((centred * unit).T, torch.linalg.cholesky(S))
+    weights = solved * unit[:, None]
     offsets = -0.5 * (centred * weights.T).sum(dim=1) - centre @ weights
     return Probe(weights, offsets, shrink)
 

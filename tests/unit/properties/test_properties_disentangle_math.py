@@ -197,20 +197,23 @@ def test_probe_agrees_with_scikit_learn() -> None:
     g = rng(3)
     K, each, d = 5, 12, 80  # fewer rows than dimensions
     labels = np.repeat(np.arange(K), each)
-    x = 1000 + g.normal(size=(K * each, d)) + 0.5 * g.normal(size=(K, d))[labels]
+    size = np.geomspace(0.1, 30, d)
+    x = size * (1000 + g.normal(size=(K * each, d)) + 0.5 * g.normal(size=(K, d))[labels])
     probe = probe_gap.fit_lda(torch.as_tensor(x), torch.as_tensor(labels), K)
     means = np.stack([x[labels == k].mean(axis=0) for k in range(K)])
-    want = ledoit_wolf_shrinkage(x - means[labels], assume_centered=True)
+    # Columns of very unequal size: the probe brings them to unit variance within classes.
+    unit = 1 / np.sqrt(((x - means[labels]) ** 2).mean(axis=0))
+    want = ledoit_wolf_shrinkage((x - means[labels]) * unit, assume_centered=True)
     assert probe.shrinkage == pytest.approx(want, rel=1e-6)
     assert 0.05 < want < 0.99
     lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=want, priors=[1 / K] * K)
-    new = 1000 + g.normal(size=(300, d)) + 0.5 * g.normal(size=(300, d))
-    theirs = lda.fit(x, labels).decision_function(new)
+    new = size * (1000 + g.normal(size=(300, d)) + 0.5 * g.normal(size=(300, d)))
+    theirs = lda.fit(x * unit, labels).decision_function(new * unit)
     ours = (torch.as_tensor(new) @ probe.weights + probe.offsets).numpy()
     np.testing.assert_allclose(
         ours - ours[:, :1], theirs - theirs[:, :1], rtol=1e-4, atol=1e-5 * np.abs(theirs).max()
     )
-    assert (probe.predict(torch.as_tensor(new)).numpy() == lda.predict(new)).mean() > 0.99
+    assert (probe.predict(torch.as_tensor(new)).numpy() == lda.predict(new * unit)).mean() > 0.99
 
 
 def test_balanced_accuracy_counts_classes_alike() -> None:
