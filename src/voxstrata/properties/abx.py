@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import ShapeError
+from voxstrata.numerics.jackknife import jackknife
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -61,16 +62,45 @@ class Abx:
     """Result of one ABX task.
 
     Attributes:
-        accuracy: 1 minus the error rate of the literature; chance is 0.5. NaN without cells.
-        cells: (context, speaker, phone, phone) combinations behind it, ordered.
+        cells: one row a cell: speaker of A and B, phone a, phone b, speaker of X, score, [C, 5].
         triples: (A, B, X) triples behind it.
-        pairs: ordered phone pairs.
     """
 
-    accuracy: float
-    cells: int
+    cells: Floats
     triples: int
-    pairs: int
+
+    @property
+    def accuracy(self) -> float:
+        """1 minus the error rate of the literature; chance is 0.5. NaN without cells."""
+        return _average(self.cells)
+
+    def error(self, rng: np.random.Generator, groups: int = 20) -> tuple[float | None, int]:
+        """Standard error by the jackknife over speakers, and the number of groups.
+
+        Speakers are dealt into at most ``groups`` groups; a replicate leaves out every cell with
+        a speaker of one group. ``None`` where a replicate has no cell.
+        """
+        if not len(self.cells):
+            return None, 0
+        speakers, index = np.unique(self.cells[:, [0, 3]], return_inverse=True)
+        groups = min(groups, len(speakers))
+        if groups < 2:
+            return None, 0
+        fold = rng.permutation(np.arange(len(speakers)) % groups)
+        touched = fold[index.reshape(-1, 2)]
+        left = [_average(self.cells[(touched != g).all(axis=1)]) for g in range(groups)]
+        if not np.isfinite(left).all():
+            return None, 0
+        found = jackknife(self.accuracy, left, np.bincount(fold), bounds=(0.0, 1.0))
+        return float(found.error), groups
+
+
+def _average(cells: Floats) -> float:
+    """Over contexts and speakers of X, then over speakers, then over ordered pairs of phones."""
+    if not len(cells):
+        return float("nan")
+    by_speaker = _mean_by(cells[:, [0, 1, 2, 4]])
+    return float(_mean_by(by_speaker[:, 1:])[:, -1].mean())
 
 
 def groups_of(*keys: Ints) -> list[Ints]:
@@ -121,18 +151,13 @@ def abx(distances: Floats, items: Items, *, across: bool) -> Abx:
                 found, counted = _cells(distances, items, a, b, x, across)
                 cells.append(found)
                 triples += counted
-    if not cells:
-        return Abx(float("nan"), 0, 0, 0)
-    table = np.concatenate(cells)  # speaker, a, b, score
-    by_speaker = _mean_by(table)
-    by_pair = _mean_by(by_speaker[:, 1:])
-    return Abx(float(by_pair[:, -1].mean()), len(table), triples, len(by_pair))
+    return Abx(np.concatenate(cells) if cells else np.empty((0, 5)), triples)
 
 
 def _cells(
     distances: Floats, items: Items, a: Ints, b: Ints, x: Ints, across: bool
 ) -> tuple[Floats, int]:
-    """Scores of the cells of one (context, speaker, phone a): rows (speaker, a, b, score)."""
+    """Scores of the cells of one (context, speaker, phone a): rows of :attr:`Abx.cells`."""
     to_a, to_b = distances[np.ix_(x, a)], distances[np.ix_(x, b)]
     nearer = to_a[:, :, None] < to_b[:, None, :]
     equal = to_a[:, :, None] == to_b[:, None, :]
@@ -147,19 +172,23 @@ def _cells(
     sums = np.bincount(key, per_x.ravel(), minlength=size)
     against = len(a) if across else len(a) - 1
     counts = np.bincount(key, minlength=size) * against
-    out = np.empty((size, 4))
+    out = np.empty((size, 5))
     out[:, 0], out[:, 1] = items.speaker[a[0]], items.phone[a[0]]
     out[:, 2] = np.tile(phones, len(voices))
-    out[:, 3] = sums / counts
+    out[:, 3] = np.repeat(voices, len(phones))
+    out[:, 4] = sums / counts
     return out, int(counts.sum())
 
 
 def _mean_by(table: Floats) -> Floats:
     """Mean of the last column by all others; rows of distinct keys with their mean."""
-    keys, index = np.unique(table[:, :-1], axis=0, return_inverse=True)
-    index = index.reshape(-1)
-    means = np.bincount(index, table[:, -1]) / np.bincount(index)
-    return np.column_stack([keys, means])
+    order = np.lexsort(table[:, :-1].T)
+    sorted_rows = table[order]
+    new = (np.diff(sorted_rows[:, :-1], axis=0) != 0).any(axis=1)
+    index = np.concatenate([[0], np.cumsum(new)])
+    means = np.bincount(index, sorted_rows[:, -1]) / np.bincount(index)
+    first = np.concatenate([[0], np.flatnonzero(new) + 1])
+    return np.column_stack([sorted_rows[first, :-1], means])
 
 
 def choose_items(items: Items, budget: int, cap: int, rng: np.random.Generator) -> Ints:
@@ -167,8 +196,9 @@ def choose_items(items: Items, budget: int, cap: int, rng: np.random.Generator) 
 
     At most ``cap`` tokens of a phone, context and speaker are kept (libri-light: 10). Contexts in
     which some speaker has two phones, one of them twice, are taken in seeded order until the
-    budget is reached. Where a single context exceeds it ("any context"), its speakers are taken
-    in seeded order, with as few tokens a phone (at least 2) as let about ten speakers in.
+    budget is reached, then those that serve the task across speakers alone. Where a single
+    context exceeds it ("any context"), its speakers are taken in seeded order, with as few tokens
+    a phone (at least 2) as let about ten speakers in.
 
     Returns:
         chosen positions, ascending.
@@ -182,10 +212,10 @@ def choose_items(items: Items, budget: int, cap: int, rng: np.random.Generator) 
     chosen: list[Ints] = []
     room = budget
     contexts = [rows[g] for g in groups_of(items.context[rows])]
-    for position in rng.permutation(len(contexts)):
+    uses = np.array([_use(items.take(here)) for here in contexts], dtype=np.int64)
+    order = rng.permutation(len(contexts))
+    for position in [*order[uses[order] == 2], *order[uses[order] == 1]]:
         here = contexts[position]
-        if not _usable(items.take(here)):
-            continue
         if len(here) > budget:
             here = _thinned(items, here, room, rng)
         if len(here) > room:
@@ -195,18 +225,19 @@ def choose_items(items: Items, budget: int, cap: int, rng: np.random.Generator) 
     return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, dtype=np.int64)
 
 
-def _usable(items: Items) -> bool:
-    """Whether some speaker has two phones, one of them twice (within), or shares one (across)."""
+def _use(items: Items) -> int:
+    """What the items of a context serve: 2 within speakers (some speaker has two phones, one of
+    them twice), 1 across alone (he shares one with another speaker), 0 nothing."""
+    shared = False
     for group in groups_of(items.speaker):
         phones = np.unique(items.phone[group])
         if len(phones) < 2:
             continue
         if len(group) > len(phones):
-            return True
+            return 2
         others = items.phone[items.speaker != items.speaker[group[0]]]
-        if np.isin(phones, others).any():
-            return True
-    return False
+        shared = shared or bool(np.isin(phones, others).any())
+    return int(shared)
 
 
 def _thinned(items: Items, rows: Ints, room: int, rng: np.random.Generator) -> Ints:

@@ -21,7 +21,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Metric = Literal["angular", "cosine", "euclidean"]
 
-_FRAMES = 4096
+_FRAMES, _FEW_FRAMES = 4096, 512
+"""Frames of a block of items: products of blocks are computed whole, so where few pairs are asked
+for, blocks are small and most are passed over."""
 _CELLS = 4_000_000
 
 
@@ -63,18 +65,38 @@ def warp(distances: Floats) -> Floats:
     return out
 
 
+def prepared(frames: torch.Tensor, metric: Metric) -> torch.Tensor:
+    """Frames as :func:`frame_distances` wants them, float64: of length 1 but for "euclidean".
+
+    Raises:
+        UsageError: unknown metric.
+        NumericsError: a frame has no direction (zero or not finite).
+    """
+    if metric not in ("angular", "cosine", "euclidean"):
+        raise UsageError("unknown distance", got=metric, expected="angular, cosine or euclidean")
+    return frames.to(torch.float64) if metric == "euclidean" else unit_rows(frames)
+
+
+def _raw(x: torch.Tensor, y: torch.Tensor, metric: Metric) -> Floats:
+    """What a distance is made of: cosines, or the Euclidean distance itself."""
+    return (torch.cdist(x, y) if metric == "euclidean" else x @ y.T).numpy()
+
+
+def _finished(raw: Floats, metric: Metric) -> Floats:
+    if metric == "euclidean":
+        return raw
+    if metric == "cosine":
+        return 1.0 - raw
+    return np.asarray(np.arccos(np.clip(raw, -1.0, 1.0)) / np.pi)
+
+
 def frame_distances(x: torch.Tensor, y: torch.Tensor, metric: Metric) -> Floats:
-    """Distances of two sets of frames, float64 [N, M]; for the first two, rows of length 1.
+    """Distances of two sets of :func:`prepared` frames, float64 [N, M].
 
     ``angular`` is arccos(cosine) / pi, in [0, 1], which the ABX literature calls cosine
     distance; ``cosine`` is 1 - cosine.
     """
-    if metric == "euclidean":
-        return torch.cdist(x, y).numpy()
-    cosine = (x @ y.T).numpy()
-    if metric == "cosine":
-        return 1.0 - cosine
-    return np.asarray(np.arccos(np.clip(cosine, -1.0, 1.0)) / np.pi)
+    return _finished(_raw(x, y, metric), metric)
 
 
 def dtw_distances(
@@ -101,20 +123,26 @@ def dtw_distances(
         UsageError: an item without frames, or an unknown metric.
         NumericsError: a frame has no direction (zero or not finite).
     """
-    if metric not in ("angular", "cosine", "euclidean"):
-        raise UsageError("unknown distance", got=metric, expected="angular, cosine or euclidean")
     if len(lengths) and lengths.min() < 1:
         raise UsageError("an item needs at least one frame", got=int(lengths.min()))
+    out = np.empty(len(pairs))
+    if not len(pairs):
+        return out
+    # Items in the order in which pairs name them: pairs of one context meet in one block.
+    named, seen, index = np.unique(pairs, return_index=True, return_inverse=True)
+    rank = np.empty(len(named), dtype=np.int64)
+    rank[np.argsort(seen, kind="stable")] = np.arange(len(named))
+    items = named[np.argsort(seen, kind="stable")]
+    pairs = np.sort(rank[index.reshape(pairs.shape)], axis=1)
+    starts, lengths = starts[items], lengths[items]
     total = int(lengths.sum())
     where = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(total)
-    wide = frames[torch.from_numpy(where)].to(torch.float64)
-    packed = wide if metric == "euclidean" else unit_rows(wide)
+    packed = prepared(frames[torch.from_numpy(where)], metric)
     offset = np.concatenate([[0], np.cumsum(lengths)])[:-1]
-    block = offset // _FRAMES  # items by blocks of frames, so that products stay small
-    first = np.where(block[pairs[:, 0]] <= block[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
-    second = pairs.sum(axis=1) - first
-    out = np.empty(len(pairs))
-    blocks = int(block.max(initial=0)) + 1
+    dense = 10 * len(pairs) > len(items) ** 2
+    block = offset // (_FRAMES if dense else _FEW_FRAMES)
+    first, second = pairs.T
+    blocks = int(block.max()) + 1
     key = block[first] * blocks + block[second]
     for here in np.unique(key):
         chosen = np.flatnonzero(key == here)
@@ -122,28 +150,31 @@ def dtw_distances(
         from_a, from_b = int(offset[a[0]]), int(offset[b[0]])
         x = packed[from_a : int(offset[a[-1]] + lengths[a[-1]])]
         y = packed[from_b : int(offset[b[-1]] + lengths[b[-1]])]
-        table = frame_distances(x, y, metric)
         out[chosen] = _by_lengths(
-            table,
+            _raw(x, y, metric),
             offset[first[chosen]] - from_a,
             offset[second[chosen]] - from_b,
             lengths[first[chosen]],
             lengths[second[chosen]],
+            metric,
         )
     return out
 
 
-def _by_lengths(table: Floats, top: Ints, side: Ints, rows: Ints, columns: Ints) -> Floats:
-    """Warping costs of windows of a table of frame distances, by equal lengths."""
+def _by_lengths(
+    table: Floats, top: Ints, side: Ints, rows: Ints, columns: Ints, metric: Metric
+) -> Floats:
+    """Warping costs of windows of a table of frames against frames, by equal lengths."""
     out = np.empty(len(top))
-    widest = int(columns.max()) + 1
-    shape = rows * widest + columns
+    shape = rows * (int(columns.max()) + 1) + columns
     order = np.argsort(shape, kind="stable")
     cuts = np.flatnonzero(np.diff(shape[order])) + 1
     for group in np.split(order, cuts):
         i, j = int(rows[group[0]]), int(columns[group[0]])
-        for part in np.split(group, range(size := max(1, _CELLS // (i * j)), len(group), size)):
+        size = max(1, _CELLS // (i * j))
+        for begin in range(0, len(group), size):
+            part = group[begin : begin + size]
             r = top[part][:, None, None] + np.arange(i)[:, None]
             c = side[part][:, None, None] + np.arange(j)
-            out[part] = warp(table[r, c])
+            out[part] = warp(_finished(table[r, c], metric))
     return out

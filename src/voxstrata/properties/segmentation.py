@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,19 +46,51 @@ def grid() -> list[Choice]:
     return [Choice(p, m, w) for m, w, p in itertools.product(METRICS, WINDOWS, PROMINENCES)]
 
 
-def zscore(frames: Floats) -> Floats:
-    """Every dimension to mean 0 and variance 1 over all frames [T, D]; constant ones to 0.
+def column_scale(recordings: Iterable[NDArray[Any]]) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of every dimension over the frames of all recordings.
+
+    Summed recording by recording in float64, shifted by the first frame. A constant dimension
+    gets an infinite deviation, so that it becomes 0.
+
+    Args:
+        recordings: frames [T, D] each.
+
+    Raises:
+        NumericsError: a value is not finite.
+        ShapeError: there are no frames.
+    """
+    frames, shift = 0, None
+    total = squares = np.zeros(0)
+    for part in recordings:
+        x = np.asarray(part, dtype=np.float64)
+        if shift is None and len(x):
+            shift, total, squares = x[0], np.zeros(x.shape[1]), np.zeros(x.shape[1])
+        if shift is not None:
+            x = x - shift
+            frames, total = frames + len(x), total + x.sum(axis=0)
+            squares = squares + np.einsum("td,td->d", x, x)
+    if shift is None:
+        raise ShapeError("a scale needs at least one frame")
+    if not np.isfinite(squares).all():
+        raise NumericsError("frames must be finite to be segmented")
+    mean = total / frames
+    spread = np.sqrt(np.maximum(squares / frames - mean**2, 0.0))
+    alive = spread > 1e-7 * max(float(spread.max()), 1e-300)
+    return shift + mean, np.where(alive, spread, np.inf)
+
+
+def zscore(frames: NDArray[Any], scale: tuple[Floats, Floats] | None = None) -> Floats:
+    """Frames [T, D] with mean 0 and variance 1 in every dimension, float64.
+
+    Args:
+        frames: what to scale.
+        scale: from :func:`column_scale`; ``None`` for that of ``frames``.
 
     Raises:
         NumericsError: a value is not finite.
     """
-    x = np.asarray(frames, dtype=np.float64)
-    if not np.isfinite(x).all():
-        raise NumericsError("frames must be finite to be segmented")
-    spread = x.std(axis=0)
-    alive = spread > 1e-12 * max(float(spread.max(initial=0.0)), 1e-300)
-    centred = (x - x.mean(axis=0)) / np.where(alive, spread, 1.0)
-    return np.asarray(np.where(alive, centred, 0.0))
+    mean, spread = column_scale([frames]) if scale is None else scale
+    return np.asarray((np.asarray(frames, dtype=np.float64) - mean) / spread)
 
 
 def change(frames: Floats, metric: Metric) -> Floats:
@@ -91,11 +123,9 @@ def peaks(curve: Floats) -> tuple[NDArray[np.int64], Floats]:
     return found.astype(np.int64), facts["prominences"]
 
 
-def curve_peaks(
-    recordings: Sequence[Floats], metric: Metric, window: int
-) -> list[tuple[NDArray[np.int64], Floats]]:
-    """Peaks and prominences of every recording's smoothed change curve."""
-    return [peaks(smooth(change(frames, metric), window)) for frames in recordings]
+def curve_peaks(curves: Sequence[Floats], window: int) -> list[tuple[NDArray[np.int64], Floats]]:
+    """Peaks and prominences of every recording's change curve after smoothing."""
+    return [peaks(smooth(curve, window)) for curve in curves]
 
 
 def boundary_positions(peak: NDArray[np.int64], window: int) -> Floats:

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxstrata.numerics.jackknife import jackknife
 from voxstrata.properties.abx import Items, abx, choose_items, groups_of
-from voxstrata.properties.dtw import dtw_distances, frame_distances
+from voxstrata.properties.dtw import dtw_distances, frame_distances, prepared
 from voxstrata.properties.property import PERMUTED, Property, PropertyFacts, Score, TooFewError
 from voxstrata.properties.registry import no_argument
-from voxstrata.properties.same_different import codes, unit_rows
+from voxstrata.properties.same_different import codes
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.properties.task_discrimination import TRAINING_FREE
@@ -25,7 +24,7 @@ from voxstrata.streaming.unit_segment import SILENCES
 
 Ints = NDArray[np.int64]
 
-_ABX, _ABX_CONTROL = 4103, 4104
+_ABX, _ABX_CONTROL, _ABX_GROUPS = 4103, 4104, 4105
 _UNIT = (0.0, 1.0)
 
 ABX_ITEMS = 1000
@@ -46,7 +45,7 @@ class Tokens:
         order: rows of the sample, recording by recording in time.
         phone: labels without stress digits.
         context: (phone before, phone after).
-        speaker, fold: of the recording.
+        speaker: of the recording.
         lost: tokens without a row (no frame's centre lies in them, or the sample's cap).
     """
 
@@ -56,7 +55,6 @@ class Tokens:
     phone: list[str]
     context: list[tuple[str, str]]
     speaker: list[str]
-    fold: Ints
     lost: int
 
 
@@ -84,7 +82,7 @@ def tokens_of(sample: Sample) -> Tokens:
     speakers = sample.groups("speaker")
     recordings = groups_of(codes([str(u) for u in sample.utterance]))
     order: list[Ints] = []
-    first, frames, phone, context, speaker, fold = [], [], [], [], [], []
+    first, frames, phone, context, speaker = [], [], [], [], []
     done = lost = 0
     for rows in recordings:
         rows = rows[np.argsort(centre[rows], kind="stable")]
@@ -107,7 +105,6 @@ def tokens_of(sample: Sample) -> Tokens:
             phone.append(name)
             context.append(around)
             speaker.append(str(speakers[rows[0]]))
-            fold.append(int(sample.fold[rows[0]]))
         done += len(rows)
     return Tokens(
         np.array(first, dtype=np.int64),
@@ -116,7 +113,6 @@ def tokens_of(sample: Sample) -> Tokens:
         phone,
         context,
         speaker,
-        np.array(fold, dtype=np.int64),
         lost,
     )
 
@@ -129,15 +125,14 @@ class _Task:
     chosen: Ints
     items: Items
     control: Items
-    fold: Ints
     pairs: Ints
 
     def modes(self) -> list[tuple[str, bool]]:
         """Which of within and across have cells."""
         none = np.zeros((len(self.items),) * 2)
-        found = (("within", False), ("across", True))
+        both = (("within", False), ("across", True))
         return [
-            (name, across) for name, across in found if abx(none, self.items, across=across).cells
+            (name, mode) for name, mode in both if len(abx(none, self.items, across=mode).cells)
         ]
 
 
@@ -148,6 +143,7 @@ class _AbxDraw:
     frames: Ints
     tasks: list[tuple[_Task, list[tuple[str, bool]]]]
     warped: bool
+    seed: int
     facts: Mapping[str, Any]
     notices: Sequence[str]
 
@@ -160,16 +156,16 @@ class _AbxDraw:
             for name, across in modes:
                 for control, items in (("", task.items), (PERMUTED, task.control)):
                     found = abx(distances, items, across=across)
-                    error = groups = None
+                    error, groups = None, 0
                     if not control:
-                        error, groups = _abx_error(distances, task, across, found.accuracy)
+                        error, groups = found.error(np.random.default_rng([self.seed, _ABX_GROUPS]))
                     out.append(
                         Score(
                             measure=f"accuracy-{name}{task.suffix}",
                             value=found.accuracy,
                             error=error,
                             n=found.triples,
-                            groups=groups or 0,
+                            groups=groups,
                             d=rows.shape[1],
                             estimator=TRAINING_FREE,
                             control=control,
@@ -181,29 +177,12 @@ class _AbxDraw:
     def _distances(self, ordered: torch.Tensor, task: _Task) -> NDArray[np.float64]:
         first, frames = self.first[task.chosen], self.frames[task.chosen]
         if not self.warped:
-            unit = unit_rows(ordered[torch.from_numpy(first)])
+            unit = prepared(ordered[torch.from_numpy(first)], "angular")
             return frame_distances(unit, unit, "angular")
         out = np.zeros((len(first), len(first)))
         i, j = task.pairs.T
         out[i, j] = out[j, i] = dtw_distances(ordered, first, frames, task.pairs)
         return out
-
-
-def _abx_error(
-    distances: NDArray[np.float64], task: _Task, across: bool, value: float
-) -> tuple[float | None, int]:
-    """Jackknife over the folds of recordings."""
-    present = np.unique(task.fold)
-    replicates, sizes = [], []
-    for fold in present:
-        keep = np.flatnonzero(task.fold != fold)
-        left = abx(distances[np.ix_(keep, keep)], task.items.take(keep), across=across)
-        replicates.append(left.accuracy)
-        sizes.append(len(task.fold) - len(keep))
-    if len(present) < 2 or not np.isfinite(replicates).all():
-        return None, 0
-    found = jackknife(value, replicates, sizes, bounds=_UNIT)
-    return float(found.error), len(present)
 
 
 @dataclass(frozen=True)
@@ -226,7 +205,7 @@ class AbxPhone(PropertyFacts):
             "-any-context", tokens, np.zeros(len(tokens.phone), np.int64), self.budget, rng, seed
         )
         empty = np.zeros((len(matched.items),) * 2)
-        cells = abx(empty, matched.items, across=False).cells
+        cells = len(abx(empty, matched.items, across=False).cells)
         facts: dict[str, Any] = {
             "tokens": len(tokens.phone),
             "phones without a row": tokens.lost,
@@ -264,6 +243,7 @@ class AbxPhone(PropertyFacts):
             tokens.frames,
             with_modes,
             sample.unit == "sequence",
+            seed,
             facts,
             notices,
         )
@@ -282,7 +262,6 @@ def _task(
         chosen,
         items,
         items.permuted(np.random.default_rng([seed, _ABX_CONTROL])),
-        tokens.fold[chosen],
         np.concatenate(pairs) if pairs else np.empty((0, 2), dtype=np.int64),
     )
 

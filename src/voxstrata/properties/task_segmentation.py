@@ -25,8 +25,11 @@ from voxstrata.properties.segmentation import (
     TOLERANCE_S,
     WINDOWS,
     Matching,
+    Metric,
     Quality,
     boundary_positions,
+    change,
+    column_scale,
     count,
     curve_peaks,
     grid,
@@ -124,23 +127,26 @@ class _SegmentationDraw:
 
     def _candidates(self, rows: torch.Tensor) -> list[list[Floats]]:
         """Boundary times for every point of the grid and every recording."""
-        every = np.concatenate([r.rows for r in self.recordings])
-        frames = zscore(rows[torch.from_numpy(every)].numpy())
-        cuts = np.cumsum([len(r.rows) for r in self.recordings])[:-1]
-        pieces = np.split(frames, cuts)
+        pieces = [rows[torch.from_numpy(r.rows)].numpy() for r in self.recordings]
+        scale = column_scale(pieces)
+        curves: dict[Metric, list[Floats]] = {metric: [] for metric in METRICS}
+        for piece in pieces:
+            frames = zscore(piece, scale)
+            for metric, found in curves.items():
+                found.append(change(frames, metric))
         out = []
         for metric in METRICS:
             for window in WINDOWS:
-                found = curve_peaks(pieces, metric, window)
+                found_peaks = curve_peaks(curves[metric], window)
                 times = [
                     self._times(recording, peak, window)
-                    for recording, (peak, _) in zip(self.recordings, found, strict=True)
+                    for recording, (peak, _) in zip(self.recordings, found_peaks, strict=True)
                 ]
                 for prominence in PROMINENCES:
                     out.append(
                         [
                             t[height >= prominence]
-                            for t, (_, height) in zip(times, found, strict=True)
+                            for t, (_, height) in zip(times, found_peaks, strict=True)
                         ]
                     )
         return out
