@@ -141,7 +141,7 @@ def _change(value: float, better: str) -> str:
     """A loss as the change of the number itself: minus where high is better."""
     if not math.isfinite(value):
         return "-"
-    return f"{-value if better == 'high' else value:+.3f}"
+    return f"{(-value if better == 'high' else value) + 0.0:+.3f}"  # no minus before a zero
 
 
 def _show_choices(console: Any, found: list[Recommendation], costs: dict[str, LayerCost]) -> None:
@@ -230,6 +230,8 @@ def _show_check(
     refused = []
     for r in found:
         c = r.curve
+        if len(c.layers) < 2:
+            continue  # nothing was chosen
         own = folds[
             (folds["property"] == c.property)
             & (folds["measure"] == c.measure)
