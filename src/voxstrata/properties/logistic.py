@@ -3,10 +3,10 @@
 The model is the usual one: mean cross-entropy plus lambda / 2 times the squared weights (without
 the intercepts) on columns standardised with training statistics; scikit-learn's C is
 1 / (lambda n), or 2 / (lambda n) for two classes, where it keeps one column of weights for our two.
-The optimum is unique and does not depend on how it is found: L-BFGS (SciPy) in
-coordinates that are scaled by the curvature (Boehning, Ann. Inst. Stat. Math. 44, 1992: the
-Hessian is bounded by a multiple of the rows' covariance), which takes tens of iterations where
-the plain problem takes hundreds.
+The optimum is unique and does not depend on how it is found: L-BFGS (SciPy) in coordinates that
+are scaled by the curvature (Boehning, Ann. Inst. Stat. Math. 44, 1992: the Hessian is bounded by a
+multiple of the rows' covariance), which takes tens of iterations where the plain problem takes
+hundreds.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ CONTROL_TASK = "control-task"
 """Control of Hewitt and Liang (EMNLP 2019): a random label for every type, the same wherever the
 type occurs, so that only a probe that memorises types can predict it."""
 
-LARGE = 2000
+LARGE = 500
 """From this many rows on one permutation is enough; below, :data:`REPEATS` are averaged."""
 
 REPEATS = 5
@@ -339,7 +339,17 @@ def _permuted(
     fold: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Labels of other carriers; drawn again while a class sits in one fold only."""
+    """Labels of other rows or carriers, so that every class still sits in two folds.
+
+    Rows are permuted within folds, which leaves the classes of every fold as they are. Carriers
+    may be too few for that: they are permuted over all folds, again while a class sits in one
+    fold only, and such classes are joined to the commonest after a hundred attempts.
+    """
+    if carriers is None:
+        drawn = number.copy()
+        for f in np.unique(fold):
+            drawn[fold == f] = rng.permutation(number[fold == f])
+        return drawn
     for _ in range(100):
         drawn = permute_over(number, carriers, rng)
         if split_classes(drawn, fold).all():

@@ -79,6 +79,11 @@ def test_words_balanced_and_capped() -> None:
     assert draw.facts["classes"] == 4
     assert np.bincount(draw.labels[0]).tolist() == [60] * 4
     assert draw.controls == (PERMUTED,) * 5
+    for permuted in draw.labels[1:]:
+        assert (permuted != draw.labels[0]).any()
+        for f in range(5):
+            here = draw.fold == f
+            assert sorted(permuted[here]) == sorted(draw.labels[0][here])
     assert scored(draw, rows)["balanced-accuracy", ""].value > 0.55
 
 
