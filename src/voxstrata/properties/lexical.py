@@ -228,7 +228,7 @@ class WordView(PropertyFacts):
         }
         others = of_type[np.random.default_rng([seed, 21]).permutation(len(types))]
 
-        def against(matrix: NDArray[np.float64], seen: dict[str, Any]) -> CcaDraw:
+        def against(matrix: NDArray[np.float64], control: bool) -> CcaDraw:
             return CcaDraw(
                 matrix[number],
                 rows,
@@ -239,11 +239,12 @@ class WordView(PropertyFacts):
                 labels=drawn,
                 reduce_view=True,
                 widths=[layer.width for layer in sample.layers],
-                facts=seen,
+                facts=facts,
                 what=f"the view of {self.name}",
+                quick=control,
             )
 
-        return BesidePermuted(against(of_type, facts), against(others, {}))
+        return BesidePermuted(against(of_type, False), against(others, True))
 
 
 _BY_TEXT = "the vectors are made of these texts: no text may be in training and test"

@@ -62,7 +62,7 @@ class RecordingView(PropertyFacts):
         rows = view.kept.tolist()
         groups = sample.groups(view.grouping)[rows]
 
-        def against(matrix: NDArray[np.float64], seen: dict[str, Any]) -> CcaDraw:
+        def against(matrix: NDArray[np.float64], control: bool) -> CcaDraw:
             return CcaDraw(
                 matrix,
                 view.kept,
@@ -73,17 +73,18 @@ class RecordingView(PropertyFacts):
                 labels=view.classes,
                 reduce_view=view.classes is None,
                 widths=[layer.width for layer in sample.layers],
-                facts=seen,
+                facts=facts,
                 notices=view.notices,
                 what=f"the view of {self.name}",
+                quick=control,
             )
 
-        true = against(view.matrix, facts)
+        true = against(view.matrix, False)
         if view.grouping == "utterance":
             return true
         # Speakers are the independent units here: values are given to other speakers.
         order = permute_over(np.arange(len(rows)), groups, np.random.default_rng([seed, 22]))
-        return BesidePermuted(true, against(view.matrix[order], {}))
+        return BesidePermuted(true, against(view.matrix[order], True))
 
 
 @dataclass(frozen=True)
