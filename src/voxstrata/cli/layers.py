@@ -191,7 +191,7 @@ _CAPTION = (
 def _remarks(r: Recommendation) -> list[str]:
     kind = "the probing result " if r.curve.probing else ""
     low = ", low is better" if r.curve.better == "low" else ""
-    lines = [f"chosen by {kind}{r.curve.property} ({r.curve.measure}{low})."]
+    lines = [f"chosen by {kind}{r.curve.name} ({r.curve.measure}{low})."]
     if r.others:
         best = ", ".join(f"{name} at layer {layer}" for name, layer in r.others)
         lines.append(f"other evidence peaks: {best}.")
@@ -233,13 +233,13 @@ def _show_check(
         if len(c.layers) < 2:
             continue  # nothing was chosen
         own = folds[
-            (folds["property"] == c.property)
+            (folds["property"] == c.name)
             & (folds["measure"] == c.measure)
             & (folds["model"] == c.model)
             & folds["layer"].astype(str).isin(c.layers)
         ]
         if not len(own):
-            refused.append(f"{c.model}: {c.property} ({c.measure}) has no scores of single folds")
+            refused.append(f"{c.model}: {c.name} ({c.measure}) has no scores of single folds")
             continue
         try:
             checks.append((r, choose_and_check(own, better=c.better, seed=seed)[0]))

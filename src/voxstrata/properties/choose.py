@@ -33,7 +33,7 @@ class Curve:
 
     Attributes:
         model: the model.
-        property, measure: what it shows.
+        name, measure: property or task, and what of it is shown.
         better: whether high or low values speak for a layer.
         layers: names, in order of depth, [L].
         value, low, high: values and ends of the 95 % intervals (NaN where there is none), [L].
@@ -42,7 +42,7 @@ class Curve:
     """
 
     model: str
-    property: str
+    name: str
     measure: str
     better: Better
     layers: tuple[str, ...]
@@ -199,7 +199,7 @@ def evidence_for(table: pd.DataFrame, use: Use) -> list[Curve]:
         found += curves(table, kind)
     unique: dict[tuple[str, str, str], Curve] = {}
     for curve in found:
-        unique.setdefault((curve.model, curve.property, curve.measure), curve)
+        unique.setdefault((curve.model, curve.name, curve.measure), curve)
     return list(unique.values())
 
 
@@ -238,7 +238,7 @@ def alike(curve: Curve, folds: pd.DataFrame | None = None) -> tuple[tuple[str, .
 def _fold_matrix(curve: Curve, folds: pd.DataFrame) -> NDArray[np.float64] | None:
     """Scores of every layer (rows) on every fold they all have, at least three; else ``None``."""
     own = folds[
-        (folds["property"] == curve.property)
+        (folds["property"] == curve.name)
         & (folds["measure"] == curve.measure)
         & (folds["model"] == curve.model)
     ]
@@ -328,5 +328,5 @@ def _one(found: list[Curve], folds: pd.DataFrame | None) -> Recommendation:
         float(good[best] - good[curve.layers.index(middle)]),
         float(good[best] - good.mean()),
         bool(good[best] > control) if math.isfinite(control) else None,
-        tuple((other.property, other.layers[other.best]) for other in found[1:]),
+        tuple((other.name, other.layers[other.best]) for other in found[1:]),
     )

@@ -153,8 +153,8 @@ def make_split(
         own = rng.permutation(np.unique(recording[speaker == s]))
         # An odd recording goes to training and to testing in turn.
         cut = (len(own) + position // 2 % 2) // 2
-        for test, group in enumerate((own[:cut], own[cut:])):
-            part[(speaker == s) & np.isin(recording, group)] = 2 * (position % 2) + test
+        for role, group in enumerate((own[:cut], own[cut:])):
+            part[(speaker == s) & np.isin(recording, group)] = 2 * (position % 2) + role
     counts = np.stack([np.bincount(phone[part == k], minlength=phone.max() + 1) for k in range(4)])
     phones = np.flatnonzero((counts >= least).all(axis=0))
     train: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])

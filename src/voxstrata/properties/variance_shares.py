@@ -73,7 +73,7 @@ def _grow(full: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]
         # Ties go to the column that is fuller altogether: it will fit more rows later.
         pick = max(range(len(left)), key=lambda i: (kept[i], full[:, left[i]].sum(), -i))
         chosen.append(left.pop(pick))
-        alive &= full[:, chosen[-1]]
+        alive = np.logical_and(alive, full[:, chosen[-1]])
         if not alive.any():
             break
         if alive.sum() * len(chosen) > best[0]:
@@ -82,8 +82,7 @@ def _grow(full: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]
     if not rows.any():
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     columns = np.flatnonzero(full[rows].all(axis=0))
-    rows = full[:, columns].all(axis=1)
-    return np.flatnonzero(rows), columns
+    return np.flatnonzero(full[:, columns].all(axis=1)), columns
 
 
 def balanced_rows(

@@ -50,7 +50,7 @@ VALUES = [0.10, 0.30, 0.50, 0.62, 0.60, 0.40]
 
 def test_the_peak_is_recommended_with_what_others_lose() -> None:
     r = recommend(table(*curve_rows(VALUES, half=0.03)), "asr")[0]
-    assert (r.model, r.layer, r.curve.property, r.curve.measure) == ("m", "3", "cca-word", "pwcca")
+    assert (r.model, r.layer, r.curve.name, r.curve.measure) == ("m", "3", "cca-word", "pwcca")
     assert (r.value, r.low, r.high) == pytest.approx((0.62, 0.59, 0.65))
     assert r.loss_below == pytest.approx(0.12)
     assert r.loss_above == pytest.approx(0.02)
@@ -84,7 +84,7 @@ def test_probing_results_come_before_properties_and_error_rates_are_turned() -> 
     wer = curve_rows([90.0, 60.0, 40.0, 30.0, 20.0, 35.0], property="ASR", measure="wer")
     other = curve_rows([0.2, 0.9, 0.3, 0.1, 0.1, 0.1], property="cca-phone", measure="pwcca")
     r = recommend(table(*curve_rows(VALUES), *other, *wer), "ASR")[0]
-    assert (r.layer, r.curve.property, r.curve.better, r.curve.probing) == ("4", "ASR", "low", True)
+    assert (r.layer, r.curve.name, r.curve.better, r.curve.probing) == ("4", "ASR", "low", True)
     assert r.loss_below == pytest.approx(10.0)
     assert r.others == (("cca-word", "3"), ("cca-phone", "1"))
 
@@ -92,7 +92,7 @@ def test_probing_results_come_before_properties_and_error_rates_are_turned() -> 
 def test_models_are_recommended_apart_by_what_each_has() -> None:
     rows = curve_rows(VALUES) + curve_rows(VALUES[::-1], model="n", property="cca-phone")
     got = recommend(table(*rows), "speech recognition")
-    assert [(r.model, r.layer, r.curve.property) for r in got] == [
+    assert [(r.model, r.layer, r.curve.name) for r in got] == [
         ("m", "3", "cca-word"),
         ("n", "2", "cca-phone"),
     ]
