@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from voxstrata.corpora.synthetic.grammar import sentences
 from voxstrata.errors import UsageError
@@ -16,6 +18,10 @@ from voxstrata.properties.cca import CcaDraw
 from voxstrata.properties.property import PERMUTED, SHUFFLED, Draw, Property, Score, TooFewError
 from voxstrata.properties.sample import Sample, sample_of
 from voxstrata.properties.settings import PropertiesConfig
+from voxstrata.properties.views.tiers import tier_view, view_folds
+from voxstrata.similarity.crossval import cross_validate
+from voxstrata.similarity.fold_moments import FoldMoments
+from voxstrata.similarity.view_folds import ViewFolds
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.types import FrameGrid, LayerInfo, Segment, Utterance
 
@@ -279,6 +285,30 @@ def test_gender_is_not_read_off_known_speakers(recordings: Sample) -> None:
     hot = np.array([[float(g == "F")] for g in recordings.tier("gender")])
     naive = CcaDraw(hot, np.arange(len(recordings)), recordings.fold, config(), 0)
     assert values(naive, recordings)[""].value > 0.85
+
+
+def test_held_out_speakers_have_chance_level_zero() -> None:
+    found: dict[str, list[float]] = {"speaker": [], "utterance": []}
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        who = np.repeat(np.arange(20), 6)
+        rows = torch.from_numpy(
+            rng.standard_normal((20, 15))[who] * 4 + rng.standard_normal((len(who), 15))
+        )
+        gender = rng.permutation(["F", "M"] * 10)[who].tolist()
+        ids, speakers = [f"u{i}" for i in range(len(who))], [f"s{i}" for i in who]
+        right = tier_view(gender, speakers, "gender", ids)
+        for view in (right, dataclasses.replace(right, grouping="utterance")):
+            fold = view_folds(view, ids, speakers, 5, seed)
+            y = ViewFolds(1, 5)
+            y.update(view.matrix, fold)
+            m = FoldMoments(15, y)
+            m.update([rows], view.matrix, fold)
+            score = cross_validate(m, measures=["pwcca"]).measures["pwcca"].value
+            found[view.grouping].append(score)
+    assert abs(np.mean(found["speaker"])) < 4 * np.std(found["speaker"]) / np.sqrt(30)
+    assert abs(np.mean(found["speaker"])) < 0.25
+    assert np.mean(found["utterance"]) > 0.7
 
 
 def test_speaker_is_scored_with_every_speaker_in_training(recordings: Sample) -> None:
