@@ -27,8 +27,18 @@ GROUPS = (
 )
 """Headings in the order of the page; unknown groups follow."""
 
-LOWER_IS_BETTER = ("error", "error-rate", "distance", "eer", "per", "wer", "der", "loss")
+LOWER_IS_BETTER = (
+    *("error", "error-rate", "distance", "eer", "per", "wer", "der", "loss"),
+    *("cross-entropy", "cross-entropy-bits"),
+)
 """Endings of measures of which less is better."""
+
+NEITHER_IS_BETTER = (
+    *("gap", "overlap", "angle-smallest", "phone-in-speaker", "speaker-in-phone"),
+    *("share-rest", "share-rest-corrected", "share-interaction", "share-interaction-corrected"),
+)
+"""Measures that describe a layer without ranking it: figures and sentences give their values and
+controls, and no verdict against controls."""
 
 Place = Mapping[tuple[str, str], tuple[int, int]]
 """(model spec, layer name) to positions in ``View.models`` and ``View.layers``."""
@@ -97,6 +107,7 @@ class Variant:
         measure, estimator, unit: as in the table.
         label: for axes and lists.
         higher_is_better: ``False`` for error rates and distances.
+        is_ranking: ``False`` where neither high nor low is better.
         curves: values, one a model, in stack order.
         controls: controls, by model and name.
     """
@@ -107,6 +118,7 @@ class Variant:
     unit: str
     label: str
     higher_is_better: bool
+    is_ranking: bool
     curves: tuple[Curve, ...]
     controls: tuple[Curve, ...]
 
@@ -228,6 +240,7 @@ def _variants(part: pd.DataFrame, entry: Mapping[str, Any], place: Place) -> tup
                     unit=unit,
                     label=", ".join([property_measure(measure), *beside]),
                     higher_is_better=_higher_is_better(measure, entry),
+                    is_ranking=measure not in NEITHER_IS_BETTER,
                     curves=_curves(values_, place, measure),
                     controls=_curves(controls, place, measure),
                 )
@@ -239,17 +252,22 @@ def _variants(part: pd.DataFrame, entry: Mapping[str, Any], place: Place) -> tup
 
 
 def _against(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Rows cut by the other layer, only where one layer would else have two values."""
-    if not rows.duplicated(["model", "layer", "control"]).any():
-        return [("", rows)]
+    """Rows cut by the other model, or by the other layer, only where one layer would else have
+    two values."""
+    named = rows["other_model"] != ""
     # A layer held against layers of its own model reads "against 0"; other models are named.
-    own = rows["other_model"] == rows["model"]
-    other = rows["other_model"] + "/" + rows["other_layer"]
-    other = other.where(~own, rows["other_layer"]).where(rows["other_model"] != "", "")
-    return [
-        (f"against {name}" if name else "", part)
-        for name, part in ((str(n), p) for n, p in rows.groupby(other, sort=False))
-    ]
+    own = rows["other_layer"].where(rows["other_model"] == rows["model"])
+    by_model = rows["other_model"]
+    by_layer = own.fillna(rows["other_model"] + "/" + rows["other_layer"]).where(named, "")
+    for other in (by_model, by_layer):
+        if not rows.duplicated(["model", "layer", "control"]).any():
+            break
+        parts = [(str(name), part) for name, part in rows.groupby(other, sort=False)]
+        if other is by_layer or not any(
+            part.duplicated(["model", "layer", "control"]).any() for _, part in parts
+        ):
+            return [(f"against {name}" if name else "", part) for name, part in parts]
+    return [("", rows)]
 
 
 def _curves(rows: pd.DataFrame, place: Place, measure: str) -> tuple[Curve, ...]:

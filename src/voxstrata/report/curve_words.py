@@ -78,7 +78,12 @@ def caveats(view: View, asked: PropertyCurves, variant: Variant) -> list[str]:
     points = [p for curve in variant.curves for p in curve.points]
     known = [p for p in points if p.has_value]
     found = []
-    if not variant.higher_is_better:
+    if not variant.is_ranking:
+        found.append(
+            "Neither high nor low is better in itself; marked layers are those with the highest "
+            "value."
+        )
+    elif not variant.higher_is_better:
         found.append("Lower is better here; peaks are the lowest values.")
     if unclear := _not_exceeded(view, variant):
         found.append(unclear)
@@ -149,7 +154,8 @@ def _where(
     if top.is_flat:
         verb = f"is {_most(variant)}"
     else:
-        verb = "peaks" if variant.higher_is_better else "is lowest"
+        ranked = variant.higher_is_better and variant.is_ranking
+        verb = "peaks" if ranked else f"is {_most(variant)}"
     if subject is not None:
         return f"{subject} {verb} at layer {layer} ({value})"
     return f"{opening}{verb} at layer {layer} of {label} ({value})"
@@ -184,7 +190,8 @@ def _beside(view: View, variant: Variant, top: Peak) -> str:
     other = peak(variant, twin) if twin is not None else None
     if other is not None:
         doubt = ""
-        if exceeds(top.point, other.point, higher=variant.higher_is_better) is False:
+        ahead = exceeds(top.point, other.point, higher=variant.higher_is_better)
+        if ahead is False and variant.is_ranking:
             doubt = ", from which it is not told apart"
             if overlaps(top.point, other.point) is not True:
                 doubt = ", which is better"

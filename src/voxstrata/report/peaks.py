@@ -49,7 +49,7 @@ class Beside:
         control: its name.
         point: its value at the peak's layer.
         exceeded: whether the peak is clear of it; ``None`` where it is better but has no
-            interval to tell by.
+            interval to tell by, and for measures of which neither high nor low is better.
     """
 
     control: str
@@ -105,7 +105,8 @@ def controls_at(variant: Variant, top: Peak) -> list[Beside]:
         point = next((p for p in curve.known if p.layer == top.point.layer), None)
         if point is not None:
             higher = variant.higher_is_better
-            found.append(Beside(curve.control, point, exceeds(top.point, point, higher=higher)))
+            clear = exceeds(top.point, point, higher=higher) if variant.is_ranking else None
+            found.append(Beside(curve.control, point, clear))
     return found
 
 

@@ -24,10 +24,18 @@ MEASURES: dict[str, str] = {
 PROPERTY_MEASURES: dict[str, str] = {
     "mi": "mutual information",
     "mi-normalised": "normalised mutual information",
+    "mi-adjusted": "adjusted mutual information",
+    "share-phone": "share of phone",
+    "share-speaker": "share of speaker",
+    "share-interaction": "share of interaction",
+    "share-rest": "share of the rest",
+    "pnmi": "phone-normalised mutual information (PNMI)",
     "r2": "R²",
     "ap": "average precision",
     "average-precision": "average precision",
     "accuracy": "accuracy",
+    "cross-entropy-bits": "cross-entropy (bits)",
+    "information-bits": "information (bits)",
     "abx-error": "ABX error rate",
     "spearman": "Spearman's ρ",
     "pearson": "Pearson's r",
@@ -40,6 +48,7 @@ PROPERTY_MEASURES: dict[str, str] = {
 CONTROLS: dict[str, tuple[str, str]] = {
     "shuffled-rows": ("shuffled rows", "the rows of the view shuffled against the layer"),
     "permuted-labels": ("permuted labels", "the labels permuted among the rows"),
+    "random-subspaces": ("random subspaces", "subspaces of random directions, as many"),
     "chance": ("chance", "what guessing gives"),
 }
 """Controls: name in sentences, and what was done."""
@@ -75,11 +84,20 @@ def measure_label(name: str, estimator: str = "") -> str:
 
 
 def property_measure(name: str) -> str:
-    """A property's measure as people write it; unknown names lose their hyphens."""
+    """A property's measure as people write it: "ap-cross" is "average precision (cross)",
+    "r2:f0" is "R² (f0)"; unknown names lose their hyphens."""
     if name in PROPERTY_MEASURES:
         return PROPERTY_MEASURES[name]
+    base, colon, part = name.partition(":")
+    if colon:
+        return f"{property_measure(base)} ({part})"
     written = measure_label(name)
-    return written if written != name else name.replace("-", " ")
+    if written != name:
+        return written
+    for known in sorted(PROPERTY_MEASURES, key=len, reverse=True):
+        if name.startswith(known + "-"):
+            return f"{PROPERTY_MEASURES[known]} ({name[len(known) + 1 :].replace('-', ' ')})"
+    return name.replace("-", " ")
 
 
 def control_label(name: str) -> str:

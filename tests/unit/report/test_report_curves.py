@@ -29,6 +29,7 @@ from voxstrata.report.peaks import (
     twin_of,
 )
 from voxstrata.report.view import View
+from voxstrata.report.words import property_measure
 from voxstrata.results import Row
 
 
@@ -109,6 +110,31 @@ def test_layers_held_against_several_others_are_kept_apart(tmp_path: Path) -> No
     ]
     assert all(len(v.curves[0].points) == 13 and len(v.controls) == 1 for v in variants)
     assert variants[0].curves[0].points[0].other == f"{spec}/0"
+
+
+def test_counterparts_in_several_models_are_kept_apart(tmp_path: Path) -> None:
+    models, asked = WITH_TWINS[1:2], [replace(ASKED[2], others=())]
+    rows = [
+        replace(r, other_model=other, other_layer=r.layer)
+        for r in property_made_rows(models, asked)
+        for other in ("x/one", "x/two")
+    ]
+    view = property_made_view(tmp_path, rows, property_made_record(models, asked))
+    variants = view.curves[0].variants
+    assert [v.label for v in variants] == [
+        "PWCCA, held-out, against x/one",
+        "PWCCA, held-out, against x/two",
+    ]
+    points = variants[1].curves[0].points
+    assert [p.other for p in points] == [f"x/two/{i}" for i in range(13)]
+
+
+def test_names_of_measures() -> None:
+    assert property_measure("ap") == "average precision"
+    assert property_measure("ap-cross-speaker") == "average precision (cross speaker)"
+    assert property_measure("r2:f0") == "R² (f0)"
+    assert property_measure("pwcca-pasad") == "PWCCA (pasad)"
+    assert property_measure("boundary-f1") == "boundary f1"
 
 
 def test_numbered_positions() -> None:

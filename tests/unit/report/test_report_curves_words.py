@@ -162,6 +162,21 @@ def test_lower_is_better(tmp_path: Path) -> None:
     assert "no better than its control" in model_said(worse, worse.curves[0].main, 0)
 
 
+def test_measures_that_do_not_rank(tmp_path: Path) -> None:
+    rows = rows_of("a", [0.3, 0.1, 0.2], measure="gap")
+    rows += rows_of("random:a", [0.4, 0.4, 0.4], measure="gap")
+    rows += rows_of("a", [0.5, 0.5, 0.5], measure="gap", control="permuted-labels")
+    view = view_of(tmp_path, rows)
+    asked = view.curves[0]
+    assert model_said(view, asked.main, 0) == (
+        "a is highest at layer 0 (0.30, 0.28 to 0.32); no other layer's interval overlaps its "
+        "own; its untrained twin reaches 0.40 at layer 0, permuted labels 0.50."
+    )
+    assert caveats(view, asked, asked.main) == [
+        "Neither high nor low is better in itself; marked layers are those with the highest value."
+    ]
+
+
 def test_cautions(tmp_path: Path) -> None:
     rows = rows_of("a", [0.3, float("nan"), 0.6], groups=4)
     rows[0] = replace(rows[0], ci_low=None, ci_high=None)
