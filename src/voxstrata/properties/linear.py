@@ -113,6 +113,7 @@ class _Folds:
         if not self.wide:
             self.xx = torch.stack([a.T @ a for a, _ in parts])
             self.xy = torch.stack([a.T @ b for a, b in parts])
+            self.yy = torch.stack([b.pow(2).sum(dim=0) for _, b in parts])
             self.total_xx, self.total_xy = self.xx.sum(dim=0), self.xy.sum(dim=0)
 
     def solve(self, out: Sequence[int], penalties: Sequence[float]) -> tuple[torch.Tensor, ...]:
@@ -135,6 +136,18 @@ class _Folds:
             weights = _solve(cross * scale[:, None] * scale, to_y * scale[:, None], diagonal)
         weights = weights * scale[:, None]
         return weights, mean_y - mean_x @ weights, mean_y
+
+    def squared_errors(self, fitted: tuple[torch.Tensor, ...], f: int) -> torch.Tensor:
+        """Squared errors of a fit summed over the rows of fold f, [A, T]."""
+        weights, intercept = fitted[0], fitted[1]
+        at = self.rows[f]
+        if self.wide or len(at) <= self.x.shape[1]:
+            guess = self.x[at] @ weights + intercept[:, None]
+            return (guess - self.y[at]).pow(2).sum(dim=1)
+        # The same from the fold's moments, which is cheaper for many rows.
+        moved = self.xy[f] - self.sum_x[f][:, None] * intercept[:, None]
+        constant = self.yy[f] + intercept * (self.n[f] * intercept - 2 * self.sum_y[f])
+        return constant + (weights * (self.xx[f] @ weights - 2 * moved)).sum(dim=1)
 
     def _scale(self, variance: torch.Tensor) -> torch.Tensor:
         """1 / standard deviation of each column; 0 for columns that do not vary."""
@@ -205,17 +218,12 @@ def cross_validated_ridge(
     count, width = len(names), targets.shape[1]
     data = _Folds(rows, (targets - middle) / deviation, torch.as_tensor(where), count)
 
-    def squared_errors(fitted: tuple[torch.Tensor, ...], f: int) -> torch.Tensor:
-        at = data.rows[f]
-        guess = data.x[at] @ fitted[0] + fitted[1][:, None]
-        return (guess - data.y[at]).pow(2).sum(dim=1)
-
     inner = torch.zeros(count, len(penalties), width, dtype=torch.float64)
     if len(penalties) > 1:
         for f, g in combinations(range(count), 2):
             fitted = data.solve((f, g), penalties)
-            inner[f] += squared_errors(fitted, g)
-            inner[g] += squared_errors(fitted, f)
+            inner[f] += data.squared_errors(fitted, g)
+            inner[g] += data.squared_errors(fitted, f)
     chosen = inner.argmin(dim=1)
     prediction = torch.empty_like(targets)
     residual, spread = torch.empty(2, count, width, dtype=torch.float64)

@@ -29,6 +29,9 @@ LARGE = 500
 
 REPEATS = 5
 
+CONTROL_COLUMNS = 20
+"""Permuted columns of ridge regression, about: one target gets five copies, 80 filters one."""
+
 RIDGE_FOLDS, CLASS_FOLDS = 10, 5
 """Folds of ridge regression and of logistic regression, at most."""
 
@@ -50,7 +53,7 @@ class RidgeDraw:
 
     Attributes:
         rows: rows of the sample, int64 [n].
-        targets: real targets, then :data:`REPEATS` permuted copies, float64 [n, T (1 + R)].
+        targets: real targets, then R permuted copies, float64 [n, T (1 + R)].
         width: T.
         fold: fold of each row, [n].
         control: name of the control.
@@ -144,7 +147,8 @@ def view_draw(
     blocks = merged_folds(fold, RIDGE_FOLDS)
     _enough_folds(blocks, "ridge regression")
     copies = [kept]
-    for repeat in range(REPEATS):
+    repeats = max(1, min(REPEATS, CONTROL_COLUMNS // kept.shape[1]))
+    for repeat in range(repeats):
         rng = np.random.default_rng([seed, 31, repeat])
         copies.append(kept[permute_over(_carrying(carriers, len(kept)), carriers, rng)])
     facts = {

@@ -10,10 +10,13 @@ import torch
 from properties_planted import LAYER, recordings, segments, settings
 
 from voxstrata.errors import UsageError
-from voxstrata.properties import predict
+from voxstrata.properties import predict, predict_frames
 from voxstrata.properties.predict_draw import CONTROL_TASK, ClassDraw, RidgeDraw, view_draw
 from voxstrata.properties.property import PERMUTED, SHUFFLED, Score, TooFewError
+from voxstrata.properties.sample import sample_of
 from voxstrata.properties.targets import dealt_folds, permute_over
+from voxstrata.streaming.stack import StackLayer
+from voxstrata.types import LayerInfo
 
 
 def by_name(scores: list[Score]) -> dict[tuple[str, str], Score]:
@@ -202,3 +205,34 @@ def test_refusals() -> None:
         predict.linear_tier("mood").draw(two, settings(), seed=0)
     with pytest.raises(TooFewError, match="at least 3"):
         predict.linear_tier("loud").draw(two, settings(), seed=0)
+
+
+def test_frames_predict_helper_layers() -> None:
+    base, rows = segments()
+    rng = np.random.default_rng(3)
+    f0 = rows[:, 1] * 20 + 120 + rng.normal(size=len(rows)) * 5
+    voiced = rng.random(len(rows)) < 0.6
+    mel = np.stack([rows[:, 2], rng.normal(size=len(rows))], axis=1)
+    layers = [
+        LAYER,
+        StackLayer(1, "acoustic", LayerInfo("f0", 1)),
+        StackLayer(1, "acoustic", LayerInfo("voicing", 1)),
+        StackLayer(2, "log-mel", LayerInfo("logmel", 2)),
+    ]
+    sample = sample_of(
+        [rows, np.where(voiced, f0, 0)[:, None], voiced[:, None].astype(float), mel],
+        layers=layers,
+        utterances=base.utterances,
+        utterance=list(base.utterance),
+        fold=list(base.fold),
+        unit="frame",
+    )
+    pitch = predict_frames.f0("").draw(sample, settings(), seed=0)
+    assert pitch.facts["rows"] == voiced.sum()
+    found = scored(pitch, rows)
+    error = 25 / f0[voiced].var()
+    assert found["r2", ""].value == pytest.approx(1 - error, abs=0.02)
+    assert found["r2", SHUFFLED].value < 0.01
+    both = scored(predict_frames.mel("").draw(sample, settings(), seed=0), rows)
+    assert both["r2", ""].value == pytest.approx(0.5, abs=0.02)
+    assert predict_frames.mel("").helpers(settings()) == ("log-mel",)
