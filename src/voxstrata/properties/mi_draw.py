@@ -55,7 +55,7 @@ class MiDraw:
         """All measures of codes and labels, with their values for permuted labels."""
         x = np.asarray(rows, dtype=np.float32)
         values, nulls, group_error = [], [], []
-        by_fold: dict[int, list[float]] = {}
+        by_fold: dict[int, list[dict[str, float]]] = {}
         for half in self.halves:
             coded = cluster(x[half.train], [x[half.evaluate]], self.book, self.seeds)
             codes = [found[0] for found in coded]
@@ -70,10 +70,7 @@ class MiDraw:
             group_error.append(_group_errors(codes, half, whole))
             for fold in np.unique(half.fold).tolist():
                 here = half.fold == fold
-                by_fold[fold] = [
-                    all_measures(Counts.of(c[here], half.labels[here]))["mi-adjusted"]
-                    for c in codes
-                ]
+                by_fold[fold] = [all_measures(Counts.of(c[here], half.labels[here])) for c in codes]
         sizes = np.array([len(half.evaluate) for half in self.halves], dtype=np.float64)
         n, folds = int(sizes.sum()), len(by_fold)
         scores = []
@@ -91,10 +88,10 @@ class MiDraw:
                 "estimator": "held-out",
                 "bounds": BOUNDS.get(name, (-np.inf, np.inf)),
             }
-            apart = (
-                tuple((f, float(np.mean(v))) for f, v in sorted(by_fold.items()))
-                if name == "mi-adjusted"
-                else ()
+            # In one fold alone the plain number is further up still: for comparing layers only.
+            apart = tuple(
+                (fold, float(np.mean([one[name] for one in found])))
+                for fold, found in sorted(by_fold.items())
             )
             scores.append(Score(value=float(per_seed.mean()), error=error, by_fold=apart, **shared))
             chance = float((weights @ null[name]).mean())

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxstrata.errors import UsageError
 from voxstrata.properties.property import TooFewError
 from voxstrata.properties.sample import Sample
+from voxstrata.properties.views.tiers import is_number
 from voxstrata.streaming.unit_segment import SILENCES
 
 
@@ -42,16 +44,25 @@ class Target:
 def tier_target(sample: Sample, tier: str) -> Target:
     """The scalar tier ``tier`` as a target.
 
-    Numbers (all values int or float, none a truth value) stay numbers; all else becomes text.
+    Numbers stay numbers; text and truth values are names.
     The carrier is the speaker if every speaker has one value and some speaker several recordings.
 
     Raises:
         TooFewError: fewer than two rows have a value, or all have the same.
+        UsageError: some values are numbers and some are names.
     """
     found = sample.tier(tier)
     rows = np.array([i for i, v in enumerate(found) if _usable(v)], dtype=np.int64)
     kept = [found[i] for i in rows]
-    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in kept)
+    numbers = sum(is_number(v) for v in kept)
+    if 0 < numbers < len(kept):
+        raise UsageError(
+            f"the tier {tier!r} mixes numbers and names",
+            got=f"{numbers} numbers and {len(kept) - numbers} names",
+            expected="one kind",
+            fix="write all values as numbers, or all in quotes",
+        )
+    numeric = numbers > 0
     values = np.array(
         [float(v) if numeric else str(v) for v in kept], dtype=np.float64 if numeric else object
     )

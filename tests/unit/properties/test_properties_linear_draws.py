@@ -200,6 +200,12 @@ def test_refusals() -> None:
     assert predict.linear_tier("speaker").name == "linear-speaker"
     with pytest.raises(TooFewError, match="does not vary"):
         predict.linear_tier("same").draw(sample, settings(), seed=0)
+    mixed = dict(sample.utterances)
+    mixed["u3"] = dataclasses.replace(mixed["u3"], tiers={"loud": "very"})
+    with pytest.raises(UsageError, match="mixes numbers and names"):
+        predict.linear_tier("loud").draw(
+            dataclasses.replace(sample, utterances=mixed), settings(), seed=0
+        )
     two = dataclasses.replace(sample, fold=sample.fold % 2)
     with pytest.raises(TooFewError, match="at least 3"):
         predict.linear_tier("mood").draw(two, settings(), seed=0)
