@@ -25,9 +25,11 @@ _MIRROR = {"pwcca-x": "pwcca-y", "pwcca-y": "pwcca-x"}
 
 
 def layers_of(sample: Sample) -> dict[str, list[int]]:
-    """Positions of each model's layers, in order of depth."""
+    """Positions of each model's layers, in order of depth; helpers are no models of the run."""
     models: dict[str, list[int]] = {}
     for position, layer in enumerate(sample.layers):
+        if position in sample.helpers:
+            continue
         models.setdefault(layer.name, []).append(position)
     return models
 

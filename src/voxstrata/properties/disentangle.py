@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from voxstrata.numerics.jackknife import jackknife
 from voxstrata.properties import probe_gap, subspace_angles
 from voxstrata.properties.phone_layout import LEAST, SMALL, Layout, coded, layout
-from voxstrata.properties.property import PERMUTED, PropertyFacts, Score, TooFewError
+from voxstrata.properties.property import PERMUTED, Better, PropertyFacts, Score, TooFewError
 from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.variance_shares import (
@@ -359,9 +359,17 @@ class PhoneSpeakerAngles(PropertyFacts):
         return AnglesDraw(chosen, orders, seed, facts, chosen.notices)
 
 
-def _make(kind: Callable[..., Any], name: str, argument: str, title: str, main: str) -> Any:
+def _make(
+    kind: Callable[..., Any],
+    name: str,
+    argument: str,
+    title: str,
+    main: str,
+    better: Better = "high",
+) -> Any:
     no_argument(name, argument)
-    return kind(name, title, "disentanglement", "phone", main, ("phones", "speaker"))
+    tiers = ("phones", "speaker")
+    return kind(name, title, "disentanglement", "phone", main, tiers, better=better)
 
 
 def shares(argument: str) -> VarianceShares:
@@ -379,7 +387,7 @@ def shares(argument: str) -> VarianceShares:
 def gap(argument: str) -> PhoneGap:
     """The property ``phone-gap``."""
     made: PhoneGap = _make(
-        PhoneGap, "phone-gap", argument, "what a phone probe loses on new speakers", "gap"
+        PhoneGap, "phone-gap", argument, "what a phone probe loses on new speakers", "gap", "low"
     )
     return made
 
@@ -392,5 +400,6 @@ def angles(argument: str) -> PhoneSpeakerAngles:
         argument,
         "overlap of phone and speaker subspaces",
         "overlap",
+        "low",
     )
     return made

@@ -243,6 +243,7 @@ def _measure(prepared: Prepared, samples: list[StoredSample], folder: Path, hook
                     "group": one.group,
                     "unit": one.unit,
                     "main": one.main,
+                    "better": one.better,
                     "facts": facts,
                     "notices": list(dict.fromkeys(notices)),
                     "rows": len(scored),

@@ -9,7 +9,7 @@ from pathlib import Path
 import voxstrata
 from voxstrata.corpora import Corpus, load_corpus
 from voxstrata.errors import ModelError, StorageError, UsageError
-from voxstrata.files import fingerprint
+from voxstrata.files import fingerprint, sha256_file
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.load import find_family
@@ -147,6 +147,7 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
             "config": config.model_dump(mode="json", exclude={"disk_gib", "keep_store"}),
             "corpus": corpus.fingerprint,
             "models": [model.fingerprint for model in models],
+            "files": [sha256_file(Path(path)) for path in _files(config)],
             "shards": [shard.members for shard in shards],
         }
     )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from voxstrata.corpora import Corpus
     from voxstrata.properties.settings import PropertiesConfig
 
+Better = Literal["high", "low"]
+
 UnitName = Literal["frame", "phone", "word", "utterance", "sequence"]
 
 SHUFFLED = "shuffled-rows"
@@ -77,8 +79,15 @@ class Draw(Protocol):
         notices: sentences for the reader of the results (warnings).
     """
 
-    facts: Mapping[str, Any]
-    notices: Sequence[str]
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """See above."""
+        ...
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """See above."""
+        ...
 
     def score(self, rows: torch.Tensor, layer: StackLayer) -> list[Score]:
         """Scores of one layer.
@@ -100,13 +109,38 @@ class Property(Protocol):
             "task".
         unit: the unit it draws from.
         main: the measure that its curve shows.
+        better: which values of it a layer that encodes the property well has.
     """
 
-    name: str
-    title: str
-    group: str
-    unit: UnitName
-    main: str
+    @property
+    def name(self) -> str:
+        """See above."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """See above."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """See above."""
+        ...
+
+    @property
+    def unit(self) -> UnitName:
+        """See above."""
+        ...
+
+    @property
+    def main(self) -> str:
+        """See above."""
+        ...
+
+    @property
+    def better(self) -> Better:
+        """See above."""
+        ...
 
     def missing(self, corpus: Corpus, settings: PropertiesConfig) -> str:
         """Why it cannot run ("no tier 'phones'"); empty if it can."""
@@ -138,6 +172,7 @@ class PropertyFacts:
     unit: UnitName
     main: str
     tiers: tuple[str, ...] = field(default=())
+    better: Better = field(default="high", kw_only=True)
 
     def missing(self, corpus: Corpus, settings: PropertiesConfig) -> str:
         """Names the first tier in :attr:`tiers` that no recording has."""

@@ -15,17 +15,55 @@ PropertyFactory = Callable[[str], Property]
 
 PROPERTIES: Registry[PropertyFactory] = Registry("property", "voxstrata.properties")
 
-_HERE = "voxstrata.properties"
 for _name, _target, _summary in (
-    ("variance-shares", "disentangle:shares", "variance by phone, speaker, interaction"),
-    ("phone-gap", "disentangle:gap", "phone probe on known less on new speakers"),
+    ("cca-mel", "acoustic:mel", "80 log-mel filters, pooled to the layer's frames"),
+    ("cca-f0", "acoustic:f0", "fundamental frequency of voiced frames"),
+    ("cca-energy", "acoustic:energy", "level of the frame, dB"),
+    ("cca-tilt", "acoustic:tilt", "spectral tilt, dB an octave"),
+    ("speaking-rate", "acoustic:rate", "phones a second of the recording"),
+    ("cca-intra", "cca_layers:cca_intra", "the model's own layer 0, the local encoder"),
+    ("cca-inter", "cca_layers:cca_inter", "the same layer of the other models"),
+    ("cca-phone", "cca_labels:cca_phone", "phone identity of phone segments"),
+    ("mi-phone", "mi:mi_phone", "mutual information of k-means codes and phones"),
+    ("pnmi", "mi:pnmi", "phone-normalised mutual information of frame codes (HuBERT units)"),
+    ("linear-phone", "predict:linear_phone", "linear probe of phones, with control labels"),
+    ("abx-phone", "task_abx:abx_phone", "ABX of phones, frames compared by DTW"),
+    ("abx-phone-mean", "task_abx:abx_phone_mean", "ABX of phones, segment means"),
+    ("cca-word", "cca_labels:cca_word", "word identity of word segments"),
+    ("mi-word", "mi:mi_word", "mutual information of k-means codes and words"),
+    ("linear-word", "predict:linear_word", "linear probe of words, with control labels"),
+    ("cca-agwe", "lexical:agwe", "acoustically grounded word embeddings (a file)"),
+    ("word-discrimination", "task_discrimination:word_discrimination", "same word or another"),
+    ("word-segmentation", "task_segmentation:word_segmentation", "word boundaries, unsupervised"),
+    ("cca-glove", "lexical:glove", "GloVe vectors of words (a file)"),
+    ("cca-text", "lexical:text", "word vectors of the corpus's own text"),
+    ("cca-semantic", "lexical:semantic", "semantic attributes of words (a file)"),
+    ("cca-syntactic", "lexical:syntactic", "syntactic attributes of words (a file)"),
+    ("wordsim", "task_similarity:wordsim", "word similarity against human scores (a list)"),
+    ("wordsim-topics", "task_planted:wordsim_topics", "word similarity, planted topics"),
     (
-        "phone-speaker-angles",
-        "disentangle:angles",
-        "overlap of the phone and speaker subspaces",
+        "sentence-similarity",
+        "task_similarity:sentence_similarity",
+        "sentence similarity against human scores (a list)",
     ),
+    ("sentences-topics", "task_planted:sentences_topics", "sentence similarity, planted topics"),
+    ("cca-speaker", "tier_views:speaker", "who speaks"),
+    ("linear-speaker", "predict:linear_speaker", "linear probe of the speaker"),
+    ("cca-gender", "tier_views:gender", "gender, on new speakers"),
+    ("cca-emotion", "tier_views:emotion", "emotion or speaking style"),
+    ("cca-channel", "tier_views:channel", "recording channel"),
+    ("variance-shares", "disentangle:shares", "variance by phone, speaker and interaction"),
+    ("phone-gap", "disentangle:gap", "phone probe: new speakers against the same"),
+    ("phone-speaker-angles", "disentangle:angles", "phone and speaker subspaces"),
+    ("cca-tier", "tier_views:tier", "any scalar tier of the corpus"),
+    ("cca-table", "tier_views:table", "a table of values by utterance or speaker"),
+    ("cca-vectors", "lexical:vectors", "any word-vector file"),
+    ("cca-attributes", "lexical:attributes", "any word-attribute file"),
+    ("cca-model", "tier_views:model", "the embedding of another model"),
+    ("linear", "predict:linear_tier", "linear probe of any scalar tier"),
+    ("mi", "mi:mi_tier", "mutual information with any tier"),
 ):
-    PROPERTIES.add(_name, f"{_HERE}.{_target}", _summary)
+    PROPERTIES.add(_name, f"voxstrata.properties.{_target}", _summary)
 
 TAKES_ARGUMENT = frozenset(
     {"cca-tier", "cca-table", "cca-vectors", "cca-attributes", "cca-model", "linear", "mi"}

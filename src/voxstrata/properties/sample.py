@@ -33,6 +33,7 @@ class Sample:
         labels: label of each row, or ``None`` for units without labels.
         utterances: the recordings by id, with their tiers.
         read: gives the rows of one layer by its position in :attr:`layers`, float32 [N, D].
+        helpers: positions of layers that are there for views only.
     """
 
     unit: str
@@ -44,6 +45,7 @@ class Sample:
     labels: tuple[str, ...] | None
     utterances: Mapping[str, Utterance]
     read: Callable[[int], torch.Tensor]
+    helpers: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.fold)

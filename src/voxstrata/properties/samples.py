@@ -118,10 +118,14 @@ def plan_samples(
     if "frame" in wanted:
         plans += _frame_samples(stack, asked, helpers["frame"], config)
     if "sequence" in wanted:
-        for grid in dict.fromkeys(stack[i].info.grid for i in frames):
-            if grid is not None:
-                unit = SequenceFrames(grid, config.sequence_s, config.seed)
-                add(f"sequence-{grid.stride}-{grid.centre2(0)}", "sequence", unit, frames)
+        grids = {
+            (grid.stride, grid.centre2(0)): grid
+            for grid in (stack[i].info.grid for i in reversed(frames))
+            if grid is not None
+        }
+        for number, key in enumerate(sorted(grids)):
+            unit = SequenceFrames(grids[key], config.sequence_s, config.seed)
+            add(f"sequence-{key[0]}" + (f"-{number}" if number else ""), "sequence", unit, frames)
     return plans
 
 
@@ -202,6 +206,9 @@ class StoredSample:
             labels=labels if labels else None,
             utterances=self.utterances,
             read=LayerRows(self.store),
+            helpers=frozenset(
+                n for n, i in enumerate(self.plan.layers) if i not in set(self.plan.scored)
+            ),
         )
 
 

@@ -18,11 +18,12 @@ from voxstrata.types import SAMPLE_RATE, FrameGrid, Utterance
 class SequenceFrames:
     """Every native frame of a seeded, speaker-balanced choice of recordings.
 
-    Nothing is pooled or matched, so only layers of one frame grid share rows; a run has one
-    such unit for each grid among its layers. Recordings that are not chosen give no rows.
+    Nothing is pooled or matched, so only layers with the same frame centres share rows; a run has
+    one such unit for each set of centres among its layers. Recordings that are not chosen give
+    no rows.
 
     Args:
-        grid: the grid that layers must have.
+        grid: layers must have its stride and centres.
         seconds: audio to choose, at most.
         seed: seed of the choice; ``None`` for the one given to :meth:`prepare`.
 
@@ -42,8 +43,11 @@ class SequenceFrames:
         self._held_s = 0.0
 
     def accepts(self, layer: StackLayer) -> bool:
-        """Layers of exactly this grid."""
-        return layer.info.kind == "frame" and layer.info.grid == self.grid
+        """Layers whose frames stand for the same moments (receptive fields may differ)."""
+        grid = layer.info.grid
+        if layer.info.kind != "frame" or grid is None:
+            return False
+        return (grid.stride, grid.centre2(0)) == (self.grid.stride, self.grid.centre2(0))
 
     def prepare(self, utterances: Sequence[Utterance], seed: int) -> None:
         """Choose recordings: :func:`choose_recordings`.
