@@ -181,6 +181,13 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
     )
 
 
+def _files(config: PropertiesConfig) -> list[str]:
+    """The user's files that numbers depend on; those missing are told by their properties."""
+    named = [*config.vectors.values(), *config.attributes.values(), *config.tables.values()]
+    named += [*config.wordsim, *([config.sentences] if config.sentences else [])]
+    return [path for path in named if Path(path).is_file()]
+
+
 def _properties(config: PropertiesConfig, corpus: Corpus) -> tuple[list[Property], list[LeftOut]]:
     found, left_out = [], []
     for name in expand(config.properties, corpus, config):
