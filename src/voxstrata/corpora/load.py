@@ -18,6 +18,9 @@ from voxstrata.registry import unknown_name
 
 Check = Literal["none", "header", "decode"]
 
+JOIN = " + "
+"""Between corpora that are to be one."""
+
 
 def load_corpus(
     spec: str | Path,
@@ -35,10 +38,11 @@ def load_corpus(
     Args:
         spec: ``synthetic``, ``synthetic:demo,seed=1``; a folder of audio; a JSONL manifest or a
             folder with ``manifest.jsonl``; a lhotse manifest or a folder with some;
-            ``NAME:FOLDER`` or the folder of a prepared public corpus.
+            ``NAME:FOLDER`` or the folder of a prepared public corpus; several of these with
+            `` + `` between them are one corpus.
         on_error: an utterance with an error is left out and listed in ``.skipped``
             (``"skip"``), or one error lists all that are wrong (``"stop"``).
-        limit: read no more than the first so many utterances.
+        limit: read no more than the first so many utterances (of each, where several are joined).
         min_s: shortest utterance, seconds; shorter ones are errors.
         max_s: longest utterance, seconds.
         need_tiers: tiers an utterance must have.
@@ -61,6 +65,21 @@ def load_corpus(
     if limit is not None and limit < 1:
         raise UsageError("limit must be at least 1", got=limit)
     text = str(spec)
+    if JOIN in text and not Path(text).expanduser().exists():
+        parts = [
+            load_corpus(
+                part.strip(),
+                on_error=on_error,
+                limit=limit,
+                min_s=min_s,
+                max_s=max_s,
+                need_tiers=need_tiers,
+                check=check,
+                progress=progress,
+            )
+            for part in text.split(JOIN)
+        ]
+        return join_corpora(parts, spec=text)
     source = find_source(text)
     need_lhotse()
     with no_collection():
@@ -105,6 +124,37 @@ def load_corpus(
         skipped=skipped,
         problems=problems,
         details={"source": source.name, "check": check, **opened.details},
+    )
+
+
+def join_corpora(parts: Sequence[Corpus], *, spec: str = "") -> Corpus:
+    """Several corpora as one, in their order.
+
+    Args:
+        parts: at least one.
+        spec: how the user named them.
+
+    Raises:
+        CorpusError: an utterance id is in two of them, or one is given twice.
+    """
+    seen: dict[str, str] = {}
+    for part in parts:
+        for utterance in part.utterances:
+            if utterance.id in seen:
+                raise CorpusError(
+                    f"the corpora {seen[utterance.id]} and {part.name} cannot be joined",
+                    got=f"the utterance id {utterance.id} in both",
+                    expected="ids that are unique over all of them",
+                    fix="rename the utterances in one manifest",
+                )
+        seen.update(dict.fromkeys((u.id for u in part.utterances), part.name))
+    return Corpus(
+        "+".join(part.name for part in parts),
+        (cut for part in parts for cut in part.cuts),
+        spec=spec,
+        skipped=(problem for part in parts for problem in part.skipped),
+        problems=(problem for part in parts for problem in part.problems),
+        details={"joined": [dict(part.details) | {"spec": part.spec} for part in parts]},
     )
 
 
