@@ -21,6 +21,9 @@ DASHES: dict[str, list[float]] = {
     "control-1": [6, 3],
     "control-2": [2, 2],
     "control-3": [8, 2, 2, 2],
+    "control-4": [1, 4],
+    "control-5": [12, 4],
+    "control-6": [4, 2, 1, 2, 1, 2],
 }
 """Line patterns: of models, and of controls by their order."""
 

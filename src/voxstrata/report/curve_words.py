@@ -36,7 +36,20 @@ def lead(view: View, asked: PropertyCurves, variant: Variant) -> str:
         return f"{_capital(asked.title)}: no layer has a value."
     said = _where(view, f"{_capital(asked.title)} ", variant, order[0])
     said += _beside(view, variant, order[0])
-    return " ".join(filter(None, [f"{said}.", verdict(view, variant)]))
+    return " ".join(filter(None, [f"{said}.", _rivals(view, order)]))
+
+
+def _rivals(view: View, order: Sequence[Peak]) -> str:
+    """In few words, which models are not told apart from the first."""
+    best, others = order[0], order[1:]
+    rivals = [o for o in others if overlaps(best.point, o.point) is not False]
+    if not others:
+        return ""
+    if not rivals:
+        return "Its interval overlaps no other model's peak."
+    if len(rivals) == len(others) > 1:
+        return "No other model is told apart from it."
+    return f"{_names(view, rivals)} {_are(len(rivals))} not told apart from it."
 
 
 def verdict(view: View, variant: Variant) -> str:
@@ -87,7 +100,8 @@ def caveats(view: View, asked: PropertyCurves, variant: Variant) -> list[str]:
         found.append("Lower is better here; peaks are the lowest values.")
     if unclear := _not_exceeded(view, variant):
         found.append(unclear)
-    if known and not variant.controls:
+    # Selectivity has its control taken off already.
+    if known and not variant.controls and not variant.measure.endswith("selectivity"):
         found.append("There is no control to hold these values against.")
     lacking = sum(not p.has_interval for p in known)
     if lacking and lacking == len(known):
@@ -113,12 +127,12 @@ def reduced(asked: PropertyCurves) -> list[str]:
         for what, sizes in changes.items():
             if isinstance(sizes, Mapping):
                 used, published = _plain(sizes.get("used")), _plain(sizes.get("published"))
-                said = f"{str(what).replace('_', ' ')} {used} instead of {published}"
+                said = f"{str(what).replace('_', ' ')}: {used} instead of {published}"
                 found.setdefault(said, said)
     if not found:
         return []
     return [
-        f"Reduced to fit this corpus: {listing(list(found))}. Values are not comparable with "
+        f"Reduced to fit this corpus. {_capital('; '.join(found))}. Values are not comparable with "
         "published ones."
     ]
 

@@ -21,7 +21,15 @@ WIDTHS = {"double": (7.0, 4, 20), "single": (3.4, 2, 10)}
 one; what does not fit on a page is cut into parts."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
-CONTROL_DASHES: tuple[Any, ...] = ("-", (0, (5, 3)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
+CONTROL_DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 3)),
+    (0, (1.5, 1.5)),
+    (0, (6, 1.5, 1.5, 1.5)),
+    (0, (1, 3)),
+    (0, (9, 3)),
+    (0, (3, 1.5, 1, 1.5, 1, 1.5)),
+)
 GREY = "#8c8c8c"
 
 

@@ -24,12 +24,13 @@ MEASURES: dict[str, str] = {
 PROPERTY_MEASURES: dict[str, str] = {
     "mi": "mutual information",
     "mi-normalised": "normalised mutual information",
-    "mi-adjusted": "adjusted mutual information",
+    "ami": "AMI",
+    "nmi": "NMI",
     "share-phone": "share of phone",
     "share-speaker": "share of speaker",
     "share-interaction": "share of interaction",
     "share-rest": "share of the rest",
-    "pnmi": "phone-normalised mutual information (PNMI)",
+    "pnmi": "PNMI",
     "r2": "R²",
     "ap": "average precision",
     "average-precision": "average precision",
@@ -46,6 +47,9 @@ PROPERTY_MEASURES: dict[str, str] = {
 """Measures of properties as people write them; others are found among :data:`MEASURES`."""
 
 CONTROLS: dict[str, tuple[str, str]] = {
+    "control-task": ("control task", "labels dealt at random to types"),
+    "evenly-spaced": ("evenly spaced", "boundaries at even distances"),
+    "random-boundaries": ("random boundaries", "as many boundaries at random places"),
     "shuffled-rows": ("shuffled rows", "the rows of the view shuffled against the layer"),
     "permuted-labels": ("permuted labels", "the labels permuted among the rows"),
     "random-subspaces": ("random subspaces", "subspaces of random directions, as many"),

@@ -141,6 +141,12 @@ def test_models_told_apart_or_not(tmp_path: Path) -> None:
     )
     many = view_of(tmp_path / "many", [r for k in "bcdefgh" for r in rows_of(k, [0.1, 0.6])])
     assert "and 3 more models are not told apart" in verdict(many, many.curves[0].main)
+    for view, said in (
+        (near, "b is not told apart from it."),
+        (far, "Its interval overlaps no other model's peak."),
+        (many, "No other model is told apart from it."),
+    ):
+        assert lead(view, view.curves[0], view.curves[0].main).endswith(said)
 
 
 def test_lower_is_better(tmp_path: Path) -> None:
@@ -190,6 +196,11 @@ def test_cautions(tmp_path: Path) -> None:
     ]
 
 
+def test_selectivity_needs_no_control(tmp_path: Path) -> None:
+    view = view_of(tmp_path, rows_of("a", [0.3, 0.6], measure="selectivity"))
+    assert caveats(view, view.curves[0], view.curves[0].main) == []
+
+
 def test_no_value_at_all(tmp_path: Path) -> None:
     view = view_of(tmp_path, rows_of("a", [float("nan"), float("nan")]))
     asked = view.curves[0]
@@ -206,7 +217,7 @@ def test_what_a_small_scale_reduced(tmp_path: Path) -> None:
     )
     asked = view.curves[0]
     assert reduced(asked) == [
-        "Reduced to fit this corpus: words 120 instead of 500. Values are not comparable with "
+        "Reduced to fit this corpus. Words: 120 instead of 500. Values are not comparable with "
         "published ones."
     ]
     assert caveats(view, asked, asked.main)[:1] == ["few speakers"]

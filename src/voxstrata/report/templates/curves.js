@@ -56,7 +56,7 @@
     item.append(made);
     return item;
   };
-  const CONTROL_DASH = ["", "5 3", "2 2", "7 2 2 2"];
+  const CONTROL_DASH = ["", "5 3", "2 2", "7 2 2 2", "1 3.5", "10 3", "4 2 1 2 1 2"];
   const legend = (models, controls) => {
     const list = document.createElement("ul");
     list.className = "legend keys";
@@ -69,7 +69,7 @@
     });
     all.controls.forEach((c, k) => {
       if (!controls.has(c.name)) return;
-      const sample = dashes({ width: 1.2, dash: CONTROL_DASH[k % 4] }, GREY);
+      const sample = dashes({ width: 1.2, dash: CONTROL_DASH[k % CONTROL_DASH.length] }, GREY);
       list.append(button(c.label, c.about || c.label, !state.controls.has(c.name), sample, () => toggle(state.controls, c.name, null)));
     });
     return list;
@@ -113,7 +113,7 @@
       if (best) data.peaks.push({ x: place(best[0]), y: best[1], colour: look.colour });
     });
     variant.controls.filter(shown).forEach((curve) => {
-      const dash = `control-${controlAt(curve.control) % 4}`;
+      const dash = `control-${controlAt(curve.control) % CONTROL_DASH.length}`;
       curve.points.forEach((p) => {
         data.controls.push({ series: `${curve.control} ${curve.model}`, dash, x: place(p[0]), y: p[1], lines: linesOf(variant, curve, p) });
       });
@@ -141,8 +141,10 @@
     const pad = high > low ? 0.03 * (high - low) : 0.5;
     return [low - pad, high + pad];
   };
-  const ticks = ([low, high], room) => {
-    const step = [1, 2, 3, 4, 6, 8, 12, 24, 48].find((s) => ((high - low) / s) * 26 <= room) || 100;
+  const ticks = ([low, high], room, names) => {
+    const lengths = Object.keys(names).filter((x) => x >= low && x <= high).map((x) => names[x].length);
+    const each = Math.max(26, Math.min(60, 7 * Math.max(0, ...lengths) + 6));
+    const step = [1, 2, 3, 4, 6, 8, 12, 24, 48].find((s) => ((high - low) / s) * each <= room) || 100;
     const found = [];
     for (let v = Math.ceil(low / step) * step; v <= high; v += step) found.push(v);
     return found;
@@ -170,7 +172,7 @@
       },
       edit: (spec) => {
         Object.assign(spec, size);
-        const values = ticks(across, size.width);
+        const values = ticks(across, size.width, names);
         spec.layer.forEach((layer) => {
           const { x, y } = layer.encoding;
           if (x) {
