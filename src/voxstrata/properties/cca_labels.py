@@ -78,7 +78,9 @@ class LabelCca(PropertyFacts):
             seed,
             groups=np.asarray(sample.groups(settings.group))[rows],
             labels=chosen,
-            widths=[layer.width for layer in sample.layers],
+            widths=[
+                layer.width for i, layer in enumerate(sample.layers) if i not in sample.helpers
+            ],
             facts=facts,
             notices=notices,
             what=f"{self.unit} labels",
