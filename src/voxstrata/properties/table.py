@@ -28,7 +28,7 @@ def combine(values: Sequence[float], errors: Sequence[float | None], groups: int
     Rubin's rules (Rubin 1987, ch. 3): the squared error of the mean over m draws is the mean of the
     squared errors within draws plus (1 + 1/m) times the variance between draws. Degrees of
     freedom are those of the groups behind the errors, or m - 1 where draws have no error of their
-    own.
+    own; those need three draws.
 
     Args:
         values: value of each draw.
@@ -41,7 +41,8 @@ def combine(values: Sequence[float], errors: Sequence[float | None], groups: int
     known = [e for e in errors if e is not None and math.isfinite(e)]
     within = float(np.mean(np.square(known))) if len(known) == m else 0.0
     between = float(np.var(values, ddof=1)) if m > 1 else 0.0
-    if len(known) < m and m < 2:
+    # The spread of two draws alone has one degree of freedom: an interval of 12.7 deviations.
+    if len(known) < m and m < 3:
         return None
     total = within + (1 + 1 / m) * between
     freedom = max(1, (groups if len(known) == m else m) - 1)

@@ -308,9 +308,8 @@ def _curves(rows: pd.DataFrame, place: Place, measure: str) -> tuple[Curve, ...]
 
 
 def _higher_is_better(measure: str, entry: Mapping[str, Any]) -> bool:
-    told = entry.get("higher_is_better")
-    if isinstance(told, bool) and measure == entry.get("main"):
-        return told
+    if entry.get("better") == "low" and measure == entry.get("main"):
+        return False
     return not any(
         measure == ending or measure.endswith(f"-{ending}") for ending in LOWER_IS_BETTER
     )

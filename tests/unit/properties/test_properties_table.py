@@ -41,8 +41,9 @@ def test_draws_widen_the_interval_by_their_spread() -> None:
 
 def test_draws_without_errors_have_the_spread_alone() -> None:
     assert combine([0.4], [None], 10) is None
-    half = combine([0.4, 0.6], [None, None], 10)
-    assert half == pytest.approx(student.ppf(0.975, 1) * math.sqrt(1.5 * 0.02))
+    assert combine([0.4, 0.6], [None, None], 10) is None  # one degree of freedom says nothing
+    half = combine([0.4, 0.5, 0.6], [None, None, None], 10)
+    assert half == pytest.approx(student.ppf(0.975, 2) * math.sqrt(4 / 3 * 0.01))
 
 
 def test_controls_measures_and_partners_are_rows_of_their_own() -> None:
