@@ -242,7 +242,7 @@ def _measure(prepared: Prepared, samples: list[StoredSample], folder: Path, hook
                     "title": one.title,
                     "group": one.group,
                     "unit": one.unit,
-                    "main": one.main,
+                    "main": _main(one, scored),
                     "better": one.better,
                     "facts": facts,
                     "notices": list(dict.fromkeys(notices)),
@@ -251,6 +251,12 @@ def _measure(prepared: Prepared, samples: list[StoredSample], folder: Path, hook
             )
     found.described = [item for item in found.described if item["rows"]]
     return found
+
+
+def _main(one: Property, scored: list[Scored]) -> str:
+    """The measure of its curve: presets name theirs otherwise ("pwcca-pasad")."""
+    measures = [item.score.measure for item in scored if not item.score.control]
+    return one.main if one.main in measures or not measures else measures[0]
 
 
 def _slug(name: str) -> str:

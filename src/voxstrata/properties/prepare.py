@@ -105,6 +105,7 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
             make_property(name)  # an unknown name is told before anything is read
     for spec in config.models:
         find_family(parse(spec))
+    files = _files(config)
     corpus = load_corpus(config.corpus, on_error=config.on_error)
     if config.limit is not None and config.limit < len(corpus):
         corpus = corpus.subset(utterances=config.limit, seed=config.seed)
@@ -147,7 +148,7 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
             "config": config.model_dump(mode="json", exclude={"disk_gib", "keep_store"}),
             "corpus": corpus.fingerprint,
             "models": [model.fingerprint for model in models],
-            "files": [sha256_file(Path(path)) for path in _files(config)],
+            "files": [sha256_file(Path(path)) for path in files],
             "shards": [shard.members for shard in shards],
         }
     )
@@ -182,10 +183,28 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
 
 
 def _files(config: PropertiesConfig) -> list[str]:
-    """The user's files that numbers depend on; those missing are told by their properties."""
-    named = [*config.vectors.values(), *config.attributes.values(), *config.tables.values()]
-    named += [*config.wordsim, *([config.sentences] if config.sentences else [])]
-    return [path for path in named if Path(path).is_file()]
+    """The user's files that numbers depend on.
+
+    Raises:
+        UsageError: one is not there.
+    """
+    named = {
+        f"{setting} {name}": path
+        for setting in ("vectors", "attributes", "tables")
+        for name, path in getattr(config, setting).items()
+    }
+    named |= {f"wordsim {number + 1}": path for number, path in enumerate(config.wordsim)}
+    if config.sentences:
+        named["sentences"] = config.sentences
+    for what, path in named.items():
+        if not Path(path).expanduser().is_file():
+            raise UsageError(
+                f"the file given for {what} is not there",
+                got=path,
+                expected="an existing file",
+                fix="check the path",
+            )
+    return [str(Path(path).expanduser()) for path in named.values()]
 
 
 def _properties(config: PropertiesConfig, corpus: Corpus) -> tuple[list[Property], list[LeftOut]]:

@@ -1,0 +1,105 @@
+"""The commands ``properties`` and ``layers`` as a user runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import planted
+from voxstrata.cli import app, commands
+from voxstrata.errors import StorageError, UnknownNameError, UsageError
+from voxstrata.results import load_results
+
+if not app.registered_commands:
+    commands.attach(app)
+
+CHOSEN = "cca-phone,linear-phone,variance-shares"
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return planted.write_corpus(tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture(scope="module")
+def finished(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    code, text = _invoke(
+        *("properties", "log-mel", "mfcc", "-c", str(recordings), "-p", CHOSEN, "-o", str(out)),
+        *("--scale", "small", "--group", "speaker", "--folds", "6", "--quiet"),
+    )
+    assert code == 0, text
+    return out
+
+
+def _invoke(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        return 1, str(result.exception)
+    return result.exit_code, result.output
+
+
+def _raise(*arguments: str) -> None:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exception is not None, result.output
+    raise result.exception
+
+
+def test_a_folder_to_a_report(finished: Path) -> None:
+    page = (finished / "report.html").read_text("utf-8")
+    assert "phone identity" in page.lower()
+    table = load_results(finished).table
+    assert set(table["property"]) == set(CHOSEN.split(","))
+    controls = table[table["control"] != ""]
+    assert set(controls["property"]) == set(CHOSEN.split(",")), "every property has a control"
+    assert (finished / "folds.parquet").exists()
+    assert not (finished / "store").exists()
+
+
+def test_layers_recommends_from_a_finished_run(finished: Path) -> None:
+    code, text = _invoke("layers", str(finished), "--for", "phone recognition")
+    assert code == 0, text
+    assert "log-mel" in text
+    code, text = _invoke("layers", "--list")
+    assert code == 0
+    assert "asr" in text
+    with pytest.raises(UnknownNameError, match="asr"):
+        _raise("layers", str(finished), "--for", "asrr")
+
+
+def test_a_dry_run_plans_and_computes_nothing(recordings: Path, tmp_path: Path) -> None:
+    code, text = _invoke(
+        *("properties", "mfcc", "-c", str(recordings), "-o", str(tmp_path / "o"), "--dry-run")
+    )
+    assert code == 0, text
+    assert "cca-phone" in text
+    assert "left out" in text
+    assert not (tmp_path / "o").exists()
+
+
+def test_list_names_every_property() -> None:
+    from voxstrata.properties.registry import PROPERTIES
+
+    code, text = _invoke("properties", "--list")
+    assert code == 0
+    assert all(name in text for name in PROPERTIES.names())
+
+
+def test_bad_input_is_named(recordings: Path, tmp_path: Path) -> None:
+    here = ("-c", str(recordings), "-o", str(tmp_path / "o"))
+    with pytest.raises(UsageError, match="no model is named"):
+        _raise("properties", *here)
+    with pytest.raises(UsageError, match="NAME=FILE"):
+        _raise("properties", "mfcc", *here, "--vectors", "glove.txt")
+    with pytest.raises(UsageError, match=r"vectors glove.*\n.*nowhere"):
+        _raise(
+            *("properties", "mfcc", *here, "-p", "cca-glove"),
+            *("--vectors", f"glove={tmp_path}/nowhere.txt"),
+        )
+    with pytest.raises(UnknownNameError, match="cca-phone"):
+        _raise("properties", "mfcc", *here, "-p", "cca-phon")
+    with pytest.raises(StorageError, match="do not fit"):
+        _raise("properties", "mfcc", *here, "--disk-gib", "0.000001")
+    assert not (tmp_path / "o" / "results.parquet").exists()
