@@ -68,7 +68,7 @@ def test_recommendation_and_check_are_printed(tmp_path: Path) -> None:
     assert "Chosen on half of the speakers" in text
     assert "4 (100%)" in text
     assert "1 (100%)" in text
-    assert "--measure-cost" in text
+    assert "--no-measure-cost" in text
 
 
 def test_without_fold_scores_it_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
