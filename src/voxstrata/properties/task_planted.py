@@ -196,7 +196,8 @@ class PlantedWords(PropertyFacts):
         kept = cap_instances(word, settings.all_words_per_type, rng_of(seed, ROWS))
         rows, word = rows[kept], word[kept]
         speaker = codes_of(sample.groups("speaker")[rows].tolist())
-        text = codes_of([sample.tier("text")[i] for i in rows]) if len(rows) else speaker
+        texts = sample.tier("text")
+        text = codes_of([texts[i] for i in rows])
         allowed = _comparable(word, (speaker, text))
         for i, a in enumerate(words):
             for j in range(i):

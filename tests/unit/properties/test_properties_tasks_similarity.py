@@ -331,8 +331,8 @@ def test_planted_word_topics() -> None:
     assert voice["spearman-mean-vectors", ""].value > 3 * voice["spearman", ""].error
     assert abs(voice["spearman", ""].value) < 3 * voice["spearman", ""].error
     # No pair is one base form twice.
-    words = list(dict.fromkeys(w for w in sample.labels or () if w in planted_topics()))
     planted = planted_topics()
+    words = list(dict.fromkeys(w for w in sample.labels or () if w in planted))
     assert all(not planted[words[i]][1] & planted[words[j]][1] for i, j in draw.pairs)
     alike = topic_similarity()
     i, j = draw.pairs[0]
