@@ -105,3 +105,10 @@ class PlantedModel:
 
     def to(self, device: str, dtype: str) -> PlantedModel:
         return self
+
+
+def load(spec: str, **_: Any) -> PlantedModel:
+    """In place of ``load_model``; the untrained twin is noise in every layer."""
+    if spec.startswith("random:"):
+        return PlantedModel(spec=spec, noise=(8.0,) * 4, details={"random": True})
+    return PlantedModel(spec=spec)

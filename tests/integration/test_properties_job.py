@@ -41,8 +41,8 @@ def test_the_planted_layer_is_found(
     recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare, "find_family", lambda _spec: None)
-    monkeypatch.setattr(prepare, "load_model", lambda *_a, **_k: planted.PlantedModel())
-    settings = config(recordings, models=("planted",), draws=2)
+    monkeypatch.setattr(prepare, "load_model", planted.load)
+    settings = config(recordings, models=("planted",), draws=2, twins=False)
     table = run_properties(settings, tmp_path).table
     shares = table[(table["measure"] == "share-phone-corrected") & (table["control"] == "")]
     assert len(shares) == 4
@@ -115,3 +115,20 @@ def test_killed_and_resumed(recordings: Path, tmp_path: Path) -> None:
     got = run_properties(settings, out)
     assert got.record["resumed"] is True
     pd.testing.assert_frame_equal(want, got.table, check_exact=True)
+
+
+def test_the_untrained_twin_runs_beside_a_trained_model(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "find_family", lambda _spec: None)
+    monkeypatch.setattr(prepare, "load_model", planted.load)
+    settings = config(recordings, models=("planted",))
+    result = run_properties(settings, tmp_path / "out")
+    assert result.record["twins"] == {"planted": "random:planted"}
+    shares = result.table[
+        (result.table["measure"] == "share-phone-corrected") & (result.table["control"] == "")
+    ]
+    best = shares.groupby("model")["value"].max()
+    assert best["planted"] > 2 * best["random:planted"]
+    alone = run_properties(settings.model_copy(update={"twins": False}), tmp_path / "alone")
+    assert set(alone.table["model"]) == {"planted"}

@@ -60,7 +60,10 @@ def properties(
     ] = None,
     twins: Annotated[
         bool | None,
-        typer.Option("--twins/--no-twins", help="Also run each model's untrained twin."),
+        typer.Option(
+            "--twins/--no-twins",
+            help="Also run the untrained twin of each trained model (default): its control.",
+        ),
     ] = None,
     draws: Annotated[
         int | None, typer.Option(help="Seeded draws of rows (default 1); more widen intervals.")
@@ -145,7 +148,7 @@ def properties(
     figures and report.html go to OUT. Every number has its control (shuffled rows or permuted
     labels) beside it. Stop with Ctrl-C whenever you like: the same command goes on.
 
-    Example: voxstrata properties hubert-base log-mel -c ~/my-corpus --twins -o out
+    Example: voxstrata properties hubert-base log-mel -c ~/my-corpus -o out
     """
     from rich.console import Console
 

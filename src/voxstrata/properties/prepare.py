@@ -114,7 +114,7 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
     folds = fold_recordings(corpus, groups, config.folds, config.seed)
     device = choose_device(config.device)
     models = [load_model(spec, device=device, dtype=config.dtype) for spec in config.models]
-    twins = _twins(config, models, device)
+    twins, without_twin = _twins(config, models, device)
     asked = len(models)
     named = {model.spec for model in models}
     for helper in dict.fromkeys(h for p in properties for h in p.helpers(config)):
@@ -153,7 +153,9 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
         }
     )
     seconds = sum(utterance.duration_s for utterance in corpus.utterances)
-    notices = untrained_notice(models[:asked])
+    trained_for = set(twins.values())
+    shown = [model for model in models[:asked] if model.spec not in trained_for]
+    notices = untrained_notice(shown) + without_twin
     if corpus.skipped:
         notices.append(f"{len(corpus.skipped)} recordings were left out before the run.")
     if len(set(groups)) < config.folds:
@@ -228,11 +230,18 @@ def _properties(config: PropertiesConfig, corpus: Corpus) -> tuple[list[Property
     return found, left_out
 
 
-def _twins(config: PropertiesConfig, models: list[SpeechModel], device: str) -> dict[str, str]:
-    """Load the untrained twin of every trained model that has one; appended to ``models``."""
-    if not config.twins:
-        return {}
+def _twins(
+    config: PropertiesConfig, models: list[SpeechModel], device: str
+) -> tuple[dict[str, str], list[str]]:
+    """Load the untrained twin of every trained model that has one; appended to ``models``.
+
+    Returns:
+        trained model to twin; and a sentence for each model that has none.
+    """
     twins: dict[str, str] = {}
+    without: list[str] = []
+    if not config.twins:
+        return twins, without
     for model in list(models):
         if model.details.get("random") or not model.details.get("parameters", 1):
             continue
@@ -240,14 +249,11 @@ def _twins(config: PropertiesConfig, models: list[SpeechModel], device: str) -> 
         if name not in {m.spec for m in models}:
             try:
                 models.append(load_model(name, device=device, dtype=config.dtype))
-            except ModelError as error:
-                raise UsageError(
-                    f"the untrained twin of {model.spec} cannot be made",
-                    got=error.what,
-                    fix="run without --twins, and name the twins you want as models",
-                ) from None
+            except (ModelError, UsageError) as error:
+                without.append(f"{model.spec} has no untrained twin beside it: {error.what}.")
+                continue
         twins[model.spec] = name
-    return twins
+    return twins, without
 
 
 def _stack(

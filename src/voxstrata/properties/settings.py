@@ -22,7 +22,8 @@ class PropertiesConfig(Config):
             record says how.
         layers: names, patterns or ranges of layers, for all models; ``None`` for each model's
             default set (and local convolutional layers for acoustic properties).
-        twins: also run the untrained twin of every trained model that has one.
+        twins: also run the untrained twin of every trained model that has one: the control that
+            every curve of a trained model needs.
         draws: seeded draws of rows; their spread enters the intervals.
         folds: folds of cross-validation.
         group: what folds keep together: "utterance" or "speaker".
@@ -54,7 +55,7 @@ class PropertiesConfig(Config):
     preset: Literal["voxstrata", "pasad2023"] = "voxstrata"
     scale: Literal["published", "small"] = "published"
     layers: tuple[str, ...] | None = None
-    twins: bool = False
+    twins: bool = True
     draws: PositiveInt = 1
     folds: Annotated[int, Field(ge=2)] = 10
     group: Literal["utterance", "speaker"] = "utterance"
