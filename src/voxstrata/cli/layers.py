@@ -94,7 +94,9 @@ def layers(
     if scores is not None:
         _show_scores(console, results.table, scores, seed)
     if not measure_cost:
-        console.print("What each choice saves in time and memory was not measured (--no-measure-cost).")
+        console.print(
+            "What each choice saves in time and memory was not measured (--no-measure-cost)."
+        )
 
 
 def _show_uses(console: Any) -> None:
