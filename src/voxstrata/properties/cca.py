@@ -249,7 +249,8 @@ class CcaDraw:
                     measure="pwcca-pasad",
                     value=found.score,
                     error=corrected_error(scored, held) if len(scored) > 1 else None,
-                    **self._shared(d, v, control),
+                    # The error is the spread of three trials, however many groups there are.
+                    **{**self._shared(d, v, control), "groups": len(scored)},
                 )
             )
         return scores

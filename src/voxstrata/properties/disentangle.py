@@ -171,7 +171,8 @@ class GapDraw:
                         float(np.mean(values)),
                         probe_gap.resampled_error(values, ratio),
                         n=n,
-                        groups=self.speakers,
+                        # The error is the spread of the splits: they bound what it knows.
+                        groups=min(self.speakers, len(self.splits)),
                         d=used.shape[1],
                         other_d=classes,
                         control=control,

@@ -292,9 +292,7 @@ class BesidePermuted:
             beside = self.permuted.score(rows, layer)
         except VoxstrataError:  # a permuted view may lack variance in some fold
             beside = []
-        controls = [
-            dataclasses.replace(s, control=PERMUTED, by_fold=()) for s in beside if not s.control
-        ]
+        controls = [dataclasses.replace(s, control=PERMUTED) for s in beside if not s.control]
         return [*found, *controls]
 
 

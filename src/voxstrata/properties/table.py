@@ -39,13 +39,14 @@ def combine(values: Sequence[float], errors: Sequence[float | None], groups: int
 
     m = len(values)
     known = [e for e in errors if e is not None and math.isfinite(e)]
-    within = float(np.mean(np.square(known))) if len(known) == m else 0.0
+    # Draws share their rows: without errors that some draws lack, the mean of the others' stands.
+    within = float(np.mean(np.square(known))) if known else 0.0
     between = float(np.var(values, ddof=1)) if m > 1 else 0.0
     # The spread of two draws alone has one degree of freedom: an interval of 12.7 deviations.
-    if len(known) < m and m < 3:
+    if not known and m < 3:
         return None
     total = within + (1 + 1 / m) * between
-    freedom = max(1, (groups if len(known) == m else m) - 1)
+    freedom = max(1, (groups if known else m) - 1)
     return float(student.ppf(0.975, freedom)) * math.sqrt(total)
 
 

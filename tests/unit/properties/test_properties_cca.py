@@ -70,10 +70,13 @@ def test_planted_layer_wins_and_controls_are_near_zero(preset: str) -> None:
             assert -1 <= value <= 1
             if control and name != "pwcca-pasad":
                 assert abs(value) < 0.1, name
+    groups = {s.groups for s in draw.score(sample.read(1), sample.layers[1])}
     if preset == "voxstrata":
         assert names == {"pwcca", "pwcca-x", "pwcca-y", "cca-mean", "svcca"}
         assert not draw.notices
+        assert groups == {100}
     else:
+        assert groups == {3}  # trials: the error has two degrees of freedom
         low, high = draw.facts["sign_range"]["m/1"]
         assert low <= values[1] <= high
         assert any("signs of an SVD" in text for text in draw.notices)

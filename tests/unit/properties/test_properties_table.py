@@ -106,3 +106,9 @@ def test_every_registered_property_can_be_made(name: str) -> None:
         "disentanglement",
         "task",
     )
+
+
+def test_a_draw_without_an_error_does_not_take_away_those_of_others() -> None:
+    values, errors = [0.5, 0.5, 0.5], [0.03, None, 0.03]
+    assert combine(values, errors, 10) == pytest.approx(student.ppf(0.975, 9) * 0.03)
+    assert combine(values, [0.03, math.nan, 0.03], 10) == combine(values, errors, 10)

@@ -102,6 +102,8 @@ def test_word_vectors_find_relations_and_controls_find_identity(
     related, identity = values(draw, sample), values(draw, sample, 1)
     assert related[""].value > 0.9
     assert abs(related[SHUFFLED].value) < 0.15
+    # The control's error rests on as many folds as the value's.
+    assert len(related[PERMUTED].by_fold) == len(related[""].by_fold) == 5
     # Vectors of other words: a layer of relations cannot know them, one of identities can.
     assert related[PERMUTED].value < related[""].value - 0.3
     assert identity[""].value > 0.9
