@@ -216,7 +216,7 @@ class WordView(PropertyFacts):
         fold, groups = sample.fold[rows], sample.groups(settings.group)[rows]
         grouping = {"by": settings.group, "why": "as the run"}
         if self.by_text:
-            fold, groups = _folds_of_texts(sample, rows, settings, seed)
+            fold, groups = _folds_of_texts(sample, rows, settings)
             grouping = {"by": "text", "why": _BY_TEXT}
         facts: dict[str, Any] = {
             "view": dict(table.facts),
@@ -251,16 +251,21 @@ _BY_TEXT = "the vectors are made of these texts: no text may be in training and 
 
 
 def _folds_of_texts(
-    sample: Sample, rows: NDArray[np.int64], settings: PropertiesConfig, seed: int
+    sample: Sample, rows: NDArray[np.int64], settings: PropertiesConfig
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Folds that keep recordings of one text together, and the text of each row."""
+    """Folds that keep recordings of one text together, and the text of each row.
+
+    Texts are dealt over the whole sample by the seed of the run, so that a text is in the same
+    fold in every draw.
+    """
     said = {key: " ".join(text_of(u.tiers)) for key, u in sample.utterances.items()}
-    groups = [said[key] for key in sample.utterance[rows]]
-    different = len(set(groups))
+    texts = [said[key] for key in sample.utterance]
+    different = len(set(texts))
     if different < 2:
         raise TooFewError("all recordings have the same text", got=f"{different}", expected="2")
-    folds = fold_of_rows(groups, assign_folds(groups, min(settings.folds, different), seed))
-    return folds, np.array(groups, dtype=object)
+    folds = assign_folds(texts, min(settings.folds, different), settings.seed)
+    groups = [texts[row] for row in rows.tolist()]
+    return fold_of_rows(groups, folds), np.array(groups, dtype=object)
 
 
 @dataclass(frozen=True)

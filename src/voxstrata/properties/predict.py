@@ -79,7 +79,7 @@ class LinearLabels(PropertyFacts):
         return class_draw(
             rows,
             labels[rows],
-            merged_folds(sample.fold[rows], CLASS_FOLDS),
+            merged_folds(sample.fold, CLASS_FOLDS)[rows],
             seed,
             what=self.name,
             types=types,
@@ -113,7 +113,7 @@ class LinearSpeaker(PropertyFacts):
         used = {several[i] for i in rng.permutation(len(several))[:SPEAKERS]}
         listed = [s if s in used else "" for s in speaker]
         rows, _ = pick_types(listed, None, PER_SPEAKER, seed)
-        fold = dealt_folds(speaker[rows], sample.utterance[rows], CLASS_FOLDS, seed)
+        fold = dealt_folds(speaker, sample.utterance, CLASS_FOLDS, settings.seed)[rows]
         return class_draw(
             rows,
             speaker[rows],
@@ -145,7 +145,10 @@ class LinearTier(PropertyFacts):
         Raises:
             TooFewError: the tier does not vary, or has too few groups.
         """
-        target = _fewer(tier_target(sample, self.tier), seed)
+        whole = tier_target(sample, self.tier)
+        fold = self._folds(sample, settings, whole)
+        kept = _kept(len(whole.rows), seed)
+        target, fold = _fewer(whole, kept), fold[kept]
         notices = []
         if target.carrier == "speaker":
             notices.append(
@@ -160,17 +163,13 @@ class LinearTier(PropertyFacts):
             return view_draw(
                 target.rows,
                 target.values,
-                self._numeric_folds(sample, settings, target, seed),
+                fold,
                 seed,
                 carriers=target.carriers,
                 control=PERMUTED,
                 facts=facts,
                 notices=notices,
             )
-        if target.carrier == "speaker":
-            fold = dealt_folds(target.values, target.carriers, CLASS_FOLDS, seed)
-        else:
-            fold = merged_folds(sample.fold[target.rows], CLASS_FOLDS)
         return class_draw(
             target.rows,
             target.values,
@@ -182,11 +181,15 @@ class LinearTier(PropertyFacts):
             notices=notices,
         )
 
-    def _numeric_folds(
-        self, sample: Sample, settings: PropertiesConfig, target: Target, seed: int
+    def _folds(
+        self, sample: Sample, settings: PropertiesConfig, target: Target
     ) -> NDArray[np.int64]:
+        """Fold of each row of the target: the same in every draw."""
+        most = RIDGE_FOLDS if target.numeric else CLASS_FOLDS
+        if target.carrier == "speaker" and not target.numeric:
+            return dealt_folds(target.values, target.carriers, most, settings.seed)
         if target.carrier != "speaker" or settings.group == "speaker":
-            return sample.fold[target.rows]
+            return merged_folds(sample.fold[target.rows], most)
         speakers = [str(s) for s in target.carriers]
         count = min(RIDGE_FOLDS, len(set(speakers)))
         if count < 3:
@@ -196,15 +199,18 @@ class LinearTier(PropertyFacts):
                 expected="at least 3",
                 fix="a corpus with more speakers",
             )
-        return fold_of_rows(speakers, assign_folds(speakers, count, seed))
+        return fold_of_rows(speakers, assign_folds(speakers, count, settings.seed))
 
 
-def _fewer(target: Target, seed: int) -> Target:
-    """At most :data:`RECORDINGS` rows, at random."""
-    if len(target.rows) <= RECORDINGS:
-        return target
+def _kept(n: int, seed: int) -> NDArray[np.int64]:
+    """At most :data:`RECORDINGS` of n rows, at random, rising."""
+    if n <= RECORDINGS:
+        return np.arange(n)
     rng = np.random.default_rng([seed, 43])
-    kept = np.sort(rng.choice(len(target.rows), RECORDINGS, replace=False))
+    return np.sort(rng.choice(n, RECORDINGS, replace=False))
+
+
+def _fewer(target: Target, kept: NDArray[np.int64]) -> Target:
     return Target(
         target.rows[kept],
         target.values[kept],

@@ -142,8 +142,14 @@ def labels_at(sample: Sample, tier: str) -> list[str]:
 
 
 def merged_folds(fold: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Folds dealt into at most ``count`` blocks of about as many rows, int64 [N]."""
+    """Folds dealt into at most ``count`` blocks of about as many rows, int64 [N].
+
+    Blocks depend on the rows of each fold: give all rows of a sample, not those of one draw, or
+    a recording moves between blocks from draw to draw. Folds that are few enough stay as they are.
+    """
     names, sizes = np.unique(fold, return_counts=True)
+    if len(names) <= count:
+        return fold.astype(np.int64)
     rows, block = np.zeros(min(count, len(names))), {}
     for position in np.argsort(-sizes, kind="stable"):
         lightest = int(rows.argmin())

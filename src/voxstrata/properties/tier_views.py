@@ -49,7 +49,7 @@ class RecordingView(PropertyFacts):
         """
         speakers = sample.tier("speaker")
         view = by_speaker_if_asked(self.view(sample, settings), speakers, settings.group)
-        fold = view_folds(view, list(sample.utterance), speakers, settings.folds, seed)
+        fold = view_folds(view, list(sample.utterance), speakers, settings.folds, settings.seed)
         facts: dict[str, Any] = {
             **view.facts,
             "rows": len(view.kept),

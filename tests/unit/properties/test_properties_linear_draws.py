@@ -242,3 +242,22 @@ def test_frames_predict_helper_layers() -> None:
     both = scored(predict_frames.mel("").draw(sample, settings(), seed=0), rows)
     assert both["r2", ""].value == pytest.approx(0.5, abs=0.02)
     assert predict_frames.mel("").helpers(settings()) == ("log-mel",)
+
+
+@pytest.mark.parametrize("name", ["phone", "speaker", "gender", "mood", "loud", "height"])
+def test_every_draw_has_the_folds_of_the_run(name: str) -> None:
+    """Scores of folds are averaged over draws: fold 3 must be the same recordings in all."""
+    if name == "phone":
+        sample, _ = segments()
+        # unequal folds and a cap, so that draws differ in the rows of each fold
+        sample = dataclasses.replace(sample, fold=np.arange(len(sample)) % 40 % 7)
+        one = predict.linear_phone("")
+    else:
+        sample, _, _ = recordings(each=30 if name == "speaker" else 6)
+        one = predict.linear_speaker("") if name == "speaker" else predict.linear_tier(name)
+    folds = np.full((4, len(sample)), -1)
+    for seed in range(4):
+        draw = one.draw(sample, settings(phones_per_type=60), seed)
+        folds[seed, draw.rows] = draw.fold
+    for row in folds.T:
+        assert len(set(row[row >= 0])) <= 1

@@ -393,3 +393,31 @@ def test_facts_of_every_property(one: Property) -> None:
     assert one.unit in ("word", "utterance")
     assert one.title.endswith("(PWCCA)")
     assert one.group in ("acoustic", "lexical", "semantic", "speaker", "task")
+
+
+def test_every_draw_has_the_folds_of_the_run(
+    recordings: Sample, spoken: tuple[Sample, np.ndarray]
+) -> None:
+    """Scores of folds are averaged over draws: fold 3 must be the same speakers in all."""
+    draws = [tier_views.gender("").draw(recordings, config(), seed) for seed in range(3)]
+    made = [cca_of(draw)._fold for draw in draws]
+    assert all((fold == made[0]).all() for fold in made)
+    sample, _ = spoken
+    texts = {
+        key: dataclasses.replace(u, tiers={**u.tiers, "text": f"t{int(key[1:]) % 13}"})
+        for key, u in sample.utterances.items()
+    }
+    of_text = np.full((3, len(sample)), -1)
+    for seed in range(3):
+        settings = config(all_words_per_type=20)
+        read = dataclasses.replace(sample, utterances=texts)
+        rows = np.sort(np.random.default_rng(seed).choice(len(sample), 300, replace=False))
+        of_text[seed, rows] = lexical._folds_of_texts(read, rows, settings)[0]
+    for row in of_text.T:
+        assert len(set(row[row >= 0])) <= 1
+
+
+def cca_of(draw: Any) -> CcaDraw:
+    found = draw.true if isinstance(draw, lexical.BesidePermuted) else draw
+    assert isinstance(found, CcaDraw)
+    return found
