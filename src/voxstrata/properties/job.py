@@ -216,6 +216,8 @@ def _measure(prepared: Prepared, samples: list[StoredSample], folder: Path, hook
     total = config.draws * sum(layers.values())
     with bar("properties", total, "layers", show=hooks.progress) as advance:
         for one in prepared.properties:
+            advance.at(one.name)
+            begun = time.perf_counter()
             scored: list[Scored] = []
             facts: list[dict[str, Any]] = []
             notices: list[str] = []
@@ -247,6 +249,7 @@ def _measure(prepared: Prepared, samples: list[StoredSample], folder: Path, hook
                     "facts": facts,
                     "notices": list(dict.fromkeys(notices)),
                     "rows": len(scored),
+                    "wall_s": round(time.perf_counter() - begun, 3),
                 }
             )
     found.described = [item for item in found.described if item["rows"]]

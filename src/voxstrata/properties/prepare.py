@@ -105,6 +105,12 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
             make_property(name)  # an unknown name is told before anything is read
     for spec in config.models:
         find_family(parse(spec))
+    if config.max_s is not None and config.max_s <= config.min_s:
+        raise UsageError(
+            "no phone or word can be longer than the shortest and shorter than the longest",
+            got=f"at least {config.min_s:g} s and at most {config.max_s:g} s",
+            expected="--min-seconds below --max-seconds",
+        )
     files = _files(config)
     corpus = load_corpus(config.corpus, on_error=config.on_error)
     if config.limit is not None and config.limit < len(corpus):
@@ -282,9 +288,9 @@ def _enough_disk(
     needed = sum(sample.disk_bytes for sample in samples)
     have = config.disk_gib * 2**30 if config.disk_gib is not None else free_disk(out, afresh)
     if needed > have:
-        sizes = ", ".join(f"{s.name} {s.disk_bytes / 2**30:.1f} GiB" for s in samples)
+        sizes = ", ".join(f"{s.name} {s.disk_bytes / 2**30:.3g} GiB" for s in samples)
         raise StorageError(
             "the samples do not fit on the disk",
-            got=f"{needed / 2**30:.1f} GiB ({sizes}) against {have / 2**30:.1f} GiB",
+            got=f"{needed / 2**30:.3g} GiB ({sizes}) against {have / 2**30:.3g} GiB",
             fix="fewer --layers, --frames, --sequence-seconds or --properties, or another --out",
         )

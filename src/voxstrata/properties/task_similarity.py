@@ -143,7 +143,7 @@ class WordSimilarity(PropertyFacts):
             UsageError: a list cannot be read.
         """
         if not settings.wordsim:
-            return "no word-similarity list is given (wordsim)"
+            return "no word-similarity list is given: --wordsim FILE"
         for path in settings.wordsim:
             read_scored_pairs(path)
         return super().missing(corpus, settings)
@@ -250,7 +250,7 @@ class SentenceSimilarity(PropertyFacts):
             UsageError: the file cannot be read.
         """
         if not settings.sentences:
-            return "no sentence-similarity file is given (sentences)"
+            return "no sentence-similarity file is given: --sentences FILE"
         read_scored_pairs(settings.sentences)
         return super().missing(corpus, settings)
 

@@ -10,8 +10,23 @@ from collections.abc import Callable, Iterator
 Advance = Callable[[float], None]
 
 
+class Steps:
+    """A progress bar in use: call it with what is done, :meth:`at` with what is being done."""
+
+    def __init__(self, advance: Advance, tell: Callable[[str], None] = lambda _doing: None) -> None:
+        self._advance, self._tell = advance, tell
+
+    def __call__(self, amount: float) -> None:
+        """Amount done, in the unit of the bar."""
+        self._advance(amount)
+
+    def at(self, doing: str) -> None:
+        """What is being done now ("cca-phone")."""
+        self._tell(doing)
+
+
 @contextlib.contextmanager
-def bar(title: str, total: float, unit: str, *, show: bool = True) -> Iterator[Advance]:
+def bar(title: str, total: float, unit: str, *, show: bool = True) -> Iterator[Steps]:
     """A progress bar on a terminal, a plain line a minute in a log.
 
     Args:
@@ -21,10 +36,10 @@ def bar(title: str, total: float, unit: str, *, show: bool = True) -> Iterator[A
         show: ``False`` to stay silent.
 
     Yields:
-        a function to call with each amount done.
+        a function to call with each amount done; its ``at`` names what is being done.
     """
     if not show:
-        yield lambda _amount: None
+        yield Steps(lambda _amount: None)
         return
     if not sys.stderr.isatty():
         yield _log_lines(title, total, unit)
@@ -57,12 +72,17 @@ def bar(title: str, total: float, unit: str, *, show: bool = True) -> Iterator[A
             done += amount
             progress.update(task, completed=min(round(done), round(total)))
 
-        yield advance
+        yield Steps(advance, lambda doing: progress.update(task, description=f"{title}: {doing}"))
 
 
-def _log_lines(title: str, total: float, unit: str, every_s: float = 60.0) -> Advance:
+def _log_lines(title: str, total: float, unit: str, every_s: float = 60.0) -> Steps:
     begun = last = time.monotonic()
     done = 0.0
+    doing = ""
+
+    def tell(now: str) -> None:
+        nonlocal doing
+        doing = f" ({now})"
 
     def advance(amount: float) -> None:
         nonlocal done, last
@@ -72,7 +92,7 @@ def _log_lines(title: str, total: float, unit: str, every_s: float = 60.0) -> Ad
             last = now
             left = (now - begun) * (total - done) / done if done else float("inf")
             sys.stderr.write(
-                f"{title}: {done:.0f} of {total:.0f} {unit}, about {left:.0f} s left\n"
+                f"{title}: {done:.0f} of {total:.0f} {unit}{doing}, about {left:.0f} s left\n"
             )
 
-    return advance
+    return Steps(advance, tell)

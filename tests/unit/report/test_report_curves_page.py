@@ -26,8 +26,11 @@ from voxstrata.report import draw_report
 from voxstrata.report.charts_curves import DASHES, curve_chart
 from voxstrata.report.figure_curves import is_relative, pages
 from voxstrata.report.figures import draw_figures, planned
+from voxstrata.report.meanings import meanings
 from voxstrata.report.page import page_html
 from voxstrata.report.section import json_for_script
+from voxstrata.report.sections.left_out import left_out
+from voxstrata.report.sections.property_opening import TOLD, telling
 from voxstrata.report.view import View
 
 
@@ -253,3 +256,57 @@ def test_layers_are_numbered_where_models_end_alike(tmp_path: Path, view: View) 
     alike: Any = [WITH_TWINS[0], WITH_TWINS[1], MADE[4]]
     rows = property_made_rows(alike, ASKED[:1])
     assert not is_relative(property_made_view(tmp_path, rows, property_made_record(alike)))
+
+
+def _made_of(folder: Path, asked: list[Asked]) -> View:
+    return property_made_view(
+        folder,
+        property_made_rows(WITH_TWINS, asked),
+        property_made_record(WITH_TWINS, asked),
+    )
+
+
+def test_the_opening_folds_what_does_not_fit(tmp_path: Path) -> None:
+    """Eight sentences in sight, one group each in turn; the others are there to unfold."""
+    many = [replace(ask, name=f"{ask.name}-{n}") for n in range(3) for ask in ASKED]
+    made = _made_of(tmp_path, many)
+    text = page_html(made)
+    opening = text[text.index('<div class="short"') : text.index('<section id="curves"')]
+    seen, _, folded = opening.partition("<details>")
+    assert seen.count("<li>") == TOLD
+    assert folded.count("<li>") >= len(many) - TOLD
+    assert f"{TOLD} of {len(many)} properties" in opening
+    told = {made.curves[at].group for at in telling(made)}
+    assert told == {asked.group for asked in made.curves}
+    assert telling(made) == sorted(telling(made))
+
+
+def test_a_curve_that_says_nothing_comes_last(tmp_path: Path) -> None:
+    """Curves no better than their controls give way to clear ones of the same group."""
+    vague = [
+        replace(ASKED[0], name=f"vague-{n}", controls=dict.fromkeys(ASKED[0].controls, 2.0))
+        for n in range(TOLD)
+    ]
+    clear = [replace(ASKED[0], name=f"clear-{n}") for n in range(TOLD)]
+    made = _made_of(tmp_path, [*vague, *clear])
+    assert {made.curves[at].name for at in telling(made)} == {ask.name for ask in clear}
+
+
+def test_measures_are_explained(text: str) -> None:
+    assert "What the numbers mean" in text
+    shown = text[text.index("What the numbers mean") :]
+    assert "<dt>PWCCA</dt>" in shown
+    assert meanings(["r2:f0", "nobody-knows"]) == meanings(["r2"])
+    assert meanings(["nobody-knows"]) == []
+
+
+def test_one_reason_is_given_once(tmp_path: Path) -> None:
+    record = property_made_record(WITH_TWINS, ASKED)
+    why = "no recording has the tier 'phones'"
+    record["left_out"] = [{"name": name, "reason": why} for name in ("cca-phone", "mi-phone")]
+    made = replace(property_made_view(tmp_path), record=record)
+    section = left_out(made)
+    assert section is not None
+    rows = table_rows(section.html)
+    assert ["cca-phone , mi-phone", *rows[1][1:]] in rows
+    assert section.html.count("phones&#39;") == 1

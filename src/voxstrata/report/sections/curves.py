@@ -9,6 +9,7 @@ from typing import Any
 from voxstrata.report import curve_words
 from voxstrata.report.charts_curves import curve_chart
 from voxstrata.report.curve_view import PropertyCurves, Variant
+from voxstrata.report.meanings import meanings
 from voxstrata.report.pack_curves import pack_curves
 from voxstrata.report.peaks import control_names, in_order
 from voxstrata.report.section import Section, render
@@ -43,6 +44,7 @@ def curves(view: View) -> Section | None:
         several=len(view.curves) > 1,
         twins=any(model.twin_of is not None for model in view.models),
         controls=controls,
+        meanings=meanings(asked.main.measure for asked in view.curves),
     )
     return Section(
         "curves",

@@ -10,6 +10,7 @@ from voxstrata.report.section import Section, render
 from voxstrata.report.sections.property_opening import (
     property_absent,
     property_findings,
+    property_lead,
     property_names,
     property_title,
 )
@@ -86,6 +87,7 @@ def opening(view: View) -> Section:
         "sections/opening.html",
         title=title(view),
         kicker=" · ".join(part for part in parts if part),
+        lead=property_lead(view),
         notices=notices(view),
         tiles=tiles(view),
         findings=said(view, lambda facet: sentences.findings(view, facet))
