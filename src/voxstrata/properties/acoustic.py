@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
-from voxstrata.properties.cca import CcaDraw
+from voxstrata.properties.cca import CcaDraw, scored_widths
 from voxstrata.properties.property import PropertyFacts, TooFewError
 from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample
@@ -135,7 +135,7 @@ class SpeakingRate(PropertyFacts):
             settings,
             seed,
             groups=sample.groups(settings.group)[rows],
-            widths=[layer.width for layer in sample.layers],
+            widths=scored_widths(sample),
             facts=facts,
             what="the speaking rate",
         )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from voxstrata.errors import NumericsError, ShapeError
 from voxstrata.numerics.linalg import whiten
 from voxstrata.properties.property import SHUFFLED, Score, TooFewError
+from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.properties.views.tiers import one_column_less
 from voxstrata.similarity.checks import FEW_ROWS
@@ -38,6 +39,8 @@ LEAST_TOKENS = 5
 
 ROWS_A_COMPONENT = 10
 """Training rows for each principal component that is kept at the small scale."""
+
+_OF_ROWS = {"by": "row", "why": "the published splits are of single rows"}
 
 _SPLIT, _TRIAL, _EPS, _SHUFFLE, _TYPES = 701, 702, 703, 704, 705
 
@@ -68,6 +71,7 @@ def pick_types(
     per_type: int,
     seed: int,
     min_tokens: int = 1,
+    frequency: Mapping[str, int] | None = None,
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """A balanced draw of labelled rows: the most frequent types, at most so many rows of each.
 
@@ -79,6 +83,8 @@ def pick_types(
         per_type: most rows of a type, drawn at random.
         seed: of the draw.
         min_tokens: rows that a type must have.
+        frequency: how often each label occurs, where rows are capped already; the labels
+            themselves are counted if not given.
 
     Returns:
         rows, int64, rising; types, most frequent first.
@@ -88,13 +94,19 @@ def pick_types(
         if label:
             where.setdefault(label, []).append(i)
     usable = [label for label, found in where.items() if len(found) >= min_tokens]
-    chosen = sorted(usable, key=lambda label: (-len(where[label]), label))[:types]
+    often = {label: max(len(where[label]), (frequency or {}).get(label, 0)) for label in usable}
+    chosen = sorted(usable, key=lambda label: (-often[label], label))[:types]
     rng = np.random.default_rng([seed, _TYPES])
     rows = [
         rng.choice(where[label], min(per_type, len(where[label])), replace=False)
         for label in chosen
     ]
     return np.sort(np.concatenate(rows)) if rows else np.zeros(0, np.int64), tuple(chosen)
+
+
+def scored_widths(sample: Sample) -> list[int]:
+    """Widths of the layers that will be scored."""
+    return [layer.width for i, layer in enumerate(sample.layers) if i not in sample.helpers]
 
 
 class CcaDraw:
@@ -172,6 +184,14 @@ class CcaDraw:
             **(facts or {}),
         }
         self._said: dict[str, str] = {f"given {i}": text for i, text in enumerate(notices)}
+        if self.published:
+            asked = (facts or {}).get("folds_keep_together", {}).get("by", settings.group)
+            if asked != "utterance":
+                self._said["splits"] = (
+                    f"The published splits are of single rows: a {asked} stands in training and "
+                    f"test, and a layer that tells {asked}s apart gains by it."
+                )
+            self.facts |= {"folds": SPLITS, "folds_keep_together": _OF_ROWS}
         self._check_view()
         fit = [width for width in widths if not self._shortage(width)]
         if widths and 2 * len(fit) < len(widths):

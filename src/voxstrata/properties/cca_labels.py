@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from voxstrata.properties.cca import LEAST_TOKENS, CcaDraw, one_hot, pick_types
+from voxstrata.properties.cca import LEAST_TOKENS, CcaDraw, one_hot, pick_types, scored_widths
 from voxstrata.properties.property import Property, PropertyFacts, TooFewError
 from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.properties.targets import stress_free
+from voxstrata.properties.targets import frequencies, stress_free
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class LabelCca(PropertyFacts):
         wanted = None if phones else settings.words
         per_type = settings.phones_per_type if phones else settings.words_per_type
         least = LEAST_TOKENS if small else 1
-        rows, types = pick_types(labels, wanted, per_type, seed, least)
+        often = None if phones else frequencies(sample, "words")
+        rows, types = pick_types(labels, wanted, per_type, seed, least, often)
         needed = 3 if phones or small else settings.words
         if len(types) < needed:
             raise TooFewError(
@@ -78,9 +79,7 @@ class LabelCca(PropertyFacts):
             seed,
             groups=np.asarray(sample.groups(settings.group))[rows],
             labels=chosen,
-            widths=[
-                layer.width for i, layer in enumerate(sample.layers) if i not in sample.helpers
-            ],
+            widths=scored_widths(sample),
             facts=facts,
             notices=notices,
             what=f"{self.unit} labels",

@@ -34,10 +34,17 @@ def layers_of(sample: Sample) -> dict[str, list[int]]:
     return models
 
 
-def base_layer(sample: Sample, model: str) -> int:
-    """Position of layer "0" of a model, or of its first layer where it has no such layer."""
+def base_layer(sample: Sample, model: str) -> int | None:
+    """Position of layer "0" of a model, or of its first layer where it has no such layer.
+
+    Convolutions before layer "0" are no base: ``None`` for a sample that holds these alone (those
+    at 10 ms).
+    """
     found = sample.find(model, "0")
-    return layers_of(sample)[model][0] if found is None else found
+    if found is not None:
+        return found
+    mine = [p for p in layers_of(sample)[model] if sample.layers[p].info.default]
+    return mine[0] if mine else None
 
 
 def counterpart(sample: Sample, position: int, model: str) -> int:
@@ -91,7 +98,7 @@ class LayerDraw:
             return []
         if not self.inter:
             base = base_layer(self.sample, layer.name)
-            return [] if base == own else self._pair(rows, own, base)
+            return [] if base is None or base == own else self._pair(rows, own, base)
         scores = []
         for model in layers_of(self.sample):
             if model != layer.name:
@@ -151,17 +158,17 @@ class LayerCca(PropertyFacts):
             raise TooFewError(
                 "cca-inter compares models", got=f"{len(models)} model", expected="at least 2"
             )
-        if not self.inter and all(len(part) < 2 for part in models.values()):
+        bases = {model: base_layer(sample, model) for model in models}
+        named = {model: sample.layers[p].info.name for model, p in bases.items() if p is not None}
+        if not self.inter and all(len(models[model]) < 2 for model in named):
             raise TooFewError(
                 "cca-intra compares layers of one model",
-                got="one layer a model",
+                got="no model with layer 0 (or another first one) and a second",
                 expected="at least 2",
             )
         made = LayerDraw(sample, settings, seed, self.inter)
         if not self.inter:
-            made._facts["base"] = {
-                model: sample.layers[base_layer(sample, model)].info.name for model in models
-            }
+            made._facts["base"] = named
         return made
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError, VoxstrataError
 from voxstrata.numerics.jackknife import assign_folds, fold_of_rows
-from voxstrata.properties.cca import CcaDraw, pick_types
+from voxstrata.properties.cca import CcaDraw, pick_types, scored_widths
 from voxstrata.properties.property import (
     PERMUTED,
     PropertyFacts,
@@ -238,7 +238,7 @@ class WordView(PropertyFacts):
                 groups=groups,
                 labels=drawn,
                 reduce_view=True,
-                widths=[layer.width for layer in sample.layers],
+                widths=scored_widths(sample),
                 facts=facts,
                 what=f"the view of {self.name}",
                 quick=control,

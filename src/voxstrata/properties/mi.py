@@ -23,6 +23,7 @@ from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.properties.targets import (
+    frequencies,
     labels_at,
     numbered,
     permute_over,
@@ -140,7 +141,8 @@ class MutualInformation(PropertyFacts):
             given = np.array([stress_free(x) for x in given], dtype=object)
         rows = np.flatnonzero(given != "")
         if self.kind == "word":
-            rows, _ = pick_types(given.tolist(), settings.words, len(given), 0)
+            often = frequencies(sample, "words")
+            rows, _ = pick_types(given.tolist(), settings.words, len(given), 0, frequency=often)
         if len(set(given[rows].tolist())) < 2:
             raise TooFewError(
                 f"{self.name} needs at least two kinds of labels",

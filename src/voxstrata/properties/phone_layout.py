@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,11 @@ from numpy.typing import NDArray
 
 from voxstrata.properties.property import TooFewError
 from voxstrata.properties.sample import Sample
+from voxstrata.properties.targets import stress_free
 from voxstrata.properties.variance_shares import Grid, balanced_rows, complete_grid
 
 if TYPE_CHECKING:
     from voxstrata.properties.settings import PropertiesConfig
-
-_STRESS = re.compile(r"^([A-Z]{2})[012]$")
-"""An ARPABET vowel with its stress (other phone sets use digits as vowels)."""
 
 TOKENS = (5, 4, 3, 2)
 """Tokens a cell, most wanted first."""
@@ -54,7 +51,7 @@ class Coded:
 def coded(sample: Sample) -> Coded:
     """Phones (without stress digits), speakers and recordings of a sample as numbers."""
     speakers = sample.tier("speaker")
-    labels = [_STRESS.sub(r"\1", label) for label in sample.labels or ()]
+    labels = [stress_free(label) for label in sample.labels or ()]
     rows = np.array(
         [i for i, who in enumerate(speakers) if who is not None and i < len(labels) and labels[i]],
         dtype=np.int64,

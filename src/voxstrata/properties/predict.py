@@ -33,6 +33,7 @@ from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.properties.targets import (
     Target,
     dealt_folds,
+    frequencies,
     labels_at,
     merged_folds,
     stress_free,
@@ -73,7 +74,10 @@ class LinearLabels(PropertyFacts):
                 facts["control_task"] = "random label for each pair of word and phone"
         else:
             count = min(settings.words, WORD_TYPES)
-            rows, _ = pick_types(labels.tolist(), count, settings.words_per_type, seed)
+            often = frequencies(sample, "words")
+            rows, _ = pick_types(
+                labels.tolist(), count, settings.words_per_type, seed, frequency=often
+            )
             if settings.words > WORD_TYPES:
                 facts["word_types_at_most"] = WORD_TYPES
         return class_draw(

@@ -8,6 +8,8 @@ together, and its control gives the labels of whole carriers to other carriers.
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,9 +119,21 @@ def numbered(labels: Sequence[Any] | NDArray[Any]) -> tuple[list[str], NDArray[n
     return names.tolist(), number.astype(np.int64)
 
 
+_STRESSED = re.compile(r"^([A-Z]{1,2})[012]$")
+
+
 def stress_free(label: str) -> str:
-    """A phone without its stress digit ("AH0" is "AH")."""
-    return label.rstrip("0123456789") or label
+    """A phone without the stress digit of ARPABET ("AH0" is "AH").
+
+    Digits of other phone sets stay: they are vowels (SAMPA "9") and tones ("an4").
+    """
+    return _STRESSED.sub(r"\1", label)
+
+
+def frequencies(sample: Sample, tier: str) -> Counter[str]:
+    """How often each label of an interval tier stands in the recordings of a sample, whose rows
+    hold at most so many of each."""
+    return Counter(s.label for u in sample.utterances.values() for s in u.segments(tier))
 
 
 def labels_at(sample: Sample, tier: str) -> list[str]:

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
-from voxstrata.properties.cca import CcaDraw
+from voxstrata.properties.cca import CcaDraw, scored_widths
 from voxstrata.properties.lexical import BesidePermuted
 from voxstrata.properties.property import PropertyFacts, TooFewError
 from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample
-from voxstrata.properties.targets import permute_over
+from voxstrata.properties.targets import constant_within, permute_over
 from voxstrata.properties.views.tables import ValueTable, read_values, table_view
 from voxstrata.properties.views.tiers import RowView, by_speaker_if_asked, tier_view, view_folds
 from voxstrata.types import Utterance
@@ -72,7 +72,7 @@ class RecordingView(PropertyFacts):
                 groups=groups,
                 labels=view.classes,
                 reduce_view=view.classes is None,
-                widths=[layer.width for layer in sample.layers],
+                widths=scored_widths(sample),
                 facts=facts,
                 notices=view.notices,
                 what=f"the view of {self.name}",
@@ -80,7 +80,8 @@ class RecordingView(PropertyFacts):
             )
 
         true = against(view.matrix, False)
-        if view.grouping == "utterance":
+        carried = constant_within(list(map(tuple, view.matrix.tolist())), groups)
+        if view.grouping == "utterance" or not carried:
             return true
         # Speakers are the independent units here: values are given to other speakers.
         order = permute_over(np.arange(len(rows)), groups, np.random.default_rng([seed, 22]))
@@ -210,7 +211,7 @@ class ModelView(PropertyFacts):
             seed,
             groups=sample.groups(settings.group),
             reduce_view=True,
-            widths=[item.width for item in sample.layers],
+            widths=scored_widths(sample),
             facts=facts,
             what=f"the vectors of {self.model}",
         )

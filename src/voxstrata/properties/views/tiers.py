@@ -118,7 +118,9 @@ def tier_view(
             kept, numbers[:, None], (name,), None, grouping, reason, facts, tuple(notices)
         )
     labels = [str(v) for v in held]
-    groups = [str(w) for w in who] if grouping == "speaker" and who is not None else here
+    groups = here
+    if grouping == "speaker" and who is not None:
+        groups = [h if w is None else str(w) for h, w in zip(here, who, strict=True)]
     members: dict[str, set[str]] = defaultdict(set)
     for label, group in zip(labels, groups, strict=True):
         members[label].add(group)
