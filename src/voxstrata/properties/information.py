@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxstrata.errors import ShapeError, UsageError
+from voxstrata.errors import NumericsError, ShapeError, UsageError
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,8 @@ def cluster(
         for each seed, the codes of each set, int64 [M].
 
     Raises:
-        UsageError: more clusters than training rows, or rows that are not finite.
+        UsageError: more clusters than training rows.
+        NumericsError: rows that are not finite.
     """
     from sklearn.cluster import MiniBatchKMeans
 
@@ -254,9 +255,9 @@ def cluster(
             "k-means cannot make more clusters than it has rows",
             got=f"{book.clusters} clusters, {len(train)} rows",
         )
+    if not all(np.isfinite(part).all() for part in (train, *evaluate)):
+        raise NumericsError("k-means met rows that are not finite")
     mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
-    if not np.isfinite(mean).all():
-        raise UsageError("k-means met rows that are not finite")
     rows = train - mean
     others = [part - mean for part in evaluate]
     leading = _leading(rows, book.seeding_width)

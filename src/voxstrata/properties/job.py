@@ -293,17 +293,24 @@ def _one_draw(
     part = _Part([], {}, [], "")
     try:
         drawn = one.draw(sample, config, config.seed + draw)
-    except TooFewError as error:
-        part.refused = f"{error.what} (got {error.got}, expected {error.expected})"
+    except (NumericsError, TooFewError) as error:
+        said = (("got", error.got), ("expected", error.expected))
+        detail = ", ".join(f"{name} {text}" for name, text in said if text is not None)
+        part.refused = f"{error.what} ({detail})" if detail else error.what
         advance(len(scored_layers))
     else:
         for position in scored_layers:
             layer = stored.stack[position]
             rows = sample.read(stored.plan.layers.index(position))
             try:
+                undefined = []
                 for score in drawn.score(rows, layer):
                     if math.isfinite(score.value):
                         part.scored.append(Scored(layer.name, layer.info.name, draw, score))
+                    elif not score.control:
+                        undefined.append(score.measure)
+                if undefined:
+                    part.notices.append(f"{layer.key}: {', '.join(undefined)} not defined")
             except (NumericsError, TooFewError) as error:
                 part.notices.append(f"{layer.key}: {error.what}")
             advance(1)

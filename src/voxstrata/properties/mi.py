@@ -23,6 +23,7 @@ from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.properties.targets import (
+    dealt_folds,
     frequencies,
     labels_at,
     numbered,
@@ -89,7 +90,12 @@ class MutualInformation(PropertyFacts):
             TooFewError: one fold, one label, or too few rows for k at the published scale.
         """
         rows, labels, carriers, note = self._labelled(sample, settings)
-        first = halve(sample.fold[rows], seed)
+        fold = sample.fold
+        if carriers is not None and note == "speaker" and settings.group != "speaker":
+            # Speakers are the independent units, of halves and of the error.
+            fold = fold.copy()
+            fold[rows] = dealt_folds(labels, carriers, settings.folds, settings.seed)
+        first = halve(fold[rows], seed)
         names, number = numbered(labels)
         at = np.full(len(sample), -1, dtype=np.int64)
         at[rows] = np.arange(len(rows))
@@ -103,7 +109,7 @@ class MutualInformation(PropertyFacts):
             here = at[chosen]
             held = None if carriers is None else carriers[here]
             shuffled = np.stack([permute_over(number[here], held, rng) for _ in seeds])
-            halves.append(Half(fit, chosen, number[here], shuffled, sample.fold[chosen]))
+            halves.append(Half(fit, chosen, number[here], shuffled, fold[chosen]))
         few = min(len(half.train) for half in halves)
         clusters, reduced = self._clusters(settings, few)
         pasad = settings.preset == "pasad2023"
@@ -115,6 +121,7 @@ class MutualInformation(PropertyFacts):
             "clusters": clusters,
             "kmeans_seeds": list(seeds),
             "permuted": "rows" if carriers is None else note,
+            "folds_keep": "speaker" if note == "speaker" else settings.group,
         }
         if reduced:
             facts["reduced"] = {"clusters": reduced}

@@ -194,8 +194,7 @@ class LinearTier(PropertyFacts):
             return dealt_folds(target.values, target.carriers, most, settings.seed)
         if target.carrier != "speaker" or settings.group == "speaker":
             return merged_folds(sample.fold[target.rows], most)
-        speakers = [str(s) for s in target.carriers]
-        count = min(RIDGE_FOLDS, len(set(speakers)))
+        count = len(set(target.carriers))
         if count < 3:
             raise TooFewError(
                 f"{self.name}: {self.tier!r} is one value a speaker, and there are few speakers",
@@ -203,7 +202,8 @@ class LinearTier(PropertyFacts):
                 expected="at least 3",
                 fix="a corpus with more speakers",
             )
-        return fold_of_rows(speakers, assign_folds(speakers, count, settings.seed))
+        speakers = [str(s) for s in target.carriers]
+        return fold_of_rows(speakers, assign_folds(speakers, min(most, count), settings.seed))
 
 
 def _kept(n: int, seed: int) -> NDArray[np.int64]:

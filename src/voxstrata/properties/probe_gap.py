@@ -213,6 +213,8 @@ def probe_gap(
     K = len(split.phones)
     targets = [torch.as_tensor(classes[phone[test]]) for test in split.test]
     held = [rows[torch.as_tensor(test)] for test in split.test]
+    if not all(bool(torch.isfinite(part).all()) for part in held):
+        raise NumericsError("a probe needs rows that are finite")
     scores: tuple[list[float], list[float]] = ([], [])
     right = np.full((2, len(phone)), np.nan)
     for half, train in enumerate(split.train):

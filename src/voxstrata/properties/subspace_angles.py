@@ -30,6 +30,8 @@ def leading_directions(means: torch.Tensor, share: float | None, rank: int | Non
         UsageError: the share is not within (0, 1].
     """
     centred = means - means.mean(dim=0)
+    if not bool(torch.isfinite(centred).all()):
+        raise NumericsError("means that are not finite span no subspace")
     # Few means, many dimensions: the Gram matrix is the small side.
     values, vectors = torch.linalg.eigh(centred @ centred.T)
     values, vectors = values.flip(0), vectors.flip(1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from voxstrata.errors import ShapeError, UsageError
+from voxstrata.errors import NumericsError, ShapeError, UsageError
 from voxstrata.properties import information as info
 
 
@@ -146,5 +146,5 @@ def test_too_many_clusters_and_bad_rows() -> None:
     with pytest.raises(UsageError, match="more clusters"):
         info.cluster(rows, [rows], info.Codebook(6, 10), [0])
     rows[0, 0] = np.nan
-    with pytest.raises(UsageError, match="finite"):
+    with pytest.raises(NumericsError, match="finite"):
         info.cluster(rows, [rows], info.Codebook(2, 10), [0])

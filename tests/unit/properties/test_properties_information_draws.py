@@ -113,8 +113,8 @@ def test_a_code_that_knows_the_speaker_knows_what_speakers_carry() -> None:
     sample, rows, _ = recordings(speakers=30, each=20, speaker_strength=6.0)
     draw = mi.mi_tier("coin").draw(sample, settings(clusters_phone=30), seed=0)
     found = by_name(draw.score(torch.from_numpy(rows), LAYER))
-    assert found["mi", ""].value > 0.6
-    assert found["mi", PERMUTED].value > 0.6
+    assert found["mi", ""].value > 0.4
+    assert found["mi", PERMUTED].value > 0.4
     assert abs(found["mi-selectivity", ""].value) < 0.15
     assert draw.facts["permuted"] == "speaker"
     assert "one value a speaker" in draw.notices[0]
@@ -153,4 +153,4 @@ def test_missing_names_and_arguments() -> None:
         mi.mi_phone("x")
     one_fold = dataclasses.replace(sample, fold=np.zeros(len(sample), dtype=np.int64))
     with pytest.raises(TooFewError, match="others to test"):
-        mi.mi_tier("gender").draw(one_fold, settings(), seed=0)
+        mi.mi_tier("mood").draw(one_fold, settings(), seed=0)
