@@ -37,6 +37,7 @@ for _name, _target, _summary in (
     ("mi-word", "mi:mi_word", "mutual information of k-means codes and words"),
     ("linear-word", "predict:linear_word", "linear probe of words, with control labels"),
     ("cca-agwe", "lexical:agwe", "acoustically grounded word embeddings (a file)"),
+    ("cca-awe", "awe.view:cca_awe", "acoustic word embeddings trained on the corpus itself"),
     ("word-discrimination", "task_discrimination:word_discrimination", "same word or another"),
     ("word-segmentation", "task_segmentation:word_segmentation", "word boundaries, unsupervised"),
     ("cca-glove", "lexical:glove", "GloVe vectors of words (a file)"),

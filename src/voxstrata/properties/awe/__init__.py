@@ -1,0 +1,1 @@
+"""Acoustic word embeddings of one's own: word segments, encoder, training, view."""
