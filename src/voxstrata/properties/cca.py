@@ -19,7 +19,7 @@ from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.properties.views.tiers import one_column_less
 from voxstrata.similarity.checks import FEW_ROWS
-from voxstrata.similarity.crossval import MEASURES, corrected_error, cross_validate
+from voxstrata.similarity.crossval import LEAST_ROWS, MEASURES, corrected_error, cross_validate
 from voxstrata.similarity.crossval_pasad import (
     SPLITS,
     TRIALS,
@@ -291,8 +291,9 @@ class CcaDraw:
             if len(fold) < SPLITS:
                 raise self._too_few("rows", len(fold), SPLITS)
             return draw_splits(len(fold), [self.seed, _SPLIT], labels)
-        if len(set(fold.tolist())) < 2:
-            raise self._too_few("folds with rows in them", len(set(fold.tolist())), 2)
+        scored = int((np.bincount(fold) >= LEAST_ROWS).sum())
+        if scored < 2:
+            raise self._too_few(f"folds with {LEAST_ROWS} rows in them", scored, 2)
         return fold
 
     def _sizes(self) -> tuple[int, int]:

@@ -26,6 +26,10 @@ from voxstrata.similarity.projection import Pwcca, Side
 MEASURES = ("pwcca", "pwcca-x", "pwcca-y", "cca-mean", "svcca")
 """All that :func:`cross_validate` computes; all but "svcca" follow from the same directions."""
 
+LEAST_ROWS = 3
+"""Rows of a fold that is scored: about their own mean, two rows correlate by 1 or -1 and one by
+nothing. Smaller folds are always in training."""
+
 SMALL = 1e-4
 """Smallest singular value, relative to the largest, that :func:`quick_svd` takes on."""
 
@@ -203,7 +207,8 @@ def cross_validate(
     ridge: float = 0.0,
     measures: Sequence[str] = MEASURES,
 ) -> CrossValidated:
-    """Held-out PWCCA (both sides), mean CCA and SVCCA, every fold held out once.
+    """Held-out PWCCA (both sides), mean CCA and SVCCA, every fold held out once that has at least
+    :data:`LEAST_ROWS` rows.
 
     Args:
         m: moments by fold; with a control, its values are computed beside.
@@ -215,15 +220,15 @@ def cross_validate(
         measures: which of :data:`MEASURES`.
 
     Raises:
-        UsageError: fewer than two folds with rows, or an unknown measure.
+        UsageError: fewer than two folds that can be scored, or an unknown measure.
     """
     unknown = sorted(set(measures) - set(MEASURES))
     if unknown or not measures:
         raise UsageError("unknown measure", got=str(unknown), expected=", ".join(MEASURES))
-    folds = m.x.filled()
+    folds = [f for f in m.x.filled() if int(m.x.n[f]) >= LEAST_ROWS]
     if len(folds) < 2:
         raise UsageError(
-            "cross-validation needs at least two folds with rows in them",
+            f"cross-validation needs at least two folds with {LEAST_ROWS} rows in them",
             got=f"{len(folds)}",
             fix="group by utterance instead of speaker, or give more recordings",
         )
@@ -254,7 +259,7 @@ def cross_validate(
                         found[name].append(value)
         m.x.forget()
     n = int(m.x.n.sum())
-    test_rows = n / len(folds)
+    test_rows = float(np.mean([n - t for t in trains]))
     ratio = float(np.mean([(n - t) / t for t in trains]))
     estimates = [
         {

@@ -308,3 +308,19 @@ def test_pairs_that_cannot_be_fitted_are_passed_over() -> None:
 def test_refusals(work, error) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(error):
         work(*views())
+
+
+def test_a_fold_of_one_row_is_not_scored_but_trains() -> None:
+    """It would count as 0 and take its share from the mean over folds."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(402, 5))
+    y = x[:, :1] + 0.3 * rng.normal(size=(402, 1))
+    fold = np.arange(402) % 5
+    whole = cross_validate(FoldMoments.of(x, y, fold)).measures["pwcca"]
+    fold[-1], fold[-3:-1] = 5, 6
+    found = cross_validate(FoldMoments.of(x, y, fold))
+    assert found.folds == (0, 1, 2, 3, 4)
+    assert found.measures["pwcca"].value == pytest.approx(whole.value, abs=0.01)
+    assert found.train == 402 - 80
+    with pytest.raises(UsageError, match="two folds with 3 rows"):
+        cross_validate(FoldMoments.of(x, y, np.r_[np.zeros(400), 1, 1].astype(int)))
