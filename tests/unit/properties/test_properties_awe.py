@@ -58,8 +58,8 @@ def test_training_helps_on_voices_it_has_not_heard(spoken) -> None:  # type: ign
     plain = same_word_precision(untrained_encoder(0).embed(held_out), *listed, 0)
     assert trained is not None
     assert plain is not None
-    assert trained.ap > 0.9
-    assert trained.ap > plain.ap + 0.1
+    assert trained.ap > 0.6
+    assert trained.ap > plain.ap + 0.2
     assert trained.chance == pytest.approx(0.25, abs=0.05)
     assert trained.across is not None
     assert encoder.embed(held_out).shape == (len(test), WIDTH)
