@@ -103,3 +103,46 @@ def test_bad_input_is_named(recordings: Path, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="do not fit"):
         _raise("properties", "mfcc", *here, "--disk-gib", "0.000001")
     assert not (tmp_path / "o" / "results.parquet").exists()
+
+
+def test_every_setting_has_a_flag(recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever can stand in YAML can be typed, and arrives."""
+    import inspect
+
+    from voxstrata.cli import properties, properties_plan
+    from voxstrata.properties import prepare as prepared
+    from voxstrata.properties.settings import PropertiesConfig
+
+    renamed = {"properties": "wanted", "tables": "table"}
+    typed = inspect.signature(properties.properties).parameters
+    assert {renamed.get(name, name) for name in PropertiesConfig.model_fields} <= set(typed)
+
+    seen: list[PropertiesConfig] = []
+    monkeypatch.setattr(prepared, "prepare", lambda settings, *_a, **_k: seen.append(settings))
+    monkeypatch.setattr(properties_plan, "show_plan", lambda *_: None)
+    flags = {
+        "phones_per_type": 7, "words": 8, "words_per_type": 9, "all_words_per_type": 10,
+        "clusters_phone": 11, "clusters_word": 12, "kmeans_seeds": 13, "pca": 14,
+    }  # fmt: skip
+    options = [text for k, v in flags.items() for text in (f"--{k.replace('_', '-')}", str(v))]
+    code, text = _invoke("properties", "mfcc", "-c", str(recordings), *options, "--dry-run")
+    assert code == 0, text
+    assert {name: getattr(seen[0], name) for name in flags} == flags
+
+
+def test_the_plan_says_how_long_and_gives_one_reason_once(recordings: Path, tmp_path: Path) -> None:
+    code, text = _invoke(
+        *("properties", "mfcc", "-c", str(recordings), "-o", str(tmp_path / "o"), "--dry-run")
+    )
+    assert code == 0, text
+    assert "a rough guess" in text
+    assert text.count("'emotion'") == 1
+    assert "1 model, 1 layer" in text
+
+
+def test_limits_that_exclude_each_other_are_refused(recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--min-seconds below --max-seconds"):
+        _raise(
+            *("properties", "mfcc", "-c", str(recordings), "-o", str(tmp_path / "o")),
+            *("--min-seconds", "2", "--max-seconds", "1"),
+        )

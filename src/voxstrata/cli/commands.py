@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+
 import typer
 
 
@@ -10,10 +13,16 @@ def attach(app: typer.Typer) -> None:
     from voxstrata.cli import corpora, demo, doctor, layers, models, properties, report, similarity
 
     app.command("demo")(demo.demo)
-    app.command("similarity")(similarity.similarity)
-    app.command("properties")(properties.properties)
-    app.command("layers")(layers.layers)
+    app.command("similarity", help=flowing(similarity.similarity))(similarity.similarity)
+    app.command("properties", help=flowing(properties.properties))(properties.properties)
+    app.command("layers", help=flowing(layers.layers))(layers.layers)
     app.command("report")(report.report)
     app.command("doctor")(doctor.doctor)
     app.add_typer(corpora.app, name="corpora")
     app.add_typer(models.app, name="models")
+
+
+def flowing(command: Callable[..., None]) -> str:
+    """The docstring with every paragraph on one line, so that a terminal wraps it at its width."""
+    text = inspect.cleandoc(command.__doc__ or "")
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
-
-if TYPE_CHECKING:
-    from voxstrata.properties.prepare import Prepared
 
 Models = Annotated[
     list[str] | None,
@@ -19,6 +16,12 @@ Models = Annotated[
     ),
 ]
 Pairs = list[str] | None
+
+FILES = "Files of yours"
+DOUBT = "Controls and intervals"
+SIZES = "Sizes"
+MACHINE = "Machine and folder"
+"""Headings of --help."""
 
 
 def properties(
@@ -58,89 +61,197 @@ def properties(
         str | None,
         typer.Option(help="Layers, with commas: names, ranges (4-8) or patterns (conv*)."),
     ] = None,
-    twins: Annotated[
-        bool | None,
-        typer.Option(
-            "--twins/--no-twins",
-            help="Also run the untrained twin of each trained model (default): its control.",
-        ),
-    ] = None,
-    draws: Annotated[
-        int | None, typer.Option(help="Seeded draws of rows (default 1); more widen intervals.")
-    ] = None,
-    folds: Annotated[
-        int | None, typer.Option(help="Folds of cross-validation (default 10).")
-    ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="What folds keep together: utterance (default) or speaker.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of draws, folds, controls.")] = None,
-    frames: Annotated[
-        int | None, typer.Option(help="Frames in the frame sample (default 20000).")
-    ] = None,
-    min_s: Annotated[
-        float | None, typer.Option("--min-seconds", help="Shortest phone or word that counts.")
-    ] = None,
-    max_s: Annotated[
-        float | None, typer.Option("--max-seconds", help="Longest phone or word that counts.")
-    ] = None,
-    sequence_s: Annotated[
-        float | None,
-        typer.Option("--sequence-seconds", help="Audio for ABX and segmentation (default 600)."),
-    ] = None,
-    vectors: Annotated[
-        Pairs,
-        typer.Option(help="NAME=FILE of word vectors (glove=glove.840B.300d.txt); repeatable."),
-    ] = None,
-    attributes: Annotated[
-        Pairs, typer.Option(help="NAME=FILE of word attributes (semantic, syntactic, ...).")
-    ] = None,
-    table: Annotated[
-        Pairs, typer.Option(help="NAME=FILE of values by utterance or speaker (csv, parquet).")
-    ] = None,
-    wordsim: Annotated[
-        Pairs, typer.Option(help="Word-similarity list (two words and a score a line).")
-    ] = None,
-    sentences: Annotated[
-        str | None, typer.Option(help="Sentence pairs (two utterance ids and a score a line).")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="Of the models: float32 (default), bfloat16, float16.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda:0.")] = None,
-    batch_s: Annotated[
-        float | None, typer.Option("--batch-seconds", help="Seconds of audio in a batch.")
-    ] = None,
-    disk_gib: Annotated[
-        float | None, typer.Option(help="Disk for rows (default: what is free, less 2 GiB).")
-    ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Use a seeded subset of this many recordings.")
     ] = None,
-    on_error: Annotated[
-        str | None, typer.Option(help="A bad recording: skip it and list it (default), or stop.")
-    ] = None,
-    study: Annotated[str | None, typer.Option(help="Name written into the results.")] = None,
-    keep_store: Annotated[
-        bool | None, typer.Option("--keep-store/--no-keep-store", help="Keep the rows on disk.")
-    ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="YAML file with the same settings; flags win over it.", exists=False),
-    ] = None,
-    overwrite: Annotated[
-        str,
         typer.Option(
-            help="If OUT holds results: missing (keep and finish), always, never, only-cache."
+            help="YAML file with the same settings; flags win over it (docs/properties.md).",
+            exists=False,
         ),
-    ] = "missing",
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print the plan, compute nothing.")
     ] = False,
     list_them: Annotated[
         bool, typer.Option("--list", help="List the properties with what each asks, and stop.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    vectors: Annotated[
+        Pairs,
+        typer.Option(
+            help="NAME=FILE of word vectors (glove=glove.840B.300d.txt); repeatable.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    attributes: Annotated[
+        Pairs,
+        typer.Option(
+            help="NAME=FILE of word attributes (semantic, syntactic, ...).", rich_help_panel=FILES
+        ),
+    ] = None,
+    table: Annotated[
+        Pairs,
+        typer.Option(
+            help="NAME=FILE of values by utterance or speaker (csv, parquet).",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    wordsim: Annotated[
+        Pairs,
+        typer.Option(
+            help="Word-similarity list (two words and a score a line).", rich_help_panel=FILES
+        ),
+    ] = None,
+    sentences: Annotated[
+        str | None,
+        typer.Option(
+            help="Sentence pairs (two utterance ids and a score a line).", rich_help_panel=FILES
+        ),
+    ] = None,
+    twins: Annotated[
+        bool | None,
+        typer.Option(
+            "--twins/--no-twins",
+            help="Also run the untrained twin of each trained model (default): its control.",
+            rich_help_panel=DOUBT,
+        ),
+    ] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            help="Seeded draws of rows (default 1); more widen intervals.", rich_help_panel=DOUBT
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Folds of cross-validation (default 10).", rich_help_panel=DOUBT),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="What folds keep together: utterance (default) or speaker.",
+            rich_help_panel=DOUBT,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of draws, folds, controls.", rich_help_panel=DOUBT)
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(help="Frames in the frame sample (default 20000).", rich_help_panel=SIZES),
+    ] = None,
+    phones_per_type: Annotated[
+        int | None,
+        typer.Option(help="Instances of one phone, at most (default 200).", rich_help_panel=SIZES),
+    ] = None,
+    words: Annotated[
+        int | None,
+        typer.Option(
+            help="Word types for word identity, the most frequent (default 500).",
+            rich_help_panel=SIZES,
+        ),
+    ] = None,
+    words_per_type: Annotated[
+        int | None,
+        typer.Option(help="Instances of each of these words (default 15).", rich_help_panel=SIZES),
+    ] = None,
+    all_words_per_type: Annotated[
+        int | None,
+        typer.Option(
+            help="Instances of one word for meaning and word vectors, at most (default 200).",
+            rich_help_panel=SIZES,
+        ),
+    ] = None,
+    min_s: Annotated[
+        float | None,
+        typer.Option(
+            "--min-seconds", help="Shortest phone or word that counts.", rich_help_panel=SIZES
+        ),
+    ] = None,
+    max_s: Annotated[
+        float | None,
+        typer.Option(
+            "--max-seconds", help="Longest phone or word that counts.", rich_help_panel=SIZES
+        ),
+    ] = None,
+    sequence_s: Annotated[
+        float | None,
+        typer.Option(
+            "--sequence-seconds",
+            help="Audio for ABX and segmentation (default 600).",
+            rich_help_panel=SIZES,
+        ),
+    ] = None,
+    clusters_phone: Annotated[
+        int | None,
+        typer.Option(
+            help="k of k-means for phones: mi-phone, pnmi (default 500).", rich_help_panel=SIZES
+        ),
+    ] = None,
+    clusters_word: Annotated[
+        int | None,
+        typer.Option(help="k of k-means for words: mi-word (default 5000).", rich_help_panel=SIZES),
+    ] = None,
+    kmeans_seeds: Annotated[
+        int | None, typer.Option(help="k-means runs a draw (default 3).", rich_help_panel=SIZES)
+    ] = None,
+    pca: Annotated[
+        int | None,
+        typer.Option(
+            help="Principal components of a layer that CCA keeps (default: all).",
+            rich_help_panel=SIZES,
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the models: float32 (default), bfloat16, float16.", rich_help_panel=MACHINE
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto (default), cpu, cuda:0.", rich_help_panel=MACHINE)
+    ] = None,
+    batch_s: Annotated[
+        float | None,
+        typer.Option(
+            "--batch-seconds", help="Seconds of audio in a batch.", rich_help_panel=MACHINE
+        ),
+    ] = None,
+    disk_gib: Annotated[
+        float | None,
+        typer.Option(
+            help="Disk for rows (default: what is free, less 2 GiB).", rich_help_panel=MACHINE
+        ),
+    ] = None,
+    on_error: Annotated[
+        str | None,
+        typer.Option(
+            help="A bad recording: skip it and list it (default), or stop.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Name written into the results.", rich_help_panel=MACHINE)
+    ] = None,
+    keep_store: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-store/--no-keep-store",
+            help="Keep the rows on disk.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        str,
+        typer.Option(
+            help="If OUT holds results: missing (keep and finish), always, never, only-cache.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "missing",
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress bars.", rich_help_panel=MACHINE)
+    ] = False,
 ) -> None:
     """Measure what every layer encodes: sound, phones, words, meaning, speaker.
 
@@ -149,9 +260,14 @@ def properties(
     labels) beside it. Stop with Ctrl-C whenever you like: the same command goes on.
 
     Example: voxstrata properties hubert-base log-mel -c ~/my-corpus -o out
+
+    A first look: voxstrata properties log-mel mfcc -c synthetic:tiny --scale small -o out
+
+    Afterwards: voxstrata layers out --for asr
     """
     from rich.console import Console
 
+    from voxstrata.cli.properties_plan import show_end, show_plan
     from voxstrata.config import load
     from voxstrata.errors import UsageError
     from voxstrata.properties.settings import PropertiesConfig
@@ -186,6 +302,14 @@ def properties(
         "group": group,
         "seed": seed,
         "frames": frames,
+        "phones_per_type": phones_per_type,
+        "words": words,
+        "words_per_type": words_per_type,
+        "all_words_per_type": all_words_per_type,
+        "clusters_phone": clusters_phone,
+        "clusters_word": clusters_word,
+        "kmeans_seeds": kmeans_seeds,
+        "pca": pca,
         "min_s": min_s,
         "max_s": max_s,
         "sequence_s": sequence_s,
@@ -223,50 +347,8 @@ def properties(
     done_before = (out / "run.json").exists() and overwrite != "always"
     results = run_properties(settings, out, overwrite=cast(Overwrite, overwrite), hooks=hooks)
     page = draw_report(out)
-    record = results.record
-    for item in record["refused"]:
-        console.print(f"  too few units: {item['name']}: {item['reason']}", style="yellow",
-                      markup=False)  # fmt: skip
-    skipped = len(record["corpus"]["skipped"])
-    console.print(
-        f"{len(results.table)} values "
-        + ("were there already" if done_before else f"in {record['wall_s']:.0f} s")
-        + (f"; {skipped} recordings skipped (listed in the report)" if skipped else "")
-    )
+    show_end(results, console, done_before=done_before)
     typer.echo(str(page))
-
-
-def show_plan(prepared: Prepared, console: Any) -> None:
-    """Print what is about to happen: samples, properties, what is left out and why."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    corpus = prepared.corpus
-    seconds = sum(utterance.duration_s for utterance in corpus.utterances)
-    scored = sum(1 for layer in prepared.stack if layer.model < prepared.asked)
-    console.print(
-        f"[bold]{prepared.asked} models, {scored} layers[/] over [bold]{len(corpus)} "
-        f"recordings[/] ({seconds / 60:.1f} min) of {escape(corpus.name)}, "
-        f"{max(prepared.folds) + 1} folds by {prepared.config.group}, on {prepared.device}"
-    )
-    table = Table("sample", "rows", "layers", "disk", "properties")
-    for sample in prepared.samples:
-        names = [one.name for one in prepared.properties if one.unit == sample.kind]
-        table.add_row(
-            sample.name,
-            f"{sample.rows}",
-            f"{len(sample.scored)}",
-            f"{sample.disk_bytes / 1e9:.2f} GB",
-            escape(", ".join(names)),
-        )
-    console.print(table)
-    if prepared.left_out:
-        left = Table("left out", "why")
-        for item in prepared.left_out:
-            left.add_row(escape(item.name), escape(item.reason))
-        console.print(left)
-    for problem in corpus.skipped[:5]:
-        console.print(f"  left out: {problem}", style="yellow", markup=False)
 
 
 def _list() -> None:
