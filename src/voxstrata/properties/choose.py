@@ -64,8 +64,11 @@ class Curve:
 
     @property
     def error(self) -> NDArray[np.float64]:
-        """Standard errors from the widths of the intervals, [L]; NaN without one."""
-        return (self.high - self.low) / (2 * NORMAL_95)
+        """Standard errors from the longer arms of the intervals, [L]; NaN without one.
+
+        The other arm may be cut off at the end of the measure's range.
+        """
+        return np.maximum(self.value - self.low, self.high - self.value) / NORMAL_95
 
 
 @dataclass(frozen=True)

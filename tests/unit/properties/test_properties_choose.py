@@ -161,6 +161,17 @@ def test_paired_folds_tell_layers_apart_where_intervals_cannot() -> None:
     assert recommend(made, "asr", fold_rows(scores, model="other"))[0].alike_by == "intervals"
 
 
+def test_an_interval_cut_off_at_its_range_is_not_taken_for_a_small_error() -> None:
+    """.99 +- .05 in [0, 1] is shown as .94 to 1: as uncertain as .89 +- .05, and not apart."""
+    made = table(row("0", 0.89, ci_low=0.84, ci_high=0.94), row("1", 0.95, ci_low=0.90, ci_high=1),
+                 row("2", 0.995, ci_low=0.92, ci_high=1.0))  # fmt: skip
+    curve = evidence_for(made, find_use("asr"))[0]
+    assert curve.error == pytest.approx(np.array([0.05, 0.05, 0.075]) / stats.norm.ppf(0.975))
+    assert alike(curve) == (("1", "2"), "intervals")
+    near = table(row("0", 0.92, ci_low=0.87, ci_high=0.97), row("1", 1.0, ci_low=0.92, ci_high=1.0))
+    assert alike(evidence_for(near, find_use("asr"))[0])[0] == ("0", "1")
+
+
 def test_a_real_peak_holds_on_other_folds_and_noise_does_not() -> None:
     g = np.random.default_rng(1)
     real = np.array(VALUES)[:, None] + g.normal(scale=0.01, size=(6, 10))
