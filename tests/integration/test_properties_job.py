@@ -8,11 +8,13 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import killable
 import planted
+from voxstrata.corpora import load_corpus
 from voxstrata.errors import ResultsError, UnknownNameError, UsageError
 from voxstrata.properties import prepare
 from voxstrata.properties.job import run_properties
@@ -53,6 +55,33 @@ def test_the_planted_layer_is_found(
     assert (others["value"] < best["ci_low"]).all()
     control = table[(table["measure"] == "share-phone-corrected") & (table["control"] != "")]
     assert (control["value"].abs() < 0.1).all()
+
+
+def test_columns_of_a_table_and_draws_do_not_share_their_scores(
+    recordings: Path, tmp_path: Path
+) -> None:
+    """Names with a dot: what is after it must not be lost from the file of the scores."""
+    corpus = load_corpus(str(recordings))
+    table = pd.DataFrame({"utterance": [u.id for u in corpus.utterances]})
+    values = np.random.default_rng(0).normal(size=(len(table), 2))
+    table["first"], table["second"] = values.T
+    table.to_csv(tmp_path / "t.csv", index=False)
+    names = ("cca-table:t.first", "cca-table:t.second")
+    settings = config(
+        recordings,
+        models=("mfcc",),
+        properties=names,
+        tables={"t": str(tmp_path / "t.csv")},
+        draws=2,
+    )
+    found = run_properties(settings, tmp_path / "out").table
+    for control in ("", "shuffled-rows"):
+        pw = found[(found["measure"] == "pwcca") & (found["control"] == control)]
+        a, b = (pw[pw["property"] == name]["value"].to_numpy() for name in names)
+        assert len(a) == len(b) > 0
+        assert (a != b).all()
+    folds = pd.read_parquet(tmp_path / "out" / "folds.parquet")
+    assert set(folds["draw"]) == {0, 1}
 
 
 def test_left_out_and_refused_are_listed(recordings: Path, tmp_path: Path) -> None:

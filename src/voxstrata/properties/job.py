@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from voxstrata.errors import NumericsError, UsageError
-from voxstrata.files import atomic_write, read_json, write_json
+from voxstrata.files import atomic_write, fingerprint, read_json, write_json
 from voxstrata.properties.prepare import LeftOut, Prepared, prepare
 from voxstrata.properties.property import Property, Score, TooFewError
 from voxstrata.properties.samples import StoredSample
@@ -224,10 +224,8 @@ def _measure(prepared: Prepared, samples: list[StoredSample], folder: Path, hook
             reasons: list[str] = []
             for stored in (s for s in samples if s.plan.kind == one.unit):
                 for draw in range(config.draws):
-                    path = (
-                        folder / STATE / "scores" / f"{_slug(one.name)}-{stored.plan.name}-{draw}"
-                    )
-                    part = _one_draw(one, stored, config, draw, path.with_suffix(".json"), advance)
+                    path = folder / STATE / "scores" / _file(one.name, stored.plan.name, draw)
+                    part = _one_draw(one, stored, config, draw, path, advance)
                     scored += part.scored
                     facts.append({"sample": stored.plan.name, "draw": draw, **part.facts})
                     notices += part.notices
@@ -262,8 +260,10 @@ def _main(one: Property, scored: list[Scored]) -> str:
     return one.main if one.main in measures or not measures else measures[0]
 
 
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-." else "_" for c in name)[:80]
+def _file(name: str, sample: str, draw: int) -> str:
+    """File of a property's scores: its own for every name, whatever characters and length."""
+    readable = "".join(c if c.isalnum() or c in "-." else "_" for c in name)[:60]
+    return f"{readable}-{fingerprint([name, sample])[:12]}-{sample}-{draw}.json"
 
 
 @dataclass
