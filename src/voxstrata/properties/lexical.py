@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxstrata.errors import UsageError, VoxstrataError
+from voxstrata.errors import NumericsError, UsageError
 from voxstrata.numerics.jackknife import assign_folds, fold_of_rows
 from voxstrata.properties.cca import CcaDraw, pick_types, scored_widths
 from voxstrata.properties.property import (
@@ -279,6 +279,7 @@ class BesidePermuted:
 
     true: CcaDraw
     permuted: CcaDraw
+    _without: dict[str, str] = field(default_factory=dict)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -287,15 +288,16 @@ class BesidePermuted:
 
     @property
     def notices(self) -> Sequence[str]:
-        """Notices of the draw itself."""
-        return self.true.notices
+        """Notices of the draw itself, and layers whose control could not be made."""
+        return [*self.true.notices, *self._without.values()]
 
     def score(self, rows: torch.Tensor, layer: StackLayer) -> list[Score]:
         """Scores and controls of the draw, then the permuted control."""
         found = self.true.score(rows, layer)
         try:
             beside = self.permuted.score(rows, layer)
-        except VoxstrataError:  # a permuted view may lack variance in some fold
+        except NumericsError as error:  # a permuted view may lack variance in some training set
+            self._without[layer.key] = f"{layer.key} has no control {PERMUTED}: {error.what}."
             beside = []
         controls = [dataclasses.replace(s, control=PERMUTED) for s in beside if not s.control]
         return [*found, *controls]

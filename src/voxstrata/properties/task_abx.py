@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ from voxstrata.properties.registry import no_argument
 from voxstrata.properties.same_different import codes
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
+from voxstrata.properties.targets import stress_free
 from voxstrata.properties.task_discrimination import TRAINING_FREE
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.streaming.unit_segment import SILENCES
@@ -58,15 +58,10 @@ class Tokens:
     lost: int
 
 
-def bare(label: str) -> str:
-    """A phone without its stress digit."""
-    return re.sub(r"\d+$", "", label)
-
-
 def _spans(sample: Sample, utterance: str) -> list[tuple[float, float, str, tuple[str, str]]]:
     """Start, end, phone and context of every phone of a recording; silences are context only."""
     tier = sample.utterances[utterance].segments("phones")
-    names = [bare(s.label) if s.label not in SILENCES else "SIL" for s in tier]
+    names = [stress_free(s.label) if s.label not in SILENCES else "SIL" for s in tier]
     padded = ["SIL", *names, "SIL"]
     return [
         (s.start_s, s.end_s, name, (padded[i], padded[i + 2]))

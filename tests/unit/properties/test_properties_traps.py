@@ -230,3 +230,19 @@ def test_the_job_names_what_is_not_defined_and_what_cannot_be_drawn(tmp_path: Pa
         lambda _: None,
     )
     assert part.refused == "a view without variance (got 0)"
+
+
+def test_a_control_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = moods()
+    sex = dataclasses.replace(tier_views.gender(""), tier="sex")
+    draw = sex.draw(sample, settings(), 0)
+    assert isinstance(draw, BesidePermuted)
+    assert not any(PERMUTED in text for text in draw.notices)
+
+    def fail(*_: Any) -> Any:
+        raise NumericsError("a covariance without variance")
+
+    monkeypatch.setattr(draw.permuted, "score", fail)
+    found = draw.score(sample.read(0), sample.layers[0])
+    assert PERMUTED not in {s.control for s in found}
+    assert "m/1 has no control permuted-labels: a covariance without variance." in draw.notices
