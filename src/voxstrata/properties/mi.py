@@ -6,7 +6,6 @@ estimated: :mod:`.mi_draw`.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,6 +28,7 @@ from voxstrata.properties.targets import (
     numbered,
     permute_over,
     stress_free,
+    tier_missing,
     tier_target,
 )
 
@@ -198,14 +198,7 @@ class TierInformation(MutualInformation):
 
     def missing(self, corpus: Corpus, settings: PropertiesConfig) -> str:
         """Names the tier if no recording has it, or it has one value only."""
-        values = Counter(
-            str(u.tiers[self.tier]) for u in corpus.utterances if u.tiers.get(self.tier) is not None
-        )
-        if not values:
-            return f"no recording has the tier {self.tier!r}"
-        if len(values) < 2:
-            return f"all recordings have the same {self.tier!r}"
-        return ""
+        return tier_missing(corpus, self.tier)
 
 
 def mi_phone(argument: str) -> MutualInformation:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,12 +205,6 @@ def cross_cosines(
             sums[place] += sign * (totals @ totals.T)
             counts[place] += sign * np.outer(number, number)
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0.5)
-
-
-def codes_of(values: Sequence[Any]) -> Ints:
-    """Whole numbers for values by order of first appearance, [N]."""
-    known: dict[Any, int] = {}
-    return np.array([known.setdefault(value, len(known)) for value in values], dtype=np.int64)
 
 
 def even_pairs(truth: Floats, rng: np.random.Generator, limit: int) -> Ints:

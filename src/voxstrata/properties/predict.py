@@ -37,6 +37,7 @@ from voxstrata.properties.targets import (
     labels_at,
     merged_folds,
     stress_free,
+    tier_missing,
     tier_target,
 )
 
@@ -136,12 +137,7 @@ class LinearTier(PropertyFacts):
 
     def missing(self, corpus: Corpus, settings: PropertiesConfig) -> str:
         """Names the tier if no recording has it, or it has one value only."""
-        values = {
-            str(u.tiers[self.tier]) for u in corpus.utterances if u.tiers.get(self.tier) is not None
-        }
-        if not values:
-            return f"no recording has the tier {self.tier!r}"
-        return f"all recordings have the same {self.tier!r}" if len(values) < 2 else ""
+        return tier_missing(corpus, self.tier)
 
     def draw(self, sample: Sample, settings: PropertiesConfig, seed: int) -> RidgeDraw | ClassDraw:
         """Folds of whole speakers where the tier is one value a speaker, else the run's folds.

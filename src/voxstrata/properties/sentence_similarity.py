@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import ShapeError
-from voxstrata.properties.pair_similarity import codes_of, pair_cosines, spearman, spearman_error
+from voxstrata.properties.pair_similarity import pair_cosines, spearman, spearman_error
+from voxstrata.properties.same_different import codes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -70,7 +71,7 @@ def sentence_scores(
             got=f"{len(first)}, {len(second)}, {len(human)}, {len(sentence_pair)}",
         )
     cosine = pair_cosines(vectors, first, second)
-    pair = codes_of(list(sentence_pair))
+    pair = codes(list(sentence_pair))
     count = np.bincount(pair)
     mean_cosine = np.bincount(pair, cosine) / count
     mean_human = np.bincount(pair, human) / count

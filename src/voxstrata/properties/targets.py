@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxstrata.corpora import Corpus
 from voxstrata.errors import UsageError
 from voxstrata.properties.property import TooFewError
 from voxstrata.properties.sample import Sample
@@ -82,6 +83,15 @@ def tier_target(sample: Sample, tier: str) -> Target:
         if several:
             return Target(rows, values, numeric, "speaker", speakers)
     return Target(rows, values, numeric, "utterance", utterances)
+
+
+def tier_missing(corpus: Corpus, tier: str) -> str:
+    """Why a scalar tier is no target: no recording has it, or all have one value; "" if it is."""
+    found = (u.tiers.get(tier) for u in corpus.utterances)
+    values = {str(value) for value in found if value is not None}
+    if not values:
+        return f"no recording has the tier {tier!r}"
+    return f"all recordings have the same {tier!r}" if len(values) < 2 else ""
 
 
 def _usable(value: Any) -> bool:

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from voxstrata.properties.pair_similarity import (
-    codes_of,
     cross_cosines,
     even_pairs,
     pair_cosines,
@@ -28,7 +27,7 @@ from voxstrata.properties.property import (
     TooFewError,
 )
 from voxstrata.properties.registry import no_argument
-from voxstrata.properties.same_different import MAX_ROWS, WordPairs, choose_rows
+from voxstrata.properties.same_different import MAX_ROWS, WordPairs, choose_rows, codes
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.properties.task_similarity import (
@@ -195,9 +194,9 @@ class PlantedWords(PropertyFacts):
         words, word = vocabulary([labels[i] for i in rows])
         kept = cap_instances(word, settings.all_words_per_type, rng_of(seed, ROWS))
         rows, word = rows[kept], word[kept]
-        speaker = codes_of(sample.groups("speaker")[rows].tolist())
+        speaker = codes(sample.groups("speaker")[rows].tolist())
         texts = sample.tier("text")
-        text = codes_of([texts[i] for i in rows])
+        text = codes([texts[i] for i in rows])
         allowed = _comparable(word, (speaker, text))
         for i, a in enumerate(words):
             for j in range(i):
@@ -259,10 +258,10 @@ class PlantedSentences(PropertyFacts):
             dtype=np.int64,
         )
         spoken = [text[i] for i in rows]
-        item = codes_of(spoken)
+        item = codes(spoken)
         names = list(dict.fromkeys(spoken))
         topic_of = {text[i]: str(topic[i]) for i in rows}
-        speaker = codes_of(sample.groups("speaker")[rows].tolist())
+        speaker = codes(sample.groups("speaker")[rows].tolist())
         allowed = _comparable(item, (speaker,))
         topics = [topic_of[name] for name in names]
         pairs, truth = _planted_pairs(self.name, topics, allowed, settings, rng_of(seed, PAIRS))

@@ -20,11 +20,11 @@ from voxstrata.errors import ShapeError
 from voxstrata.numerics.linalg import float64
 from voxstrata.properties.pair_similarity import (
     ScoredPairs,
-    codes_of,
     pair_cosines,
     spearman,
     spearman_error,
 )
+from voxstrata.properties.same_different import codes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -71,7 +71,7 @@ class ListScore:
 def vocabulary(labels: Sequence[str]) -> tuple[list[str], Ints]:
     """Distinct words, lower-cased, by first appearance; and the word of each row, [N]."""
     folded = [label.casefold() for label in labels]
-    return list(dict.fromkeys(folded)), codes_of(folded)
+    return list(dict.fromkeys(folded)), codes(folded)
 
 
 def word_means(rows: Any, word: Ints) -> torch.Tensor:
