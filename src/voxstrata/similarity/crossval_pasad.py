@@ -22,7 +22,7 @@ from voxstrata.errors import NumericsError, ShapeError, UsageError
 from voxstrata.similarity.crossval import quick_svd
 from voxstrata.similarity.fold_moments import FoldMoments
 from voxstrata.similarity.moments import Moments, View
-from voxstrata.similarity.pasad import PINV_RCOND, inverse_root, signs_of, weights_of
+from voxstrata.similarity.pasad import PINV_RCOND, bounded, inverse_root, signs_of, weights_of
 
 SPLITS, TRIALS, TRIES, PAIRS = 10, 3, 5, 6
 """Splits, trials wanted, trials tried at most, and epsilon pairs a trial, as published."""
@@ -211,7 +211,7 @@ def _score(
     loads_x, loads_y = fit.Px @ Sxx, fit.Py @ Syy
     own = (loads_x * fit.Px).sum(dim=1) * (loads_y * fit.Py).sum(dim=1)
     cross = ((fit.Px @ Sxy) * fit.Py).sum(dim=1)
-    rho = (cross / own.sqrt()).nan_to_num(nan=0.0)
+    rho = bounded(cross / own.sqrt())
     sides = [(fit.Px, loads_x, mean_x), (fit.Py, loads_y, mean_y)]
     if not mean_score:
         sides = sides[:1] if len(mean_x) < len(mean_y) else sides[1:]

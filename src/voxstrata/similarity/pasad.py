@@ -171,6 +171,15 @@ def _weights(
     return weights_of(PS @ P.T, PS[:, :width], mean[: len(P)], mean[:width], n)
 
 
+def bounded(rho: torch.Tensor) -> torch.Tensor:
+    """Correlations within [-1, 1], 0 where a direction has no variance.
+
+    From rows they cannot lie outside; from moments rounding can bring a variance to 0 or below
+    it while a covariance is left.
+    """
+    return rho.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).clamp(-1.0, 1.0)
+
+
 def weights_of(
     A: torch.Tensor, B: torch.Tensor, c: torch.Tensor, mean: torch.Tensor, n: int
 ) -> torch.Tensor:
@@ -216,7 +225,7 @@ def pasad_score(fit: PasadFit, rows: Moments) -> PasadScore:
     k = len(fit.Px)
     # A null direction (full one-hot labels have one) has correlation 0 +- rounding noise; where
     # rounding makes its variance negative the original, which works on rows, still gets noise.
-    corr = held_out_correlations(fit.Px, fit.Py, part).nan_to_num(nan=0.0)
+    corr = bounded(held_out_correlations(fit.Px, fit.Py, part))
     wx = _weights(fit.Px, part.Sxx, part.mean_x, part.n, k)
     wy = _weights(fit.Py, part.Syy, part.mean_y, part.n, k)
     x, y = float((wx * corr).sum()), float((wy * corr).sum())

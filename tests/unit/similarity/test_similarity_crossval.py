@@ -324,3 +324,17 @@ def test_a_fold_of_one_row_is_not_scored_but_trains() -> None:
     assert found.train == 402 - 80
     with pytest.raises(UsageError, match="two folds with 3 rows"):
         cross_validate(FoldMoments.of(x, y, np.r_[np.zeros(400), 1, 1].astype(int)))
+
+
+def test_published_scores_of_a_split_without_variance_stay_in_range() -> None:
+    """The view is constant in every split but one: a covariance of rounding noise over a variance
+    of 0 was infinite, and the mean over trials about 1e307."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        fold = np.repeat(np.arange(10), 5)
+        x, y = rng.normal(size=(50, 3)) + 7, 0.3 + rng.normal(size=(10, 1))[fold]
+        y[fold > 7] += rng.normal(size=(10, 1))
+        m = FoldMoments.of(x, y, fold)
+        found = cross_validate_pasad(m, [(0, 1), (2, 3)], [draw_eps(seed)] * 2)
+        assert abs(found.score) <= 1
+        assert all(np.abs(t.dev_scores).max() <= 1 for t in found.trials)
