@@ -316,8 +316,9 @@ class CcaDraw:
         v = self._view_components or self._matrix.shape[1]
         if self._train < d + v + 1:
             return f"training rows for {d} + {v} dimensions", self._train, d + v + 1
-        if self.published and self._test < min(d, v):
-            return "rows in each split", self._test, min(d, v)
+        needed = max(LEAST_ROWS, min(d, v))
+        if self.published and self._test < needed:
+            return "rows in each split", self._test, needed
         return None
 
     def _require(self, width: int) -> None:

@@ -246,3 +246,18 @@ def test_a_control_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch)
     found = draw.score(sample.read(0), sample.layers[0])
     assert PERMUTED not in {s.control for s in found}
     assert "m/1 has no control permuted-labels: a covariance without variance." in draw.notices
+
+
+def test_published_splits_of_two_rows_are_refused() -> None:
+    """Two rows correlate by 1 or -1, whatever they are."""
+    sample = moods()
+    few = dataclasses.replace(
+        sample,
+        utterance=sample.utterance[:24],
+        fold=sample.fold[:24],
+        start_s=sample.start_s[:24],
+        end_s=sample.end_s[:24],
+        read=lambda position: sample.read(position)[:24],
+    )
+    with pytest.raises(TooFewError, match="rows in each split"):
+        tier_views.tier("mood").draw(few, settings(preset="pasad2023"), 0)
