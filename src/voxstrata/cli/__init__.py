@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import TextIO
 
 import typer
 
@@ -35,11 +37,24 @@ def _root(
     pass
 
 
+def _say(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning in one line: where in a library it arose is of no use to who types a command."""
+    sys.stderr.write(f"warning: {message}\n")
+
+
 def main() -> None:
     """Run the command line; voxstrata's own errors are printed without a traceback."""
     from voxstrata.cli import commands
 
     commands.attach(app)
+    warnings.showwarning = _say
     try:
         app()
     except VoxstrataError as error:

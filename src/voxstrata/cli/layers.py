@@ -71,6 +71,7 @@ def layers(
 
     from voxstrata.errors import UsageError
     from voxstrata.properties.choose import recommend
+    from voxstrata.properties.choose_check import read_scores
     from voxstrata.properties.uses import find_use
     from voxstrata.results import load_results
 
@@ -87,12 +88,18 @@ def layers(
     chosen = find_use(use)
     results = load_results(out)
     folds = _folds(out)
+    given = read_scores(scores) if scores is not None else None  # a wrong file is told first
     found = recommend(results.table, chosen, folds)
     console.print(f"[bold]{chosen.title}[/]: {chosen.source}", highlight=False)
-    _show_choices(console, found, _costs(console, found, seed) if measure_cost else {})
+    single = [r for r in found if len(r.curve.layers) < 2]
+    several = [r for r in found if len(r.curve.layers) >= 2]
+    _show_choices(console, found, _costs(console, several, seed) if measure_cost else {})
+    if single:
+        names = ", ".join(r.model for r in single)
+        console.print(f"  one layer only, nothing to choose: {names}.", markup=False)
     _show_check(console, found, folds, results, seed)
-    if scores is not None:
-        _show_scores(console, results.table, scores, seed)
+    if given is not None:
+        _show_scores(console, results.table, given, seed)
     if not measure_cost:
         console.print(
             "What each choice saves in time and memory was not measured (--no-measure-cost)."
@@ -151,24 +158,25 @@ def _show_choices(console: Any, found: list[Recommendation], costs: dict[str, La
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title="Recommended layers", caption=_CAPTION, caption_justify="left")
+    wide = console.width >= WIDE
+    table = Table(
+        title="Recommended layers", caption=_CAPTION if wide else None, caption_justify="left"
+    )
     table.add_column("model", overflow="fold")
     table.add_column("use layer", style="bold")
-    for name in ("value (95 % interval)", "layer below, above", "middle", "random"):
+    for name in ("value (95 % interval)", *(_CHANGES if wide else ())):
         table.add_column(name)
     table.add_column("not told apart")
+    costs = costs if wide else {}  # they have been told in lines of their own
     if costs:
         table.add_column("saves")
     for r in found:
-        better = r.curve.better
         interval = f" ({_number(r.low)} .. {_number(r.high)})" if math.isfinite(r.low) else ""
         cells = [
             escape(r.model),
             escape(r.layer),
             f"{_number(r.value)}{interval}",
-            f"{_change(r.loss_below, better)}, {_change(r.loss_above, better)}",
-            f"{_change(r.loss_middle, better)} ({escape(r.middle)})",
-            _change(r.loss_random, better),
+            *(escape(text) for text in (_changes(r) if wide else ())),
             escape(" ".join(r.alike)) if r.alike_by else "? (no intervals)",
         ]
         if costs:
@@ -183,6 +191,27 @@ def _show_choices(console: Any, found: list[Recommendation], costs: dict[str, La
     for r in found:
         for line in _remarks(r):
             console.print(f"  {r.model}: {line}", markup=False, highlight=False)
+        if not wide and len(r.curve.layers) > 1:
+            told = "; ".join(f"{n}: {t}" for n, t in zip(_CHANGES, _changes(r), strict=True))
+            console.print(f"  {r.model}: {told}.", markup=False, highlight=False)
+    if not wide:
+        console.print(_CAPTION)
+
+
+WIDE = 110
+"""Columns of a terminal from which on the table holds everything."""
+
+_CHANGES = ("layer below, above", "middle", "random")
+
+
+def _changes(r: Recommendation) -> tuple[str, str, str]:
+    """What other choices change, one text a name in :data:`_CHANGES`."""
+    better = r.curve.better
+    return (
+        f"{_change(r.loss_below, better)}, {_change(r.loss_above, better)}",
+        f"{_change(r.loss_middle, better)} ({r.middle})",
+        _change(r.loss_random, better),
+    )
 
 
 _CAPTION = (
@@ -195,7 +224,7 @@ def _remarks(r: Recommendation) -> list[str]:
     kind = "the probing result " if r.curve.probing else ""
     low = ", low is better" if r.curve.better == "low" else ""
     lines = [f"chosen by {kind}{r.curve.name} ({r.curve.measure}{low})."]
-    if r.others:
+    if r.others and len(r.curve.layers) > 1:
         best = ", ".join(f"{name} at layer {layer}" for name, layer in r.others)
         lines.append(f"other evidence peaks: {best}.")
     if r.cheapest != r.layer:
@@ -282,26 +311,25 @@ def _with_interval(mean: Any) -> str:
     return f"{mean.value:+.3f} ({mean.low:+.3f} .. {mean.high:+.3f})"
 
 
-def _show_scores(console: Any, table: pd.DataFrame, path: Path, seed: int) -> None:
+def _show_scores(console: Any, table: pd.DataFrame, given: pd.DataFrame, seed: int) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     from voxstrata.errors import ResultsError, UsageError
     from voxstrata.properties.choose import curves
-    from voxstrata.properties.choose_check import correlate, read_scores
+    from voxstrata.properties.choose_check import correlate
     from voxstrata.properties.uses import Evidence
 
-    given = read_scores(path)
     shown = Table(
         "model", "property", "task", "layers", "Spearman", "p", "Kendall", "p",
         title="Do property curves rank the layers as the scores do?",
     )  # fmt: skip
-    refused: dict[str, None] = {}
+    refused: dict[str, list[str]] = {}
     for name in table["property"].unique().tolist():
         try:
             found = curves(table, Evidence(name=str(name)))
         except ResultsError as error:
-            refused[str(error)] = None
+            refused.setdefault(error.what, []).append(str(name))
             continue
         for curve in found:
             own = given[given["model"] == curve.model]
@@ -315,7 +343,8 @@ def _show_scores(console: Any, table: pd.DataFrame, path: Path, seed: int) -> No
                 try:
                     rho, tau = correlate(line, scores, seed=seed)
                 except UsageError as error:
-                    refused[f"{curve.model}, {name}: {error}"] = None
+                    reason = f"{error.what} (got {error.got}, expected {error.expected})"
+                    refused.setdefault(f"{curve.model}: {reason}", []).append(str(name))
                     continue
                 shown.add_row(
                     escape(curve.model),
@@ -332,8 +361,8 @@ def _show_scores(console: Any, table: pd.DataFrame, path: Path, seed: int) -> No
         console.print(
             f"Scores of models that the results lack: {', '.join(absent)}", style="yellow"
         )
-    for reason in refused:
-        console.print(reason, style="yellow", markup=False)
+    for reason, names in refused.items():
+        console.print(f"{reason}: {', '.join(names)}", style="yellow", markup=False)
     if shown.row_count:
         console.print(shown)
         console.print(

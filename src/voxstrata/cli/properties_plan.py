@@ -92,7 +92,7 @@ def _by_reason(found: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
 def _bare(reason: str, names: list[str]) -> str:
     """A reason without the name that stands before it already."""
     for name in names:
-        reason = reason.removeprefix(f"{name}: ").removeprefix(f"{name} ")
+        reason = reason.removeprefix(f"{name}: ")
     return reason
 
 

@@ -302,7 +302,8 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype={"model": str, "layer": str, "task": str})
     except (OSError, ValueError) as error:
-        raise ResultsError(f"cannot read the scores in {path}", got=str(error)) from None
+        got = getattr(error, "strerror", None) or str(error)
+        raise ResultsError(f"cannot read the scores in {path}", got=got) from None
     lacking = [name for name in ("model", "layer", "score") if name not in table.columns]
     if lacking:
         raise ResultsError(

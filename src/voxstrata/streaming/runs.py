@@ -94,9 +94,10 @@ def run_in(
             command = "the same command again"
             if overwrite == "always":
                 command = "the same command with --overwrite missing"
+            got = getattr(stop, "got", None)  # after the pass there is nothing to say
             raise RunInterruptedError(
                 "stopped by Ctrl-C",
-                got=getattr(stop, "got", None),
+                **({"got": got} if got else {}),
                 fix=f"run {command}: it goes on from what {folder} holds",
             ) from None
 

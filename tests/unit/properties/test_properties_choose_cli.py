@@ -96,6 +96,41 @@ def test_scores_are_correlated(tmp_path: Path) -> None:
     assert spearman > 0.9
 
 
+def test_wrong_scores_are_told_before_anything_else(tmp_path: Path) -> None:
+    file = tmp_path / "wer.csv"
+    file.write_text("model,layer,scores\nmodel-a,1,3\n")
+    arguments = [str(made(tmp_path / "out")), "--no-measure-cost", "--scores"]
+    for path, about in ((file, "lacks columns"), (tmp_path / "none.csv", "No such file")):
+        result = CliRunner().invoke(APP, [*arguments, str(path)])
+        assert about in str(result.exception)
+        assert result.output == ""
+
+
+def test_a_reason_is_told_once_for_all_properties(tmp_path: Path) -> None:
+    file = tmp_path / "wer.csv"
+    file.write_text("model,layer,score\nmodel-a,1,3\nmodel-a,2,4\n")
+    text = said(str(made(tmp_path / "out")), "--scores", str(file))
+    assert text.count("needs four layers") == 1
+    assert "got 2 layers in common" in text
+
+
+def test_a_narrow_terminal_keeps_every_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(made(tmp_path))
+    monkeypatch.setenv("COLUMNS", "160")
+    wide = said(folder)
+    monkeypatch.setenv("COLUMNS", "80")
+    result = CliRunner().invoke(APP, [folder, "--no-measure-cost"])
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(line.rstrip().endswith("│") for line in lines if line.startswith("│"))
+    changes = [cell.strip() for cell in wide.split("│ model-a")[1].split("│")][3:6]
+    narrow = " ".join(result.output.split())
+    told = zip(("layer below, above", "middle", "random"), changes, strict=True)
+    assert "; ".join(f"{name}: {change}" for name, change in told) in narrow
+
+
 def test_uses_are_listed_and_bad_input_is_refused(tmp_path: Path) -> None:
     assert "keyword spotting" in said("--list")
     with pytest.raises(UsageError, match="no results folder"):
@@ -124,4 +159,4 @@ def test_cost_is_measured_on_what_can_be_loaded(tmp_path: Path) -> None:
     assert "random:ecapa@block2,channels=16" in text
     assert "for 4 s of noise" in text
     assert "fewer operations" in text
-    assert "No cost of log-mel@mel" in text
+    assert "one layer only, nothing to choose: log-mel." in text
