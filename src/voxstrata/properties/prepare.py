@@ -163,7 +163,9 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
     shown = [model for model in models[:asked] if model.spec not in trained_for]
     notices = untrained_notice(shown) + without_twin
     if corpus.skipped:
-        notices.append(f"{len(corpus.skipped)} recordings were left out before the run.")
+        gone = len(corpus.skipped)
+        what = "recording was" if gone == 1 else "recordings were"
+        notices.append(f"{gone} {what} left out before the run.")
     if len(set(groups)) < config.folds:
         notices.append(
             f"There are only {len(set(groups))} groups ({config.group}s) for {config.folds} folds: "
