@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voxstrata.properties import information as info
+from voxstrata.properties.information import counts as info
 
 
 def case(shared: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voxstrata.properties.segmentation import (
+from voxstrata.properties.tasks.segmentation import (
     change,
     count,
     curve_peaks,
     quality,
     zscore,
 )
-from voxstrata.properties.sentence_similarity import sentence_scores
-from voxstrata.properties.word_similarity import Found, score_list
+from voxstrata.properties.tasks.sentence_similarity import sentence_scores
+from voxstrata.properties.tasks.word_similarity import Found, score_list
 
 
 def load(shared: Path, name: str) -> tuple[dict, dict, np.ndarray]:

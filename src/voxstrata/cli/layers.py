@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from voxstrata.properties.choose import Recommendation
-    from voxstrata.properties.layer_cost import LayerCost
+    from voxstrata.properties.choosing.cost import LayerCost
+    from voxstrata.properties.choosing.recommend import Recommendation
     from voxstrata.results import Results
 
 
@@ -70,9 +70,9 @@ def layers(
     from rich.console import Console
 
     from voxstrata.errors import UsageError
-    from voxstrata.properties.choose import recommend
-    from voxstrata.properties.choose_check import read_scores
-    from voxstrata.properties.uses import find_use
+    from voxstrata.properties.choosing.check import read_scores
+    from voxstrata.properties.choosing.recommend import recommend
+    from voxstrata.properties.choosing.uses import find_use
     from voxstrata.results import load_results
 
     console = Console()
@@ -110,7 +110,7 @@ def _show_uses(console: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from voxstrata.properties.uses import uses
+    from voxstrata.properties.choosing.uses import uses
 
     table = Table("--for", "decided by (first one measured)", "why", show_lines=True)
     for use in uses().values():
@@ -124,7 +124,7 @@ def _folds(out: Path) -> pd.DataFrame | None:
     import pyarrow as pa
 
     from voxstrata.errors import ResultsError
-    from voxstrata.properties.choose import FOLD_COLUMNS
+    from voxstrata.properties.choosing.recommend import FOLD_COLUMNS
 
     file = out / "folds.parquet"
     if not file.exists():
@@ -248,7 +248,7 @@ def _show_check(
     from rich.table import Table
 
     from voxstrata.errors import ResultsError
-    from voxstrata.properties.choose_check import Check, choose_and_check
+    from voxstrata.properties.choosing.check import Check, choose_and_check
 
     how = (
         "The table above was chosen and scored on the same speakers, so it flatters the choice. "
@@ -316,9 +316,9 @@ def _show_scores(console: Any, table: pd.DataFrame, given: pd.DataFrame, seed: i
     from rich.table import Table
 
     from voxstrata.errors import ResultsError, UsageError
-    from voxstrata.properties.choose import curves
-    from voxstrata.properties.choose_check import correlate
-    from voxstrata.properties.uses import Evidence
+    from voxstrata.properties.choosing.check import correlate
+    from voxstrata.properties.choosing.recommend import curves
+    from voxstrata.properties.choosing.uses import Evidence
 
     shown = Table(
         "model", "property", "task", "layers", "Spearman", "p", "Kendall", "p",
@@ -374,7 +374,7 @@ def _show_scores(console: Any, table: pd.DataFrame, given: pd.DataFrame, seed: i
 def _costs(console: Any, found: list[Recommendation], seed: int) -> dict[str, LayerCost]:
     """Cost of each model cut at its layer, by model; what cannot be cut or loaded is told."""
     from voxstrata.errors import VoxstrataError
-    from voxstrata.properties.layer_cost import layer_cost
+    from voxstrata.properties.choosing.cost import layer_cost
 
     costs = {}
     for r in found:

@@ -14,10 +14,10 @@ import torch
 from voxstrata.corpora import load_corpus
 from voxstrata.errors import UsageError
 from voxstrata.models.load import load_model
-from voxstrata.properties import acoustic
 from voxstrata.properties.property import SHUFFLED, Property, Score, TooFewError
 from voxstrata.properties.sample import Sample, sample_of
 from voxstrata.properties.settings import PropertiesConfig
+from voxstrata.properties.views import acoustic
 from voxstrata.streaming.stack import StackLayer, build_stack
 from voxstrata.streaming.unit_pooled import PooledFrames
 from voxstrata.types import FrameGrid, LayerInfo, Segment, Utterance

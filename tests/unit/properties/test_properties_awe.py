@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,14 @@ from voxstrata.properties.awe.vectors import (
     spoken_words,
     type_vectors,
 )
-from voxstrata.properties.property import TooFewError
+from voxstrata.properties.awe.view import cca_awe
+from voxstrata.properties.property import PERMUTED, SHUFFLED, TooFewError
+from voxstrata.properties.sample import sample_of
+from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.properties.views.word_table import WordTable
 from voxstrata.properties.views.word_vectors import read_word_vectors
+from voxstrata.streaming.stack import StackLayer
+from voxstrata.types import FrameGrid, LayerInfo
 
 QUICK = Training(steps=40, words=4, instances=6)
 
@@ -126,3 +132,102 @@ def test_words_said_once_teach_nothing(spoken) -> None:  # type: ignore[no-untyp
     few = spoken.segments.take(np.arange(3))
     with pytest.raises(TooFewError, match="more than once"):
         train_encoder(few, ["a", "b", "c"], ["x", "y", "z"], seed=0)
+
+
+WIDE = 5
+
+
+def _sample(spoken, corpus, order):  # type: ignore[no-untyped-def]
+    """Word rows of the planted corpus in some order; the layer is the word plus noise."""
+    names = sorted(planted.WORDS)
+    rng = np.random.default_rng(3)
+    hot = np.eye(len(names), WIDE)[[names.index(w) for w in spoken.words]]
+    rows = hot + 0.3 * rng.normal(size=hot.shape)
+    at = [int(u[1:]) % 12 for u in spoken.utterance]  # folds keep recordings together
+    layer = StackLayer(0, "made", LayerInfo("1", WIDE, "frame", FrameGrid(320, 400)))
+    sample = sample_of(
+        [rows[order]],
+        layers=[layer],
+        utterances={u.id: u for u in corpus.utterances},
+        utterance=[spoken.utterance[i] for i in order],
+        fold=[at[i] for i in order],
+        labels=[spoken.words[i].upper() for i in order],
+        start_s=spoken.start_s[order],
+        end_s=spoken.end_s[order],
+        unit="word",
+    )
+    return sample, layer
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    return load_corpus(planted.write_corpus(tmp_path_factory.mktemp("drawn"), recordings=72))
+
+
+def test_the_property_finds_words_whatever_the_order_of_rows(corpus) -> None:  # type: ignore[no-untyped-def]
+    spoken = spoken_words(corpus.utterances)
+    count = len(spoken.words)
+    one = dataclasses.replace(
+        cca_awe(""),  # type: ignore[type-var]
+        training=Training(steps=15, words=4, instances=6),
+    )
+    settings = PropertiesConfig(models=("made",), corpus="planted", scale="small", folds=12)
+    results, facts = [], []
+    for order in (np.arange(count), np.random.default_rng(1).permutation(count)):
+        sample, layer = _sample(spoken, corpus, order)
+        drawn = one.draw(sample, settings, 0)
+        results.append({(s.measure, s.control): s for s in drawn.score(sample.read(0), layer)})
+        facts.append(drawn.facts)
+        assert any("average precision" in said for said in drawn.notices)
+    for key, score in results[0].items():
+        assert results[1][key].value == pytest.approx(score.value, abs=1e-9), key
+    value, chance = results[0]["pwcca", ""], results[0]["pwcca", SHUFFLED]
+    assert value.value > 0.6
+    assert abs(chance.value) < 0.3
+    assert value.error is not None
+    assert value.n == facts[0]["rows"] == count
+    assert results[0]["pwcca", PERMUTED].value > chance.value  # a bijection of words still tells
+    awe = facts[0]["awe"]
+    assert awe["halves_keep_together"] == "speaker"
+    assert awe["ap_held_out"] > awe["chance"] + 0.3
+    assert {k: v for k, v in awe.items() if k in ("ap_held_out", "agreement", "types")} == {
+        k: facts[1]["awe"][k] for k in ("ap_held_out", "agreement", "types")
+    }
+
+
+def test_rows_are_held_against_the_voices_of_the_other_half(corpus) -> None:  # type: ignore[no-untyped-def]
+    """Silencing the recordings of a half changes nothing in the view of that half's own rows,
+    for its encoder and its vectors come from the other half."""
+    spoken = spoken_words(corpus.utterances)
+    sample, _ = _sample(spoken, corpus, np.arange(len(spoken.words)))
+    one = dataclasses.replace(
+        cca_awe(""),  # type: ignore[type-var]
+        training=Training(steps=4, words=4, instances=4),
+    )
+    settings = PropertiesConfig(models=("made",), corpus="planted", scale="small", folds=12)
+    before = one.draw(sample, settings, 0)
+    mine = {sample.utterance[i] for i in before.parts[0].true._rows.tolist()}
+    rng = np.random.default_rng(0)
+    noisy = {
+        u.id: dataclasses.replace(
+            u, read=lambda u=u: rng.normal(0, 0.1, len(u.read())).astype(np.float32)
+        )
+        if u.id in mine
+        else u
+        for u in corpus.utterances
+    }
+    after = one.draw(dataclasses.replace(sample, utterances=noisy), settings, 0)
+    views = [[part.true._matrix.numpy() for part in drawn.parts] for drawn in (before, after)]
+    np.testing.assert_array_equal(views[0][0], views[1][0])
+    assert not np.allclose(views[0][1], views[1][1])
+
+
+def test_too_little_is_refused_with_both_numbers(corpus) -> None:  # type: ignore[no-untyped-def]
+    spoken = spoken_words(corpus.utterances)
+    sample, _ = _sample(spoken, corpus, np.arange(len(spoken.words)))
+    with pytest.raises(TooFewError, match="2560") as refused:
+        cca_awe("").draw(sample, PropertiesConfig(models=("made",), corpus="planted"), 0)
+    assert "--scale small" in refused.value.fix
+    few, _ = _sample(spoken, corpus, np.arange(6))
+    with pytest.raises(TooFewError, match="at least 8"):
+        cca_awe("").draw(few, PropertiesConfig(models=("made",), corpus="p", scale="small"), 0)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from voxstrata.properties.cca import CcaDraw, one_hot, pick_types
-from voxstrata.properties.cca_labels import cca_phone, cca_word
-from voxstrata.properties.cca_layers import base_layer, cca_inter, cca_intra, counterpart
+from voxstrata.properties.cca.engine import CcaDraw, one_hot, pick_types
+from voxstrata.properties.cca.labels import cca_phone, cca_word
+from voxstrata.properties.cca.layers import base_layer, cca_inter, cca_intra, counterpart
 from voxstrata.properties.property import SHUFFLED, TooFewError
 from voxstrata.properties.sample import Sample, sample_of
 from voxstrata.properties.settings import PropertiesConfig

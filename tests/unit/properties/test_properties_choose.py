@@ -13,12 +13,13 @@ import pytest
 from scipy import stats
 
 from voxstrata.errors import ResultsError, UnknownNameError, UsageError
-from voxstrata.properties import choose, uses
-from voxstrata.properties.choose import alike, curves, evidence_for, recommend
-from voxstrata.properties.choose_check import choose_and_check, correlate, read_scores
-from voxstrata.properties.layer_cost import cut_spec, layer_cost
+from voxstrata.properties.choosing import recommend as choose
+from voxstrata.properties.choosing import uses
+from voxstrata.properties.choosing.check import choose_and_check, correlate, read_scores
+from voxstrata.properties.choosing.cost import cut_spec, layer_cost
+from voxstrata.properties.choosing.recommend import alike, curves, evidence_for, recommend
+from voxstrata.properties.choosing.uses import Evidence, find_use
 from voxstrata.properties.registry import PROPERTIES
-from voxstrata.properties.uses import Evidence, find_use
 from voxstrata.results import Row
 
 

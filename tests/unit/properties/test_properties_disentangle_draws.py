@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from voxstrata.errors import UsageError
-from voxstrata.properties import disentangle
-from voxstrata.properties.disentangle import RANDOM
-from voxstrata.properties.phone_layout import coded, layout
+from voxstrata.properties.disentanglement import properties as disentangle
+from voxstrata.properties.disentanglement.phone_layout import coded, layout
+from voxstrata.properties.disentanglement.properties import RANDOM
 from voxstrata.properties.property import PERMUTED, Score, TooFewError
 from voxstrata.properties.sample import Sample, sample_of
 from voxstrata.properties.settings import PropertiesConfig

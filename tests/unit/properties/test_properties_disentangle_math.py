@@ -11,8 +11,8 @@ import torch
 from scipy.linalg import subspace_angles as scipy_angles
 
 from voxstrata.errors import NumericsError, ShapeError
-from voxstrata.properties import probe_gap, subspace_angles
-from voxstrata.properties.variance_shares import (
+from voxstrata.properties.disentanglement import probe_gap, subspace_angles
+from voxstrata.properties.disentanglement.variance_shares import (
     CellSums,
     balanced_rows,
     complete_grid,

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics
 
 from voxstrata.errors import NumericsError, ShapeError, UsageError
-from voxstrata.properties import information as info
+from voxstrata.properties.information import counts as info
 
 
 def random_codes(seed: int = 0, n: int = 400) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import torch
 from properties_planted import LAYER, recordings, segments, settings
 
 from voxstrata.errors import UsageError
-from voxstrata.properties import mi
+from voxstrata.properties.information import properties as mi
 from voxstrata.properties.property import PERMUTED, Score, TooFewError
 from voxstrata.types import Segment
 

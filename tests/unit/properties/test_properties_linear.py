@@ -11,7 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from voxstrata.errors import NumericsError, ShapeError, UsageError
-from voxstrata.properties import linear, logistic
+from voxstrata.properties.linear import logistic
+from voxstrata.properties.linear import ridge as linear
 
 
 def data(n: int, d: int, t: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,11 +10,12 @@ import torch
 from properties_planted import LAYER, recordings, segments, settings
 
 from voxstrata.errors import UsageError
-from voxstrata.properties import predict, predict_frames
-from voxstrata.properties.predict_draw import CONTROL_TASK, ClassDraw, RidgeDraw, view_draw
+from voxstrata.properties.linear import frames as predict_frames
+from voxstrata.properties.linear import labels as predict
+from voxstrata.properties.linear.draw import CONTROL_TASK, ClassDraw, RidgeDraw, view_draw
+from voxstrata.properties.linear.targets import dealt_folds, permute_over
 from voxstrata.properties.property import PERMUTED, SHUFFLED, Score, TooFewError
 from voxstrata.properties.sample import sample_of
-from voxstrata.properties.targets import dealt_folds, permute_over
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.types import LayerInfo
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from voxstrata.errors import ShapeError, UsageError
-from voxstrata.properties import dtw
-from voxstrata.properties.abx import Items, abx, choose_items
-from voxstrata.properties.dtw import dtw_distances, warp
 from voxstrata.properties.property import PERMUTED, TooFewError
 from voxstrata.properties.sample import Sample, sample_of
 from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.properties.task_abx import abx_phone, abx_phone_mean, tokens_of
+from voxstrata.properties.tasks import dtw
+from voxstrata.properties.tasks.abx import Items, abx, choose_items
+from voxstrata.properties.tasks.abx_property import abx_phone, abx_phone_mean, tokens_of
+from voxstrata.properties.tasks.dtw import dtw_distances, warp
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.types import FrameGrid, LayerInfo, Segment, Utterance
 

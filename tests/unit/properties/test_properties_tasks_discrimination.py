@@ -11,12 +11,12 @@ from sklearn.metrics import average_precision_score
 
 from voxstrata.errors import NumericsError, ShapeError, UsageError
 from voxstrata.numerics.jackknife import jackknife
-from voxstrata.properties import same_different
 from voxstrata.properties.property import PERMUTED, TooFewError
-from voxstrata.properties.same_different import WordPairs, average_precision, choose_rows
 from voxstrata.properties.sample import Sample, sample_of
 from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.properties.task_discrimination import word_discrimination
+from voxstrata.properties.tasks import same_different
+from voxstrata.properties.tasks.discrimination_property import word_discrimination
+from voxstrata.properties.tasks.same_different import WordPairs, average_precision, choose_rows
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.types import FrameGrid, LayerInfo, Utterance
 

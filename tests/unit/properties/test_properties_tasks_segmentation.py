@@ -15,7 +15,8 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from voxstrata.errors import NumericsError, ShapeError, UsageError
 from voxstrata.properties.property import TooFewError
 from voxstrata.properties.sample import Sample, sample_of
-from voxstrata.properties.segmentation import (
+from voxstrata.properties.settings import PropertiesConfig
+from voxstrata.properties.tasks.segmentation import (
     PROMINENCES,
     WINDOWS,
     change,
@@ -28,8 +29,12 @@ from voxstrata.properties.segmentation import (
     smooth,
     zscore,
 )
-from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.properties.task_segmentation import EVEN, RANDOM, hand_labelled, word_segmentation
+from voxstrata.properties.tasks.segmentation_property import (
+    EVEN,
+    RANDOM,
+    hand_labelled,
+    word_segmentation,
+)
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.types import FrameGrid, LayerInfo, Segment, Utterance
 

@@ -12,19 +12,27 @@ from scipy.stats import spearmanr
 from voxstrata.corpora.synthetic.grammar import sentences, topic_similarity
 from voxstrata.corpora.synthetic.lexicon import lexicon
 from voxstrata.errors import UsageError
-from voxstrata.properties.pair_similarity import (
+from voxstrata.properties.property import PERMUTED, SHUFFLED, TooFewError
+from voxstrata.properties.sample import Sample, sample_of
+from voxstrata.properties.settings import PropertiesConfig
+from voxstrata.properties.tasks.pair_similarity import (
     cross_cosines,
     even_pairs,
     read_scored_pairs,
     spearman,
     spearman_error,
 )
-from voxstrata.properties.property import PERMUTED, SHUFFLED, TooFewError
-from voxstrata.properties.sample import Sample, sample_of
-from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.properties.task_planted import planted_topics, sentences_topics, wordsim_topics
-from voxstrata.properties.task_similarity import cap_instances, sentence_similarity, wordsim
-from voxstrata.properties.word_similarity import (
+from voxstrata.properties.tasks.planted_properties import (
+    planted_topics,
+    sentences_topics,
+    wordsim_topics,
+)
+from voxstrata.properties.tasks.similarity_properties import (
+    cap_instances,
+    sentence_similarity,
+    wordsim,
+)
+from voxstrata.properties.tasks.word_similarity import (
     ListScore,
     averages,
     vocabulary,

@@ -15,19 +15,20 @@ from properties_planted import LAYER, recordings, segments
 from test_properties_disentangle_draws import made_sample
 
 from voxstrata.errors import NumericsError
-from voxstrata.properties import mi, tier_views
-from voxstrata.properties.cca import CcaDraw, pick_types
-from voxstrata.properties.cca_labels import cca_phone, cca_word
-from voxstrata.properties.cca_layers import base_layer, cca_intra
-from voxstrata.properties.disentangle import angles, gap, shares
+from voxstrata.properties.cca.engine import CcaDraw, pick_types
+from voxstrata.properties.cca.labels import cca_phone, cca_word
+from voxstrata.properties.cca.layers import base_layer, cca_intra
+from voxstrata.properties.disentanglement.phone_layout import coded
+from voxstrata.properties.disentanglement.properties import angles, gap, shares
+from voxstrata.properties.information import properties as mi
 from voxstrata.properties.job import _one_draw
-from voxstrata.properties.lexical import BesidePermuted
-from voxstrata.properties.phone_layout import coded
-from voxstrata.properties.predict import linear_phone
+from voxstrata.properties.linear.labels import linear_phone
+from voxstrata.properties.linear.targets import frequencies, stress_free
 from voxstrata.properties.property import PERMUTED, Score, TooFewError
 from voxstrata.properties.sample import Sample, sample_of
 from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.properties.targets import frequencies, stress_free
+from voxstrata.properties.views import tier_properties as tier_views
+from voxstrata.properties.views.lexical import BesidePermuted
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.types import LayerInfo, Segment, Utterance
 

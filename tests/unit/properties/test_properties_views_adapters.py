@@ -13,11 +13,12 @@ import torch
 
 from voxstrata.corpora.synthetic.grammar import sentences
 from voxstrata.errors import UsageError
-from voxstrata.properties import lexical, tier_views
-from voxstrata.properties.cca import CcaDraw
+from voxstrata.properties.cca.engine import CcaDraw
 from voxstrata.properties.property import PERMUTED, SHUFFLED, Draw, Property, Score, TooFewError
 from voxstrata.properties.sample import Sample, sample_of
 from voxstrata.properties.settings import PropertiesConfig
+from voxstrata.properties.views import lexical
+from voxstrata.properties.views import tier_properties as tier_views
 from voxstrata.properties.views.tiers import tier_view, view_folds
 from voxstrata.similarity.crossval import cross_validate
 from voxstrata.similarity.fold_moments import FoldMoments

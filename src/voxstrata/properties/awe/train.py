@@ -22,7 +22,7 @@ from voxstrata.errors import ShapeError
 from voxstrata.properties.awe.encoder import POINTS, Encoder, make_network, one_thread
 from voxstrata.properties.awe.segments import Floats, Segments
 from voxstrata.properties.property import TooFewError
-from voxstrata.properties.same_different import WordPairs, choose_rows, codes
+from voxstrata.properties.tasks.same_different import WordPairs, choose_rows, codes
 
 _INIT, _BATCHES, _NOISE, _PRECISION = 811, 812, 813, 814
 
@@ -256,7 +256,7 @@ class SameWord:
 def same_word_precision(
     vectors: NDArray[np.float64], words: Sequence[str], speakers: Sequence[str], seed: int
 ) -> SameWord | None:
-    """Same-word average precision of vectors, exact (:mod:`..same_different`).
+    """Same-word average precision of vectors, exact (:mod:`..tasks.same_different`).
 
     Args:
         vectors: [N, D]; beyond :data:`RANKED` rows a draw with a cap on instances of a word.

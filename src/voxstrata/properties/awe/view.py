@@ -22,13 +22,13 @@ from voxstrata.properties.awe.encoder import WIDTH, plain_embedding, untrained_e
 from voxstrata.properties.awe.segments import Segments, cut_segments, long_enough
 from voxstrata.properties.awe.train import Training, same_word_precision, train_encoder
 from voxstrata.properties.awe.vectors import agreement, type_vectors
-from voxstrata.properties.cca import CcaDraw
-from voxstrata.properties.lexical import BesidePermuted
+from voxstrata.properties.cca.engine import CcaDraw
 from voxstrata.properties.property import Property, PropertyFacts, Score, TooFewError
 from voxstrata.properties.registry import no_argument
-from voxstrata.properties.same_different import choose_rows
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
+from voxstrata.properties.tasks.same_different import choose_rows
+from voxstrata.properties.views.lexical import BesidePermuted
 from voxstrata.streaming.stack import StackLayer
 
 MOST_SEGMENTS = 20_000

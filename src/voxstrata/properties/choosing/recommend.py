@@ -2,7 +2,7 @@
 
 The evidence is a *curve*: one number a layer of one model, with intervals where there are any.
 Which curve counts for which use is written in ``uses.yaml``. Whether a choice holds on other
-speakers is another question: :mod:`voxstrata.properties.choose_check`.
+speakers is another question: :mod:`voxstrata.properties.choosing.check`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import ResultsError
+from voxstrata.properties.choosing.uses import Better, Evidence, Use, find_use, less_is_better
 from voxstrata.properties.registry import PROPERTIES, make_property
-from voxstrata.properties.uses import Better, Evidence, Use, find_use, less_is_better
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
-from voxstrata.properties.cca import CcaDraw, scored_widths
-from voxstrata.properties.lexical import BesidePermuted
+from voxstrata.properties.cca.engine import CcaDraw, scored_widths
+from voxstrata.properties.linear.targets import constant_within, permute_over
 from voxstrata.properties.property import PropertyFacts, TooFewError
 from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample
-from voxstrata.properties.targets import constant_within, permute_over
+from voxstrata.properties.views.lexical import BesidePermuted
 from voxstrata.properties.views.tables import ValueTable, read_values, table_view
 from voxstrata.properties.views.tiers import RowView, by_speaker_if_asked, tier_view, view_folds
 from voxstrata.types import Utterance

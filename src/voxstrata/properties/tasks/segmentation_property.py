@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from voxstrata.numerics.jackknife import jackknife
-from voxstrata.properties.abx import groups_of
 from voxstrata.properties.property import Property, PropertyFacts, Score, TooFewError
 from voxstrata.properties.registry import no_argument
-from voxstrata.properties.same_different import codes
 from voxstrata.properties.sample import Sample
-from voxstrata.properties.segmentation import (
+from voxstrata.properties.settings import PropertiesConfig
+from voxstrata.properties.tasks.abx import groups_of
+from voxstrata.properties.tasks.same_different import codes
+from voxstrata.properties.tasks.segmentation import (
     METRICS,
     PROMINENCES,
     TOLERANCE_S,
@@ -36,7 +37,6 @@ from voxstrata.properties.segmentation import (
     quality,
     zscore,
 )
-from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.streaming.unit_segment import SILENCES
 

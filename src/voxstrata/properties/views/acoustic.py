@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
-from voxstrata.properties.cca import CcaDraw, scored_widths
+from voxstrata.properties.cca.engine import CcaDraw, scored_widths
 from voxstrata.properties.property import PropertyFacts, TooFewError
 from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample

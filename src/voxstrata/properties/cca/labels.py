@@ -13,12 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from voxstrata.properties.cca import LEAST_TOKENS, CcaDraw, one_hot, pick_types, scored_widths
+from voxstrata.properties.cca.engine import (
+    LEAST_TOKENS,
+    CcaDraw,
+    one_hot,
+    pick_types,
+    scored_widths,
+)
+from voxstrata.properties.linear.targets import frequencies, stress_free
 from voxstrata.properties.property import Property, PropertyFacts, TooFewError
 from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.properties.targets import frequencies, stress_free
 
 
 @dataclass(frozen=True)

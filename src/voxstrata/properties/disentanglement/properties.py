@@ -14,12 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from voxstrata.numerics.jackknife import jackknife
-from voxstrata.properties import probe_gap, subspace_angles
-from voxstrata.properties.phone_layout import LEAST, SMALL, Layout, coded, layout
-from voxstrata.properties.property import PERMUTED, Better, PropertyFacts, Score, TooFewError
-from voxstrata.properties.registry import no_argument
-from voxstrata.properties.sample import Sample
-from voxstrata.properties.variance_shares import (
+from voxstrata.properties.disentanglement import probe_gap, subspace_angles
+from voxstrata.properties.disentanglement.phone_layout import LEAST, SMALL, Layout, coded, layout
+from voxstrata.properties.disentanglement.variance_shares import (
     CellSums,
     Shares,
     Shuffle,
@@ -28,6 +25,9 @@ from voxstrata.properties.variance_shares import (
     shuffled_cells,
     shuffled_shares,
 )
+from voxstrata.properties.property import PERMUTED, Better, PropertyFacts, Score, TooFewError
+from voxstrata.properties.registry import no_argument
+from voxstrata.properties.sample import Sample
 from voxstrata.streaming.stack import StackLayer
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Draws of linear predictability: a target (or view) and folds, asked of one layer after another.
 
 The generic entry points are :func:`view_draw` (a matrix of numbers with one row a unit) and
-:func:`class_draw` (labels); the adapters in :mod:`.predict` make targets of tiers and labels.
+:func:`class_draw` (labels); the adapters in :mod:`.labels` make targets of tiers and labels.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxstrata.properties.linear import cross_validated_ridge
-from voxstrata.properties.logistic import LogisticFit, cross_validated_logistic
+from voxstrata.properties.linear.logistic import LogisticFit, cross_validated_logistic
+from voxstrata.properties.linear.ridge import cross_validated_ridge
+from voxstrata.properties.linear.targets import merged_folds, numbered, permute_over, split_classes
 from voxstrata.properties.property import PERMUTED, SHUFFLED, Score, TooFewError
-from voxstrata.properties.targets import merged_folds, numbered, permute_over, split_classes
 from voxstrata.streaming.stack import StackLayer
 
 CONTROL_TASK = "control-task"

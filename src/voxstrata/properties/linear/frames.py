@@ -1,7 +1,7 @@
 """Linear predictability of what a frame sounds like: ``linear-mel``, ``linear-f0``,
 ``linear-energy``, ``linear-tilt``.
 
-Targets are layers of helper models in the same pass, as for the CCA views of :mod:`.acoustic`.
+Targets are layers of helper models in the same pass, as for the CCA views of :mod:`..views.acoustic`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from voxstrata.properties.acoustic import read_view, voiced_rows
-from voxstrata.properties.predict_draw import RidgeDraw, view_draw
+from voxstrata.properties.linear.draw import RidgeDraw, view_draw
 from voxstrata.properties.property import PropertyFacts
 from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
+from voxstrata.properties.views.acoustic import read_view, voiced_rows
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Mutual information of k-means codes and labels: ``mi-phone``, ``mi-word``, ``mi:TIER``, ``pnmi``.
 
-What each number means: :mod:`.information` and docs/properties/mutual_information.md; how it is
-estimated: :mod:`.mi_draw`.
+What each number means: :mod:`.counts` and docs/properties/mutual_information.md; how it is
+estimated: :mod:`.draw`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,10 @@ from numpy.typing import NDArray
 
 from voxstrata.corpora import Corpus
 from voxstrata.errors import UsageError
-from voxstrata.properties.cca import pick_types
-from voxstrata.properties.information import Codebook
-from voxstrata.properties.mi_draw import Half, MiDraw
-from voxstrata.properties.property import PropertyFacts, TooFewError, UnitName
-from voxstrata.properties.registry import no_argument
-from voxstrata.properties.sample import Sample
-from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.properties.targets import (
+from voxstrata.properties.cca.engine import pick_types
+from voxstrata.properties.information.counts import Codebook
+from voxstrata.properties.information.draw import Half, MiDraw
+from voxstrata.properties.linear.targets import (
     dealt_folds,
     frequencies,
     labels_at,
@@ -31,6 +27,10 @@ from voxstrata.properties.targets import (
     tier_missing,
     tier_target,
 )
+from voxstrata.properties.property import PropertyFacts, TooFewError, UnitName
+from voxstrata.properties.registry import no_argument
+from voxstrata.properties.sample import Sample
+from voxstrata.properties.settings import PropertiesConfig
 
 ROWS_PER_CLUSTER = 5
 """Fewest training rows a cluster at the published k (P2023 had about 90 for words, 400 for

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from voxstrata.errors import ShapeError, UsageError
-from voxstrata.properties.same_different import unit_rows
+from voxstrata.properties.tasks.same_different import unit_rows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

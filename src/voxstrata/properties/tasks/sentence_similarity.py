@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import ShapeError
-from voxstrata.properties.pair_similarity import pair_cosines, spearman, spearman_error
-from voxstrata.properties.same_different import codes
+from voxstrata.properties.tasks.pair_similarity import pair_cosines, spearman, spearman_error
+from voxstrata.properties.tasks.same_different import codes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

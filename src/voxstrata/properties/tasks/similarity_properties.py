@@ -10,9 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxstrata.properties.pair_similarity import (
-    read_scored_pairs,
-)
 from voxstrata.properties.property import (
     SHUFFLED,
     Property,
@@ -22,10 +19,13 @@ from voxstrata.properties.property import (
 )
 from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample
-from voxstrata.properties.sentence_similarity import sentence_scores
 from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.properties.task_discrimination import TRAINING_FREE
-from voxstrata.properties.word_similarity import (
+from voxstrata.properties.tasks.discrimination_property import TRAINING_FREE
+from voxstrata.properties.tasks.pair_similarity import (
+    read_scored_pairs,
+)
+from voxstrata.properties.tasks.sentence_similarity import sentence_scores
+from voxstrata.properties.tasks.word_similarity import (
     Found,
     ListScore,
     averages,

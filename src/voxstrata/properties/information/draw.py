@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from voxstrata.numerics.jackknife import jackknife
-from voxstrata.properties.information import BOUNDS, Codebook, Counts, all_measures, cluster
+from voxstrata.properties.information.counts import BOUNDS, Codebook, Counts, all_measures, cluster
 from voxstrata.properties.property import PERMUTED, Score
 from voxstrata.streaming.stack import StackLayer
 

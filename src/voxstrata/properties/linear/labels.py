@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from voxstrata.corpora import Corpus
 from voxstrata.errors import UsageError
 from voxstrata.numerics.jackknife import assign_folds, fold_of_rows
-from voxstrata.properties.cca import pick_types
-from voxstrata.properties.predict_draw import (
+from voxstrata.properties.cca.engine import pick_types
+from voxstrata.properties.linear.draw import (
     CLASS_FOLDS,
     RIDGE_FOLDS,
     ClassDraw,
@@ -26,11 +26,7 @@ from voxstrata.properties.predict_draw import (
     class_draw,
     view_draw,
 )
-from voxstrata.properties.property import PERMUTED, PropertyFacts, TooFewError
-from voxstrata.properties.registry import no_argument
-from voxstrata.properties.sample import Sample
-from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.properties.targets import (
+from voxstrata.properties.linear.targets import (
     Target,
     dealt_folds,
     frequencies,
@@ -40,6 +36,10 @@ from voxstrata.properties.targets import (
     tier_missing,
     tier_target,
 )
+from voxstrata.properties.property import PERMUTED, PropertyFacts, TooFewError
+from voxstrata.properties.registry import no_argument
+from voxstrata.properties.sample import Sample
+from voxstrata.properties.settings import PropertiesConfig
 
 WORD_TYPES = 200
 """Word types of ``linear-word``, at most: a class costs as much as a phone does."""

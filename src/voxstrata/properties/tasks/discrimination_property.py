@@ -12,9 +12,14 @@ import torch
 
 from voxstrata.properties.property import PERMUTED, Property, PropertyFacts, Score, TooFewError
 from voxstrata.properties.registry import no_argument
-from voxstrata.properties.same_different import MAX_ROWS, Discrimination, WordPairs, choose_rows
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
+from voxstrata.properties.tasks.same_different import (
+    MAX_ROWS,
+    Discrimination,
+    WordPairs,
+    choose_rows,
+)
 from voxstrata.streaming.stack import StackLayer
 
 TRAINING_FREE = "training-free"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from voxstrata.errors import NumericsError, UsageError
 from voxstrata.numerics.jackknife import assign_folds, fold_of_rows
-from voxstrata.properties.cca import CcaDraw, pick_types, scored_widths
+from voxstrata.properties.cca.engine import CcaDraw, pick_types, scored_widths
 from voxstrata.properties.property import (
     PERMUTED,
     PropertyFacts,

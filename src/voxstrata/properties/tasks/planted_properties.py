@@ -11,13 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxstrata.properties.pair_similarity import (
-    cross_cosines,
-    even_pairs,
-    pair_cosines,
-    spearman,
-    spearman_error,
-)
 from voxstrata.properties.property import (
     PERMUTED,
     SHUFFLED,
@@ -27,10 +20,17 @@ from voxstrata.properties.property import (
     TooFewError,
 )
 from voxstrata.properties.registry import no_argument
-from voxstrata.properties.same_different import MAX_ROWS, WordPairs, choose_rows, codes
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.properties.task_similarity import (
+from voxstrata.properties.tasks.pair_similarity import (
+    cross_cosines,
+    even_pairs,
+    pair_cosines,
+    spearman,
+    spearman_error,
+)
+from voxstrata.properties.tasks.same_different import MAX_ROWS, WordPairs, choose_rows, codes
+from voxstrata.properties.tasks.similarity_properties import (
     CONTROL,
     GROUPS,
     PAIRS,
@@ -41,7 +41,7 @@ from voxstrata.properties.task_similarity import (
     rng_of,
     score_of,
 )
-from voxstrata.properties.word_similarity import vocabulary, word_means
+from voxstrata.properties.tasks.word_similarity import vocabulary, word_means
 from voxstrata.streaming.stack import StackLayer
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import ResultsError, UsageError
-from voxstrata.properties.choose import middle_of
-from voxstrata.properties.uses import Better
+from voxstrata.properties.choosing.recommend import middle_of
+from voxstrata.properties.choosing.uses import Better
 
 if TYPE_CHECKING:
     import pandas as pd

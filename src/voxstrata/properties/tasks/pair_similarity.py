@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from voxstrata.errors import UsageError
 from voxstrata.numerics.jackknife import jackknife
-from voxstrata.properties.same_different import unit_rows
+from voxstrata.properties.tasks.same_different import unit_rows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voxstrata.properties.disentanglement.variance_shares import Grid, balanced_rows, complete_grid
+from voxstrata.properties.linear.targets import stress_free
 from voxstrata.properties.property import TooFewError
 from voxstrata.properties.sample import Sample
-from voxstrata.properties.targets import stress_free
-from voxstrata.properties.variance_shares import Grid, balanced_rows, complete_grid
 
 if TYPE_CHECKING:
     from voxstrata.properties.settings import PropertiesConfig

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxstrata.properties.abx import Items, abx, choose_items, groups_of
-from voxstrata.properties.dtw import dtw_distances, frame_distances, prepared
+from voxstrata.properties.linear.targets import stress_free
 from voxstrata.properties.property import PERMUTED, Property, PropertyFacts, Score, TooFewError
 from voxstrata.properties.registry import no_argument
-from voxstrata.properties.same_different import codes
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.properties.targets import stress_free
-from voxstrata.properties.task_discrimination import TRAINING_FREE
+from voxstrata.properties.tasks.abx import Items, abx, choose_items, groups_of
+from voxstrata.properties.tasks.discrimination_property import TRAINING_FREE
+from voxstrata.properties.tasks.dtw import dtw_distances, frame_distances, prepared
+from voxstrata.properties.tasks.same_different import codes
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.streaming.unit_segment import SILENCES
 

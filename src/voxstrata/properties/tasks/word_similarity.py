@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from voxstrata.errors import ShapeError
 from voxstrata.numerics.linalg import float64
-from voxstrata.properties.pair_similarity import (
+from voxstrata.properties.tasks.pair_similarity import (
     ScoredPairs,
     pair_cosines,
     spearman,
     spearman_error,
 )
-from voxstrata.properties.same_different import codes
+from voxstrata.properties.tasks.same_different import codes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

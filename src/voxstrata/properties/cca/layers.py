@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from voxstrata.properties.cca import CcaDraw
+from voxstrata.properties.cca.engine import CcaDraw
 from voxstrata.properties.property import Property, PropertyFacts, Score, TooFewError
 from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample

@@ -1,0 +1,1 @@
+"""Choosing layers from curves and scores."""

@@ -1,0 +1,1 @@
+"""How phone and speaker share a layer: variance, probes, subspaces."""

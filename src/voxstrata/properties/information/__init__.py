@@ -1,0 +1,1 @@
+"""Mutual information of k-means codes with labels."""

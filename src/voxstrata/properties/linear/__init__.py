@@ -1,0 +1,1 @@
+"""Linear predictability: ridge and logistic regression with controls."""

@@ -1,0 +1,1 @@
+"""Word and sentence tasks without training."""
