@@ -196,7 +196,7 @@ def test_the_property_finds_words_whatever_the_order_of_rows(corpus) -> None:  #
 
 
 def test_rows_are_held_against_the_voices_of_the_other_half(corpus) -> None:  # type: ignore[no-untyped-def]
-    """Silencing the recordings of a half changes nothing in the view of that half's own rows,
+    """Noise in place of the recordings of a half leaves the view of that half's rows as it was,
     for its encoder and its vectors come from the other half."""
     spoken = spoken_words(corpus.utterances)
     sample, _ = _sample(spoken, corpus, np.arange(len(spoken.words)))
