@@ -16,6 +16,7 @@ def show_plan(prepared: Prepared, console: Any) -> None:
     from rich.table import Table
 
     from voxstrata.properties.forecast import forecast
+    from voxstrata.report.reading import by_reason
 
     corpus = prepared.corpus
     seconds = sum(utterance.duration_s for utterance in corpus.utterances)
@@ -41,7 +42,7 @@ def show_plan(prepared: Prepared, console: Any) -> None:
     console.print(table)
     if prepared.left_out:
         left = Table("left out", "why")
-        for reason, names in _by_reason((item.reason, item.name) for item in prepared.left_out):
+        for reason, names in by_reason((item.name, item.reason) for item in prepared.left_out):
             left.add_row(escape(", ".join(names)), escape(reason))
         console.print(left)
     _show_skipped(corpus.skipped, console)
@@ -50,11 +51,13 @@ def show_plan(prepared: Prepared, console: Any) -> None:
 
 def show_end(results: Results, console: Any, *, done_before: bool) -> None:
     """Print what came of it: what was refused and why, how many values, what was skipped."""
+    from voxstrata.report.reading import by_reason
+
     record = results.record
     refused = record.get("refused", [])
-    for reason, names in _by_reason((item["reason"], item["name"]) for item in refused):
+    for reason, names in by_reason((item["name"], item["reason"]) for item in refused):
         console.print(
-            f"  no numbers: {', '.join(names)}: {_bare(reason, names)}",
+            f"  no numbers: {', '.join(names)}: {reason}",
             style="yellow",
             markup=False,
             highlight=False,
@@ -79,21 +82,6 @@ def _show_skipped(skipped: Iterable[object], console: Any, most: int = 5) -> Non
         console.print(f"  left out: {problem}", style="yellow", markup=False)
     if len(listed) > most:
         console.print(f"  ... and {len(listed) - most} more", style="yellow")
-
-
-def _by_reason(found: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
-    """(reason, name) pairs as reasons with all their names, in order of first mention."""
-    grouped: dict[str, list[str]] = {}
-    for reason, name in found:
-        grouped.setdefault(reason, []).append(name)
-    return list(grouped.items())
-
-
-def _bare(reason: str, names: list[str]) -> str:
-    """A reason without the name that stands before it already."""
-    for name in names:
-        reason = reason.removeprefix(f"{name}: ")
-    return reason
 
 
 def _counted(count: int, noun: str) -> str:

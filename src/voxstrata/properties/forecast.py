@@ -18,8 +18,9 @@ from voxstrata.similarity.estimate import MODEL_EFFICIENCY, product_rate
 REFERENCE = 190e9
 """Operations a second of the core that the constants were measured on."""
 
-LAYER_S = 0.3
-"""What any property costs a layer, whatever its size, seconds."""
+LAYER_S = 0.05
+WIDTH_S = 0.3e-3
+"""What any property costs a layer, whatever its rows, seconds; and a dimension of it."""
 
 CCA_S = 4.6e-10
 """Canonical correlations: times folds times width cubed."""
@@ -91,20 +92,21 @@ def layer_seconds(one: Property, sample: SamplePlan, width: int, config: Propert
     """
     name, rows = one.name, sample.rows
     kind = name.partition(":")[0].partition("-")[0]
+    least = LAYER_S + WIDTH_S * width
     if kind == "cca":
         kept = min(width, WIDTH_SHARE * rows, config.pca or width)
-        return LAYER_S + CCA_S * config.folds * kept**3
+        return least + CCA_S * config.folds * kept**3
     if kind == "linear" and sample.kind == "frame":
-        return LAYER_S + RIDGE_S * config.folds * width**3
+        return least + RIDGE_S * config.folds * width**3
     if kind == "linear":
-        return LAYER_S + LOGISTIC_S * rows * width
+        return least + LOGISTIC_S * rows * width
     if kind in ("mi", "pnmi"):
         wanted = config.clusters_word if sample.kind == "word" else config.clusters_phone
         clusters = min(wanted, rows / 10 if config.scale == "small" else rows)
-        return LAYER_S + KMEANS_S * rows * width * clusters * config.kmeans_seeds
+        return least + KMEANS_S * rows * width * clusters * config.kmeans_seeds
     if sample.kind == "sequence":
-        return LAYER_S + WARPING_S * rows * width
-    return LAYER_S
+        return least + WARPING_S * rows * width
+    return least
 
 
 def _span(seconds: float) -> str:

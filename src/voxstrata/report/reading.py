@@ -24,3 +24,15 @@ def slug(parts: Sequence[object], taken: set[str]) -> str:
         key, count = f"{text}-{count}", count + 1
     taken.add(key)
     return key
+
+
+def by_reason(found: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """(name, reason) pairs as reasons, each with all its names, in order of first mention.
+
+    Reasons that differ only in naming the property are one reason.
+    """
+    grouped: dict[str, list[str]] = {}
+    for name, reason in found:
+        plain = reason.removeprefix(f"{name}: ").replace(f"the view of {name} ", "the view ")
+        grouped.setdefault(plain, []).append(name)
+    return list(grouped.items())

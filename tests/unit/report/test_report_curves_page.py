@@ -28,6 +28,7 @@ from voxstrata.report.figure_curves import is_relative, pages
 from voxstrata.report.figures import draw_figures, planned
 from voxstrata.report.meanings import meanings
 from voxstrata.report.page import page_html
+from voxstrata.report.reading import by_reason
 from voxstrata.report.section import json_for_script
 from voxstrata.report.sections.left_out import left_out
 from voxstrata.report.sections.property_opening import TOLD, telling
@@ -310,3 +311,7 @@ def test_one_reason_is_given_once(tmp_path: Path) -> None:
     rows = table_rows(section.html)
     assert ["cca-phone , mi-phone", *rows[1][1:]] in rows
     assert section.html.count("phones&#39;") == 1
+    few = "too few rows for the view of {} (got 2)"
+    pairs = [(name, f"{name}: {few.format(name)}") for name in ("cca-a", "cca-b")]
+    [(reason, names)] = by_reason([*pairs])
+    assert (reason, names) == ("too few rows for the view (got 2)", ["cca-a", "cca-b"])

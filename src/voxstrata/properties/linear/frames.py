@@ -1,7 +1,8 @@
 """Linear predictability of what a frame sounds like: ``linear-mel``, ``linear-f0``,
 ``linear-energy``, ``linear-tilt``.
 
-Targets are layers of helper models in the same pass, as for the CCA views of :mod:`..views.acoustic`.
+Targets are layers of helper models in the same pass, as for the CCA views of
+:mod:`..views.acoustic`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from voxstrata.report.curve_view import JOB
-from voxstrata.report.reading import mappings
+from voxstrata.report.reading import by_reason, mappings
 from voxstrata.report.section import Section, render
 from voxstrata.report.view import View
 
@@ -15,17 +15,17 @@ def left_out(view: View) -> Section | None:
     if view.record.get("job") != JOB:
         return None
     kinds = (("left_out", "this corpus does not allow it"), ("refused", "too few units"))
-    found: dict[tuple[str, str], list[str]] = {}
-    for key, kind in kinds:
-        for item in mappings(view.record.get(key)):
-            why = kind, str(item.get("reason", ""))
-            found.setdefault(why, []).append(str(item.get("name", "?")))
-    if not found:
-        return None
     rows = [
-        {"names": names, "kind": kind, "reason": reason} for (kind, reason), names in found.items()
+        {"names": names, "kind": kind, "reason": reason}
+        for key, kind in kinds
+        for reason, names in by_reason(
+            (str(item.get("name", "?")), str(item.get("reason", "")))
+            for item in mappings(view.record.get(key))
+        )
     ]
-    refused = any(kind == kinds[1][1] for kind, _ in found)
+    if not rows:
+        return None
+    refused = rows[-1]["kind"] == kinds[1][1]
     config = view.record.get("config")
     published = isinstance(config, Mapping) and config.get("scale") == "published"
     html = render("sections/left_out.html", rows=rows, smaller=refused and published)
