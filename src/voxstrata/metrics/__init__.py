@@ -1,0 +1,1 @@
+"""Numbers of a list of scores: error rates, costs, curves, intervals; pure functions."""

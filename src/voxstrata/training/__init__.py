@@ -1,0 +1,1 @@
+"""Models made here: objectives, data, the training loop, export."""

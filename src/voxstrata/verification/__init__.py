@@ -1,0 +1,1 @@
+"""Speaker verification: trials, embeddings, scores, error rates with intervals."""
