@@ -10,12 +10,23 @@ import typer
 
 def attach(app: typer.Typer) -> None:
     """Add every command and command group to ``app``."""
-    from voxstrata.cli import corpora, demo, doctor, layers, models, properties, report, similarity
+    from voxstrata.cli import (
+        corpora,
+        demo,
+        doctor,
+        layers,
+        models,
+        properties,
+        report,
+        similarity,
+        train,
+    )
 
     app.command("demo")(demo.demo)
     app.command("similarity", help=flowing(similarity.similarity))(similarity.similarity)
     app.command("properties", help=flowing(properties.properties))(properties.properties)
     app.command("layers", help=flowing(layers.layers))(layers.layers)
+    app.command("train", help=flowing(train.train))(train.train)
     app.command("report")(report.report)
     app.command("doctor")(doctor.doctor)
     app.add_typer(corpora.app, name="corpora")

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxstrata.augmentation.config import SpecAugmentConfig
 from voxstrata.augmentation.augmenter import Augmenter
+from voxstrata.augmentation.config import SpecAugmentConfig
 from voxstrata.augmentation.spec import spec_augment
 from voxstrata.errors import AudioError, NumericsError
 from voxstrata.frontend import FrontEnd
@@ -45,9 +45,7 @@ def crops(
     key: str, seconds: float, count: int, *, first: int = 0, augment: bool = True
 ) -> tuple[Crop, ...]:
     """``count`` crops in places and with augmentations of their own, numbered from ``first``."""
-    return tuple(
-        Crop(key, seconds, i, i if augment else None) for i in range(first, first + count)
-    )
+    return tuple(Crop(key, seconds, i, i if augment else None) for i in range(first, first + count))
 
 
 @dataclass(frozen=True)

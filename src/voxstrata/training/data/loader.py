@@ -1,0 +1,98 @@
+"""Loader processes: batch specs in, batches out, the same whatever the number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from voxstrata.errors import CorpusError, VoxstrataError
+from voxstrata.training.data.batches import BatchPlan, Spec
+from voxstrata.training.data.items import Items
+from voxstrata.training.objective import Batch, Examples
+
+ATTEMPTS = 20
+"""Recordings that may fail in a row before a batch is given up."""
+
+_EXAMPLES = 31
+"""Purpose number of the examples' random generators."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A batch, and what went wrong on the way.
+
+    Attributes:
+        spec: which batch.
+        batch: the arrays.
+        bad: (item, reason) of recordings that could not be used; others took their place.
+    """
+
+    spec: Spec
+    batch: Batch
+    bad: list[tuple[str, str]] = field(default_factory=list)
+
+
+class _Batches(Dataset[Loaded]):
+    """Makes the batch of a spec."""
+
+    def __init__(self, items: Items, examples: Examples, seed: int) -> None:
+        self.items, self.examples, self.seed = items, examples, seed
+
+    def __getitem__(self, spec: Spec) -> Loaded:  # type: ignore[override]
+        made, bad = [], []
+        for index in spec.items:
+            for attempt in range(ATTEMPTS + 1):
+                item = self.items[(index + attempt) % len(self.items)]
+                rng = np.random.default_rng([self.seed, _EXAMPLES, spec.epoch, index, attempt])
+                try:
+                    made.append(self.examples.make(item, rng))
+                    break
+                except VoxstrataError as error:
+                    bad.append((item.id, f"{error.what} ({error.got})"))
+            else:
+                raise CorpusError(
+                    f"{ATTEMPTS + 1} recordings in a row cannot be used",
+                    got="; ".join(f"{name}: {why}" for name, why in bad[-3:]),
+                    fix="look at the corpus with `voxstrata corpora validate`",
+                )
+        return Loaded(spec, self.examples.collate(made), bad)
+
+
+class _Order(Sampler[Spec]):
+    def __init__(self, plan: BatchPlan, epoch: int, position: int) -> None:
+        self._plan, self._from = plan, (epoch, position)
+
+    def __iter__(self) -> Iterator[Spec]:
+        return self._plan.after(*self._from)
+
+
+def batches(
+    plan: BatchPlan, examples: Examples, *, epoch: int = 0, position: int = 0, pin: bool = False
+) -> Iterator[Loaded]:
+    """Batches without end.
+
+    Args:
+        plan: which items form which batch.
+        examples: how an item becomes arrays.
+        epoch, position: where to begin.
+        pin: keep batches where a GPU can fetch them while it computes.
+    """
+    loader: Any = DataLoader(
+        _Batches(plan.items, examples, plan.seed),
+        batch_size=None,
+        sampler=_Order(plan, epoch, position),
+        num_workers=plan.data.workers,
+        prefetch_factor=3 if plan.data.workers else None,
+        worker_init_fn=_one_thread,
+        pin_memory=pin,
+    )
+    return iter(loader)
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,102 @@
+"""Networks to be trained, with their front ends, from a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from voxstrata.config import build
+from voxstrata.errors import CheckpointError, ConfigError
+from voxstrata.frontend import FrontEnd, front_end
+from voxstrata.models.ecapa.network import Ecapa
+from voxstrata.models.ecapa.options import preset_options
+from voxstrata.models.melhubert.network import MelHubert
+from voxstrata.models.melhubert.options import MelHubertOptions
+from voxstrata.models.weights import load_strictly
+from voxstrata.training.settings import ModelConfig
+
+
+def build_front_end(config: ModelConfig) -> FrontEnd:
+    """The front end of a configuration.
+
+    Raises:
+        ConfigError, UnknownNameError: it is unknown or its changes are wrong.
+    """
+    if config.family == "melhubert":
+        inputs = int(config.options.get("inputs", 80))
+        usual = {40: "melhubert-10ms", 80: "melhubert-20ms"}.get(inputs)
+    else:
+        usual = config.preset or "wespeaker"
+    name = config.front_end or usual
+    if name is None:
+        raise ConfigError(
+            "model.front_end is needed: no front end has so many features",
+            got=f"inputs={config.options.get('inputs')}",
+        )
+    return front_end(name, **config.front_end_options)
+
+
+def build_encoder(config: ModelConfig, front: FrontEnd, seed: int) -> Callable[[], nn.Module]:
+    """A maker of networks whose initial weights depend on ``seed`` alone (or on ``start``).
+
+    Raises:
+        ConfigError: an option is unknown or wrong, or the front end has another width.
+        CheckpointError: the start weights do not fit.
+    """
+    kind: type[nn.Module]
+    if config.family == "melhubert":
+        if config.preset:
+            raise ConfigError("model.preset is for ecapa", got=config.preset)
+        options = build(MelHubertOptions, dict(config.options), source="model.options")
+        kind, inputs = MelHubert, options.inputs
+    else:
+        given = {"inputs": front.width, **config.options}
+        speaker = preset_options(config.preset or "wespeaker", given)
+        kind, inputs, options = Ecapa, speaker.inputs, speaker  # type: ignore[assignment]
+    if inputs != front.width:
+        raise ConfigError(
+            "the front end does not fit the network",
+            got=f"{front.name} gives {front.width} numbers a frame",
+            expected=f"{inputs}",
+            fix="change model.options.inputs or model.front_end",
+        )
+    start = _start(config, options, front) if config.start else None
+
+    def make() -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = kind(options)
+        return network if start is None else load_strictly(network, start, str(config.start))
+
+    make()  # a wrong start is found now, not after targets were computed
+    return make
+
+
+def _start(config: ModelConfig, options: object, front: FrontEnd) -> dict[str, torch.Tensor]:
+    """Weights of a trained model folder, checked against the configuration."""
+    from voxstrata.models.load import load_model
+
+    model = load_model(str(config.start))
+    network = getattr(model, "_module", None)
+    if network is None or model.family != config.family:
+        raise CheckpointError(
+            f"{config.start} is not a model of the family {config.family}", got=model.family
+        )
+    if network.options != options:
+        raise CheckpointError(
+            f"{config.start} has another architecture than model.options",
+            got=str(network.options),
+            expected=str(options),
+        )
+    own = getattr(model, "front", None)
+    if own is not None and own.fingerprint != front.fingerprint:
+        raise CheckpointError(
+            f"{config.start} was trained with another front end",
+            got=own.name,
+            expected=front.name,
+            fix="set model.front_end to its front end",
+        )
+    state: dict[str, torch.Tensor] = network.state_dict()
+    return state

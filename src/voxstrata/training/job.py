@@ -1,0 +1,173 @@
+"""``voxstrata train``: a configuration in, a model folder out."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from voxstrata.results import RECORD, TABLE, Results, Row, load_results, write_results
+from voxstrata.streaming.runs import Overwrite, peak_memory, plain, remember_plan, run_in
+from voxstrata.streaming.setup import corpus_record
+from voxstrata.training import distributed, state
+from voxstrata.training.engine import Engine, Told
+from voxstrata.training.evaluate import speaker_evaluators
+from voxstrata.training.export import export
+from voxstrata.training.objective import Evaluator, Objective
+from voxstrata.training.prepare import Prepared, prepare
+from voxstrata.training.schedules import learning_rate
+from voxstrata.training.settings import TrainConfig
+
+MODEL = "model"
+"""Folder, inside the output folder, of the trained model."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """How the job tells its caller what it is doing."""
+
+    planned: Callable[[Prepared], None] = lambda _prepared: None
+    progress: bool = False
+    say: Callable[[str], None] = lambda _text: None
+
+
+def run_training(
+    config: TrainConfig,
+    out: str | Path,
+    *,
+    overwrite: Overwrite = "missing",
+    hooks: Hooks | None = None,
+) -> Results:
+    """Train a model; the folder then holds ``model/``, ``train.jsonl``, results and record.
+
+    Under torchrun every process calls this; the first one owns the folder.
+
+    Args:
+        config: the settings.
+        out: output folder; an unfinished run in it goes on where it stopped.
+        overwrite: see :func:`voxstrata.streaming.runs.run_in`.
+        hooks: progress and messages.
+
+    Raises:
+        VoxstrataError: see :func:`voxstrata.training.prepare.prepare` and
+            :meth:`voxstrata.training.engine.Engine.run`.
+    """
+    folder, hooks = Path(out), hooks or Hooks()
+    begun = time.perf_counter()
+    if distributed.rank() > 0:
+        return _follow(config, folder, overwrite, hooks)
+    return run_in(
+        folder,
+        overwrite,
+        prepare=lambda: prepare(config),
+        planned=hooks.planned,
+        compute=lambda prepared: _compute(prepared, folder, hooks, begun),
+    )
+
+
+def _follow(config: TrainConfig, folder: Path, overwrite: Overwrite, hooks: Hooks) -> Results:
+    """What every process but the first does."""
+    finished = (folder / TABLE).exists() and (folder / RECORD).exists()
+    if not (finished and overwrite != "always"):
+        _train(prepare(config), folder, hooks)
+    return load_results(folder)
+
+
+def _compute(prepared: Prepared, folder: Path, hooks: Hooks, begun: float) -> Results:
+    remember_plan(folder, prepared.identity, {"steps": prepared.steps})
+    objective, told = _train(prepared, folder, hooks, leave=False)
+    if prepared.config.run.average > 1:
+        mean = state.average(folder, prepared.config.run.average)
+        if mean is not None:
+            state.restore(objective.network(), mean, "the mean of the last epochs")
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    wall = time.perf_counter() - begun
+    card = export(prepared, objective, told, folder / MODEL, command, wall)
+    rows = [
+        Row(
+            study=prepared.config.name, model=prepared.config.name, layer="", other_model="",
+            other_layer="", property="training", measure=name, unit="utterance", value=value,
+            ci_low=None, ci_high=None, n=0, groups=0, d=0, other_d=0, estimator="",
+            seed=prepared.config.run.seed,
+        )
+        for name, value in told.valid.items()
+    ]  # fmt: skip
+    record: dict[str, Any] = {
+        "job": "train",
+        "study": prepared.config.name,
+        "identity": prepared.identity,
+        "command": command,
+        "config": prepared.config.model_dump(mode="json"),
+        "steps": prepared.steps,
+        "card": card,
+        "corpus": corpus_record(prepared.items.corpus),
+        "bad": told.bad,
+        "wall_s": wall,
+        "audio_s_per_s": told.seconds / told.busy_s if told.busy_s else None,
+        "waiting_share": told.waiting_s / told.busy_s if told.busy_s else None,
+        "peak_memory": peak_memory(),
+        "processes": distributed.size(),
+    }
+    write_results(folder, rows, plain(record))
+    state.forget(folder)
+    if distributed.size() > 1:
+        dist.barrier()
+    return load_results(folder)
+
+
+def _train(
+    prepared: Prepared, folder: Path, hooks: Hooks, *, leave: bool = True
+) -> tuple[Objective, Told]:
+    """Targets, module, loop; the same in every process."""
+    context = prepared.context(folder, hooks.say)
+    examples = _lead_first(lambda: prepared.kind.examples(prepared.options, context))
+    front = getattr(examples, "front", prepared.front)
+    objective = prepared.kind.build(prepared.options, context).to(prepared.device)
+    run, data = prepared.config.run, prepared.config.data
+    if run.sync_norm and distributed.size() > 1:
+        objective = torch.nn.SyncBatchNorm.convert_sync_batchnorm(objective)
+    evaluators: tuple[Evaluator, ...] = ()
+    if prepared.config.model.family == "ecapa":
+        evaluators = speaker_evaluators(prepared.valid, front, prepared.device)
+    own = getattr(prepared.kind, "evaluators", None)
+    if own is not None:
+        evaluators += tuple(own(prepared.options, context))
+    batch = (data.batch or 1) * distributed.size() * run.accumulate
+    engine = Engine(
+        prepared.config,
+        objective,
+        examples,
+        prepared.plan,
+        steps=prepared.steps,
+        rate=learning_rate(
+            prepared.config.schedule, prepared.steps, prepared.steps_per_epoch, batch
+        ),
+        folder=folder,
+        identity=prepared.identity,
+        device=prepared.device,
+        evaluators=evaluators,
+        progress=hooks.progress,
+    )
+    told = engine.run()
+    if leave and distributed.size() > 1:
+        dist.barrier()
+    return objective, told
+
+
+def _lead_first(make: Callable[[], Any]) -> Any:
+    """The first process makes (and writes) first, the others then find what it wrote."""
+    if distributed.size() == 1:
+        return make()
+    if distributed.rank() == 0:
+        found = make()
+        dist.barrier()
+        return found
+    dist.barrier()
+    return make()
