@@ -245,13 +245,10 @@ class Engine:
         return cast
 
     def _seconds(self, batch: Batch) -> float:
+        """Seconds of audio in a batch: what it says itself, or so much for each item."""
         if "seconds" in batch:
             return float(batch["seconds"].sum())
-        return (
-            self.examples.seconds * len(next(iter(batch.values())))
-            if "item" not in batch
-            else self.examples.seconds * len(batch["item"])
-        )
+        return self.examples.seconds * len(batch["item"])
 
     def _note(self, loaded: Loaded, log: TrainLog | None) -> None:
         for name, why in loaded.bad:

@@ -26,9 +26,9 @@ class ModelConfig(Config):
 
     family: Literal["ecapa", "melhubert"] = "ecapa"
     preset: str | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     front_end: str | None = None
-    front_end_options: dict[str, Any] = {}
+    front_end_options: dict[str, Any] = Field(default_factory=dict)
     start: str | None = None
 
 
@@ -48,7 +48,7 @@ class DataConfig(Config):
     """
 
     corpus: str
-    valid: dict[str, str] = {}
+    valid: dict[str, str] = Field(default_factory=dict)
     min_s: float | None = None
     max_s: float | None = None
     speeds: tuple[_Positive, ...] = (1.0,)
