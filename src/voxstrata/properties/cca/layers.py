@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from voxstrata.properties.registry import no_argument
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.streaming.stack import StackLayer
+
+if TYPE_CHECKING:
+    from voxstrata.corpora import Corpus
 
 _MIRROR = {"pwcca-x": "pwcca-y", "pwcca-y": "pwcca-x"}
 
@@ -146,6 +149,12 @@ class LayerCca(PropertyFacts):
     """CCA with other layers; ``inter`` says whose."""
 
     inter: bool = False
+
+    def missing(self, corpus: Corpus, settings: PropertiesConfig) -> str:
+        """A second model, where models are compared and one alone, without twin, was asked for."""
+        if self.inter and len(settings.models) < 2 and not settings.twins:
+            return "it compares models, and one was asked for"
+        return super().missing(corpus, settings)
 
     def draw(self, sample: Sample, settings: PropertiesConfig, seed: int) -> LayerDraw:
         """All rows of the sample.
