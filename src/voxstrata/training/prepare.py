@@ -14,6 +14,7 @@ from voxstrata.augmentation.augmenter import Augmenter, Sources
 from voxstrata.augmentation.config import AugmentConfig
 from voxstrata.config import Config, build
 from voxstrata.corpora import Corpus, load_corpus
+from voxstrata.corpora.load import JOIN, join_corpora
 from voxstrata.errors import UsageError
 from voxstrata.files import fingerprint
 from voxstrata.frontend import FrontEnd
@@ -24,7 +25,7 @@ from voxstrata.training.data.items import Items
 from voxstrata.training.encoders import build_encoder, build_front_end
 from voxstrata.training.objective import Context, ObjectiveKind
 from voxstrata.training.registry import OBJECTIVES
-from voxstrata.training.settings import TrainConfig
+from voxstrata.training.settings import DataConfig, TrainConfig
 
 _ORDER = 3
 """Purpose number of the order of recordings."""
@@ -99,8 +100,8 @@ def prepare(config: TrainConfig) -> Prepared:
     front = build_front_end(config.model)
     encoder = build_encoder(config.model, front, config.run.seed)
     data = config.data
-    corpus = load_corpus(data.corpus, min_s=data.min_s, max_s=data.max_s, check=data.check)
-    items = Items(corpus, data.speeds)
+    corpus, repeats = _open(data)
+    items = Items(corpus, data.speeds, repeats=repeats)
     kind.check(options, config, items)
     valid = {name: load_corpus(text, check=data.check) for name, text in data.valid.items()}
     for name, one in valid.items():
@@ -124,6 +125,18 @@ def prepare(config: TrainConfig) -> Prepared:
     )
 
 
+def _open(data: DataConfig) -> tuple[Corpus, list[int]]:
+    """The training corpus, joined, and how often each recording comes in a pass."""
+    parts = [
+        load_corpus(text, min_s=data.min_s, max_s=data.max_s, check=data.check)
+        for text in data.corpora
+    ]
+    repeats = [n for one, n in zip(parts, data.corpora.values(), strict=True) for _ in one]
+    if len(parts) == 1:
+        return parts[0], repeats
+    return join_corpora(parts, spec=JOIN.join(data.corpora)), repeats
+
+
 def augmenter(config: TrainConfig, items: Items) -> Augmenter | None:
     """The augmenter of a configuration; babble is made of the training corpus itself."""
     if config.augment is None:
@@ -133,7 +146,7 @@ def augmenter(config: TrainConfig, items: Items) -> Augmenter | None:
 
 def sources(config: AugmentConfig, items: Items) -> Sources:
     """Where an augmenter's sounds come from: MUSAN and RIRs where given, the corpus for babble."""
-    babble = [item.read for item in items if item.speed == 1.0]
+    babble = [item.read for item in items if item.speed == 1.0 and item.copy == 0]
     found: dict[str, list[Any]] = {"noises": [], "musics": [], "speeches": [], "rooms": []}
     if config.musan is not None:
         groups = {"noise": "noises", "music": "musics", "speech": "speeches"}

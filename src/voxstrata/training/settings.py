@@ -36,7 +36,8 @@ class DataConfig(Config):
     """Recordings and batches.
 
     Attributes:
-        corpus: text of the training corpus; several joined by " + ".
+        corpus: text of the training corpus; or several, each with how often its recordings come
+            in a pass (``{synthetic:large: 1, /corpora/real: 20}``).
         valid: corpora to evaluate on while training, by short name.
         min_s, max_s: shortest and longest recordings used.
         speeds: speed factors; each makes new speakers.
@@ -47,7 +48,7 @@ class DataConfig(Config):
         check: how closely files are looked at before the run.
     """
 
-    corpus: str
+    corpus: str | dict[str, Annotated[int, Field(ge=1)]]
     valid: dict[str, str] = Field(default_factory=dict)
     min_s: float | None = None
     max_s: float | None = None
@@ -64,6 +65,11 @@ class DataConfig(Config):
         if 1.0 not in value or len(set(value)) != len(value):
             raise ValueError("speeds must be different and 1.0 among them")
         return value
+
+    @property
+    def corpora(self) -> dict[str, int]:
+        """Texts of the corpora, with how often their recordings come."""
+        return {self.corpus: 1} if isinstance(self.corpus, str) else dict(self.corpus)
 
     @model_validator(mode="after")
     def _one_size(self) -> DataConfig:

@@ -25,12 +25,14 @@ class Item:
         utterance: the recording.
         label: class of its speaker at this speed, -1 where speakers are not known.
         speed: 1.0, or a factor such as 0.9 (slower, longer, lower).
+        copy: which of its repeats in a pass this is.
     """
 
     index: int
     utterance: Utterance
     label: int
     speed: float = 1.0
+    copy: int = 0
 
     @property
     def id(self) -> str:
@@ -57,7 +59,7 @@ class Item:
 
 
 class Items(Sequence[Item]):
-    """All items of a run: every recording once at every speed.
+    """All items of a run: every recording at every speed, as often as its corpus is repeated.
 
     Classes are numbered speaker by speaker (sorted by name), all speakers at speed 1 first, so the
     first ``speakers`` rows of a classifier are those of the real speakers (large-margin
@@ -67,6 +69,7 @@ class Items(Sequence[Item]):
         corpus: recordings; the tier ``speaker`` gives the classes.
         speeds: factors, 1.0 among them.
         labelled: whether every recording must have a speaker.
+        repeats: how often each recording comes in a pass; once, if not given.
 
     Attributes:
         names: the speakers, sorted.
@@ -78,7 +81,12 @@ class Items(Sequence[Item]):
     """
 
     def __init__(
-        self, corpus: Corpus, speeds: Sequence[float] = (1.0,), *, labelled: bool = False
+        self,
+        corpus: Corpus,
+        speeds: Sequence[float] = (1.0,),
+        *,
+        labelled: bool = False,
+        repeats: Sequence[int] | None = None,
     ) -> None:
         found = corpus.utterances
         missing = [u.id for u in found if "speaker" not in u.tiers]
@@ -95,18 +103,16 @@ class Items(Sequence[Item]):
         self.classes = self.speakers * len(speeds)
         self.speeds = tuple(sorted(speeds, key=lambda s: s != 1.0))
         code = {name: i for i, name in enumerate(self.names)}
-        self._items = [
-            Item(
-                len(found) * k + i,
-                utterance,
-                code[str(utterance.tiers["speaker"])] + k * self.speakers
-                if "speaker" in utterance.tiers
-                else -1,
-                factor,
-            )
-            for k, factor in enumerate(self.speeds)
-            for i, utterance in enumerate(found)
-        ]
+        counts = repeats or [1] * len(found)
+        self._items: list[Item] = []
+        for k, factor in enumerate(self.speeds):
+            for utterance, count in zip(found, counts, strict=True):
+                label = -1
+                if "speaker" in utterance.tiers:
+                    label = code[str(utterance.tiers["speaker"])] + k * self.speakers
+                self._items += [
+                    Item(len(self._items) + i, utterance, label, factor, i) for i in range(count)
+                ]
 
     def __len__(self) -> int:
         return len(self._items)
