@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
+
+if TYPE_CHECKING:
+    from voxstrata.properties.prepare import Prepared
 
 Models = Annotated[
     list[str] | None,
@@ -329,10 +332,10 @@ def properties(
     }
     settings = load(PropertiesConfig, config, given)
 
-    from voxstrata.properties.job import Hooks, run_properties
+    from voxstrata.properties.job import run_properties
     from voxstrata.properties.prepare import prepare
     from voxstrata.report import draw_report
-    from voxstrata.streaming.runs import Overwrite
+    from voxstrata.streaming.runs import Hooks, Overwrite
 
     if overwrite not in get_args(Overwrite):
         raise UsageError(
@@ -343,7 +346,9 @@ def properties(
     if dry_run:
         show_plan(prepare(settings, out, afresh=overwrite == "always"), console)
         return
-    hooks = Hooks(planned=lambda prepared: show_plan(prepared, console), progress=not quiet)
+    hooks: Hooks[Prepared] = Hooks(
+        planned=lambda prepared: show_plan(prepared, console), progress=not quiet
+    )
     done_before = (out / "run.json").exists() and overwrite != "always"
     results = run_properties(settings, out, overwrite=cast(Overwrite, overwrite), hooks=hooks)
     page = draw_report(out)

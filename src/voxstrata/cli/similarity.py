@@ -179,9 +179,9 @@ def run(
 
     from voxstrata.errors import UsageError
     from voxstrata.report import draw_report
-    from voxstrata.similarity.job import Hooks, run_similarity
+    from voxstrata.similarity.job import run_similarity
     from voxstrata.similarity.prepare import prepare
-    from voxstrata.streaming.runs import Overwrite
+    from voxstrata.streaming.runs import Hooks, Overwrite
 
     console = Console(stderr=True)
     if overwrite not in get_args(Overwrite):
@@ -193,7 +193,9 @@ def run(
     if dry_run:
         show_plan(prepare(settings, out, afresh=overwrite == "always"), console)
         return
-    hooks = Hooks(planned=lambda prepared: show_plan(prepared, console), progress=not quiet)
+    hooks: Hooks[Prepared] = Hooks(
+        planned=lambda prepared: show_plan(prepared, console), progress=not quiet
+    )
     done_before = (out / "run.json").exists() and overwrite != "always"
     results = run_similarity(settings, out, overwrite=cast(Overwrite, overwrite), hooks=hooks)
     page = draw_report(out)

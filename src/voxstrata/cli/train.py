@@ -97,11 +97,12 @@ def train(
         _show_plan(console, prepare(config))
         return
     assert out is not None
-    from voxstrata.training.job import Hooks, run_training
+    from voxstrata.streaming.runs import Hooks
+    from voxstrata.training.job import run_training
     from voxstrata.training.launch import processes
 
     with processes(config.run.device) as lead:
-        hooks = Hooks(
+        hooks: Hooks[Prepared] = Hooks(
             planned=lambda prepared: _show_plan(console, prepared) if not quiet else None,
             progress=not quiet,
             say=lambda text: console.print(text) if lead and not quiet else None,

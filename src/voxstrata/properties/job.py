@@ -7,7 +7,6 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from voxstrata.streaming.progress import Advance, bar
 from voxstrata.streaming.runs import (
     STATE,
     STORE,
+    Hooks,
     Overwrite,
     clean_up,
     describe_model,
@@ -40,25 +40,12 @@ FOLDS = "folds.parquet"
 """Scores of single folds: what ``voxstrata layers`` needs to check a choice on other speakers."""
 
 
-@dataclass(frozen=True)
-class Hooks:
-    """How the job tells its caller what it is doing.
-
-    Attributes:
-        planned: called with the prepared run before work starts.
-        progress: show progress bars.
-    """
-
-    planned: Callable[[Prepared], None] = lambda _prepared: None
-    progress: bool = False
-
-
 def run_properties(
     config: PropertiesConfig,
     out: str | Path,
     *,
     overwrite: Overwrite = "missing",
-    hooks: Hooks | None = None,
+    hooks: Hooks[Prepared] | None = None,
 ) -> Results:
     """Measure what every layer encodes and write results into a folder.
 
@@ -76,7 +63,7 @@ def run_properties(
             Ctrl-C, after which the same call goes on where it stopped; ``UsageError`` if every
             property had too few units.
     """
-    folder, hooks = Path(out), hooks or Hooks()
+    folder, hooks = Path(out), hooks or Hooks[Prepared]()
     begun = time.perf_counter()
     return run_in(
         folder,
@@ -87,7 +74,7 @@ def run_properties(
     )
 
 
-def _compute(prepared: Prepared, folder: Path, hooks: Hooks, begun: float) -> Results:
+def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
     plan = [
         {"sample": s.name, "rows": s.rows, "disk_bytes": s.disk_bytes} for s in prepared.samples
     ]
@@ -160,7 +147,7 @@ def _skipped_notice(report: PassReport) -> list[str]:
 
 
 def _one_pass(
-    prepared: Prepared, folder: Path, hooks: Hooks
+    prepared: Prepared, folder: Path, hooks: Hooks[Prepared]
 ) -> tuple[PassReport, list[StoredSample]]:
     sinks = []
     for sample in prepared.samples:
@@ -206,7 +193,9 @@ class _Found:
     scored: dict[str, list[Scored]]
 
 
-def _measure(prepared: Prepared, samples: list[StoredSample], folder: Path, hooks: Hooks) -> _Found:
+def _measure(
+    prepared: Prepared, samples: list[StoredSample], folder: Path, hooks: Hooks[Prepared]
+) -> _Found:
     config = prepared.config
     found = _Found([], [], [], {})
     layers = {

@@ -6,8 +6,6 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from voxstrata.streaming.reducers import Reducer
 from voxstrata.streaming.runs import (
     STATE,
     STORE,
+    Hooks,
     Overwrite,
     clean_up,
     describe_model,
@@ -36,25 +35,12 @@ from voxstrata.streaming.setup import corpus_record
 from voxstrata.streaming.store import StoreReducer
 
 
-@dataclass(frozen=True)
-class Hooks:
-    """How the job tells its caller what it is doing.
-
-    Attributes:
-        planned: called with the prepared run before work starts.
-        progress: show progress bars.
-    """
-
-    planned: Callable[[Prepared], None] = lambda _prepared: None
-    progress: bool = False
-
-
 def run_similarity(
     config: SimilarityConfig,
     out: str | Path,
     *,
     overwrite: Overwrite = "missing",
-    hooks: Hooks | None = None,
+    hooks: Hooks[Prepared] | None = None,
 ) -> Results:
     """Compute the similarity of every pair of layers and write results into a folder.
 
@@ -73,7 +59,7 @@ def run_similarity(
         VoxstrataError: see :func:`voxstrata.similarity.prepare.prepare`; ``RunInterruptedError`` on
             Ctrl-C, after which the same call goes on where it stopped.
     """
-    folder, hooks = Path(out), hooks or Hooks()
+    folder, hooks = Path(out), hooks or Hooks[Prepared]()
     begun = time.perf_counter()
     return run_in(
         folder,
@@ -84,7 +70,7 @@ def run_similarity(
     )
 
 
-def _compute(prepared: Prepared, folder: Path, hooks: Hooks, begun: float) -> Results:
+def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
     state = folder / STATE
     plan = [job.plan.facts() for job in prepared.jobs]
     resumed = remember_plan(folder, prepared.identity, plan)
@@ -163,7 +149,9 @@ def _sink(job: UnitJob, prepared: Prepared, folder: Path) -> Sink:
     return Sink(job.unit, job.layers, reducer, job.unit.name)
 
 
-def _one_pass(prepared: Prepared, sinks: list[Sink], state: Path, hooks: Hooks) -> PassReport:
+def _one_pass(
+    prepared: Prepared, sinks: list[Sink], state: Path, hooks: Hooks[Prepared]
+) -> PassReport:
     utterances = prepared.corpus.utterances
     work = Pass(
         utterances,

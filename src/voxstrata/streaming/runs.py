@@ -12,8 +12,9 @@ import resource
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from voxstrata.config import Config
 from voxstrata.errors import ResultsError, RunInterruptedError, StorageError
@@ -43,6 +44,21 @@ class Planned(Protocol):
 
 
 P = TypeVar("P", bound=Planned)
+
+
+@dataclass(frozen=True)
+class Hooks(Generic[P]):
+    """How a job tells its caller what it is doing.
+
+    Attributes:
+        planned: called with the prepared run before work starts.
+        progress: show progress bars.
+        say: shows a line.
+    """
+
+    planned: Callable[[P], None] = lambda _prepared: None
+    progress: bool = False
+    say: Callable[[str], None] = lambda _text: None
 
 
 def run_in(

@@ -6,7 +6,6 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from voxstrata.results import RECORD, TABLE, Results, Row, load_results, write_results
-from voxstrata.streaming.runs import Overwrite, peak_memory, plain, remember_plan, run_in
+from voxstrata.streaming.runs import Hooks, Overwrite, peak_memory, plain, remember_plan, run_in
 from voxstrata.streaming.setup import corpus_record
 from voxstrata.training import distributed, state
 from voxstrata.training.engine import Engine, Told
@@ -29,21 +28,12 @@ MODEL = "model"
 """Folder, inside the output folder, of the trained model."""
 
 
-@dataclass(frozen=True)
-class Hooks:
-    """How the job tells its caller what it is doing."""
-
-    planned: Callable[[Prepared], None] = lambda _prepared: None
-    progress: bool = False
-    say: Callable[[str], None] = lambda _text: None
-
-
 def run_training(
     config: TrainConfig,
     out: str | Path,
     *,
     overwrite: Overwrite = "missing",
-    hooks: Hooks | None = None,
+    hooks: Hooks[Prepared] | None = None,
 ) -> Results:
     """Train a model; the folder then holds ``model/``, ``train.jsonl``, results and record.
 
@@ -59,7 +49,7 @@ def run_training(
         VoxstrataError: see :func:`voxstrata.training.prepare.prepare` and
             :meth:`voxstrata.training.engine.Engine.run`.
     """
-    folder, hooks = Path(out), hooks or Hooks()
+    folder, hooks = Path(out), hooks or Hooks[Prepared]()
     begun = time.perf_counter()
     if distributed.rank() > 0:
         return _follow(config, folder, overwrite, hooks)
@@ -72,7 +62,9 @@ def run_training(
     )
 
 
-def _follow(config: TrainConfig, folder: Path, overwrite: Overwrite, hooks: Hooks) -> Results:
+def _follow(
+    config: TrainConfig, folder: Path, overwrite: Overwrite, hooks: Hooks[Prepared]
+) -> Results:
     """What every process but the first does."""
     finished = (folder / TABLE).exists() and (folder / RECORD).exists()
     if not (finished and overwrite != "always"):
@@ -80,7 +72,7 @@ def _follow(config: TrainConfig, folder: Path, overwrite: Overwrite, hooks: Hook
     return load_results(folder)
 
 
-def _compute(prepared: Prepared, folder: Path, hooks: Hooks, begun: float) -> Results:
+def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
     remember_plan(folder, prepared.identity, {"steps": prepared.steps})
     objective, told = _train(prepared, folder, hooks, leave=False)
     if prepared.config.run.average > 1:
@@ -123,7 +115,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks, begun: float) -> Re
 
 
 def _train(
-    prepared: Prepared, folder: Path, hooks: Hooks, *, leave: bool = True
+    prepared: Prepared, folder: Path, hooks: Hooks[Prepared], *, leave: bool = True
 ) -> tuple[Objective, Told]:
     """Targets, module, loop; the same in every process."""
     context = prepared.context(folder, hooks.say)
