@@ -13,14 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
-from voxstrata.numerics.linalg import EPS, whiten
-from voxstrata.similarity.canonical import kept_components
+from voxstrata.similarity.crossval_fit import Basis, HeldOut, bases, directions, held_out, leading
 from voxstrata.similarity.fold_moments import FoldMoments
-from voxstrata.similarity.moments import Moments, View
 from voxstrata.similarity.projection import Pwcca, Side
 
 MEASURES = ("pwcca", "pwcca-x", "pwcca-y", "cca-mean", "svcca")
@@ -29,33 +26,6 @@ MEASURES = ("pwcca", "pwcca-x", "pwcca-y", "cca-mean", "svcca")
 LEAST_ROWS = 3
 """Rows of a fold that is scored: about their own mean, two rows correlate by 1 or -1 and one by
 nothing. Smaller folds are always in training."""
-
-SMALL = 1e-4
-"""Smallest singular value, relative to the largest, that :func:`quick_svd` takes on."""
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Directions of one training set, scored on rows they have not seen.
-
-    Attributes:
-        rho: correlations of the k pairs of directions, 0 where one has no variance there, [k].
-        weights_x, weights_y: projection weights, normalised, [k].
-    """
-
-    rho: torch.Tensor
-    weights_x: torch.Tensor
-    weights_y: torch.Tensor
-
-    @property
-    def x(self) -> float:
-        """PWCCA with the weights of x."""
-        return float(self.weights_x @ self.rho)
-
-    @property
-    def y(self) -> float:
-        """PWCCA with the weights of y."""
-        return float(self.weights_y @ self.rho)
 
 
 @dataclass(frozen=True)
@@ -112,92 +82,6 @@ def corrected_error(by_fold: Sequence[float] | NDArray[np.float64], test_to_trai
     return float(np.sqrt((1.0 / len(scores) + test_to_train) * scores.var(ddof=1)))
 
 
-def held_out(Px: torch.Tensor, Py: torch.Tensor, rows: Moments) -> HeldOut:
-    """Correlations and weights of directions (rows of Px [k, D], Py [k, V]) on other rows.
-
-    As :func:`voxstrata.similarity.projection.pwcca_held_out`, with one product a view; a
-    direction that is constant on those rows counts as correlation 0 with weight 0.
-    """
-    loads_x, loads_y = Px @ rows.Sxx, Py @ rows.Syy
-    own_x, own_y = (loads_x * Px).sum(dim=1), (loads_y * Py).sum(dim=1)
-    cross = ((Px @ rows.Sxy) * Py).sum(dim=1)
-    # Rounding of a direction's variance is relative to the largest that its loadings allow.
-    floor_x = EPS * len(rows.mean_x) * (Px.abs() * loads_x.abs()).sum(dim=1)
-    floor_y = EPS * len(rows.mean_y) * (Py.abs() * loads_y.abs()).sum(dim=1)
-    alive_x, alive_y = own_x > floor_x, own_y > floor_y
-    safe_x, safe_y = own_x.where(alive_x, torch.ones(())), own_y.where(alive_y, torch.ones(()))
-    rho = (cross / (safe_x * safe_y).sqrt()).where(alive_x & alive_y, torch.zeros(()))
-    return HeldOut(
-        rho,
-        _normal((loads_x.abs().sum(dim=1) * safe_x.rsqrt()).where(alive_x, torch.zeros(()))),
-        _normal((loads_y.abs().sum(dim=1) * safe_y.rsqrt()).where(alive_y, torch.zeros(()))),
-    )
-
-
-def _normal(weights: torch.Tensor) -> torch.Tensor:
-    return weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
-
-
-def basis(view: View, components: int | None = None, ridge: float = 0.0) -> torch.Tensor:
-    """Whitening of a training view: W [D, r] with W' S W = I.
-
-    Args:
-        view: the view.
-        components: whiten the leading principal components only, at most this many.
-        ridge: whiten S + ridge diag(S) instead of S (then W' S W is only near I).
-
-    Raises:
-        UsageError: both, or a negative ridge.
-    """
-    if ridge < 0 or (ridge and components):
-        raise UsageError(
-            "ridge and principal components exclude each other; a ridge is not negative",
-            got=f"ridge {ridge}, components {components}",
-        )
-    if components:
-        values, vectors = view.spectrum
-        cut = len(values) * EPS if view.rtol is None else view.rtol
-        r = min(components, int((values > cut * values[0]).sum()))
-        return vectors[:, :r] * values[:r].rsqrt()
-    if ridge:
-        return whiten(view.S + ridge * torch.diag(view.S.diagonal()), view.rtol).matrix
-    return view.whitening.matrix
-
-
-def leading(view: View, components: int | None = None, share: float = 0.99) -> torch.Tensor:
-    """As :func:`basis`, for the fewest principal components that hold a share of the variance."""
-    values, vectors = view.spectrum
-    r = kept_components(values, "variance", share)
-    if components:
-        r = min(r, components)
-    return vectors[:, :r] * values[:r].rsqrt()
-
-
-def directions(
-    Wx: torch.Tensor, Sxy: torch.Tensor, Wy: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Canonical directions in rows, [k, D] and [k, V], from whitenings of both views."""
-    U, _, Vt = quick_svd(Wx.T @ Sxy @ Wy)
-    return U.T @ Wx.T, Vt @ Wy.T
-
-
-def quick_svd(M: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Thin SVD of M [A, B] through the eigenvectors of M M' or M' M where that is accurate.
-
-    Vectors of a singular value s found this way err by about eps (s_1 / s)^2 instead of eps; below
-    s = :data:`SMALL` s_1 LAPACK's SVD is used, which is two to three times slower.
-    """
-    wide = M.shape[0] <= M.shape[1]
-    values, vectors = torch.linalg.eigh(M @ M.T if wide else M.T @ M)
-    if float(values[0]) <= SMALL**2 * float(values[-1]):
-        U, s, Vt = torch.linalg.svd(M, full_matrices=False)
-        return U, s, Vt
-    s, own = values.flip(0).sqrt(), vectors.flip(1)
-    if wide:
-        return own, s, (own.T @ M) / s[:, None]
-    return (M @ own) / s, s, own.T
-
-
 def cross_validate(
     m: FoldMoments,
     *,
@@ -239,20 +123,20 @@ def cross_validate(
     for f in folds:
         train = m.but(f)
         trains.append(train.n)
-        bases = {}
+        whitenings: dict[str, tuple[Basis, Basis]] = {}
         if plain:
-            Wx = basis(train.view_x, components, ridge)
-            Wy = basis(train.view_y, other_components, ridge)
-            ranks.append((Wx.shape[1], Wy.shape[1]))
-            bases["pwcca"] = (Wx, Wy)
+            Wx, Wy = bases(train, components, other_components, ridge, m.x.dtype)
+            ranks.append((Wx.rank, Wy.rank))
+            whitenings["pwcca"] = (Wx, Wy)
         if "svcca" in measures:
-            bases["svcca"] = (
-                leading(train.view_x, components),
-                leading(train.view_y, other_components),
+            whitenings["svcca"] = (
+                Basis(leading(train.view_x, components)),
+                Basis(leading(train.view_y, other_components)),
             )
         for part, found in zip(rows, scores, strict=True):
-            Sxy, test = part.but(f).Sxy, part.fold(f)
-            for kind, (Wx, Wy) in bases.items():
+            Sxy = train.Sxy if part is m else part.but(f).Sxy
+            test = part.fold(f)
+            for kind, (Wx, Wy) in whitenings.items():
                 out = held_out(*directions(Wx, Sxy, Wy), test)
                 for name, value in _values(kind, out, m, side).items():
                     if name in measures:

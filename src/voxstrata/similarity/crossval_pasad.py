@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from voxstrata.errors import NumericsError, ShapeError, UsageError
-from voxstrata.similarity.crossval import quick_svd
+from voxstrata.similarity.crossval_fit import quick_svd
 from voxstrata.similarity.fold_moments import FoldMoments
 from voxstrata.similarity.moments import Moments, View
 from voxstrata.similarity.pasad import PINV_RCOND, bounded, inverse_root, signs_of, weights_of

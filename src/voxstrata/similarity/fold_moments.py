@@ -192,6 +192,7 @@ class FoldMoments(SweepMoments):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__([d], other, folds, control=control, dtype=dtype)
+        self._total: tuple[int, torch.Tensor] | None = None
 
     @classmethod
     def _made(
@@ -200,6 +201,7 @@ class FoldMoments(SweepMoments):
         made = cls.__new__(cls)
         made.widths, made.has_control, made._complete = (x.width,), control, True
         made.layers, made.y, made.C, made.z = [x], y, C, z
+        made._total = None
         return made
 
     @classmethod
@@ -252,9 +254,21 @@ class FoldMoments(SweepMoments):
         return FoldMoments._made(self.x, self.y, self.C[:, :, self.y.width :], self.z, False)
 
     def _moments(self, x: Part, y: Part, folds: list[int]) -> Moments:
-        C = self.C[folds[0], :, : self.y.width].clone()
-        for f in folds[1:]:
-            C += self.C[f, :, : self.y.width]
         sx, sy = self.x.s[folds].sum(dim=0), self.y.s[folds].sum(dim=0)
-        Sxy = C - torch.outer(sx, sy) / x.n
+        C = self.C[:, :, : self.y.width]
+        gone = [f for f in range(len(C)) if f not in folds]
+        if len(gone) < len(folds) and not (self.x.apart(gone) or self.y.apart(gone)):
+            left = self._whole() - C[gone[0]] if gone else self._whole()
+            for f in gone[1:]:
+                left -= C[f]
+        else:
+            left = C[folds[0]] if len(folds) == 1 else C[folds].sum(dim=0)
+        Sxy = torch.addr(left, sx, sy, alpha=-1.0 / x.n)
         return Moments(x.n, x.mean, y.mean, x.view.S, y.view.S, Sxy, x.view, y.view)
+
+    def _whole(self) -> torch.Tensor:
+        """Cross products of all rows."""
+        # Every update writes into C and so counts its version up.
+        if self._total is None or self._total[0] != self.C._version:
+            self._total = (self.C._version, self.C[:, :, : self.y.width].sum(dim=0))
+        return self._total[1]

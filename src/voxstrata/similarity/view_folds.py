@@ -26,31 +26,66 @@ DOMINANT = 0.5
 """Share of a column's sum of squares beyond which removing folds is done by adding the others."""
 
 
+SPAN = 1e15
+"""Variances between 1 / SPAN and SPAN may be squared in float32."""
+
+
 class QuickView(View):
     """A view that is whitened by Cholesky where this provably drops nothing.
 
-    :func:`whiten` keeps eigenvalues above ``cut * largest``. With S = L L' (columns scaled to
-    unit variance) the smallest eigenvalue is at least 1 / |L^-1|_F^2 and the largest at most
-    |S|_F; where these bounds say that all eigenvalues stay, L^-1 whitens as well as eigenvectors
-    do, ten times faster. Canonical directions do not depend on which whitening is used.
+    :func:`whiten` keeps eigenvalues above ``cut * largest``. With S = L L' the smallest
+    eigenvalue of S with columns scaled to unit variance is at least 1 / |L^-1 D|_F^2, D the
+    standard deviations, and the largest at most its Frobenius norm; where these bounds say that
+    all eigenvalues stay, L^-1 whitens as well as eigenvectors do, ten times faster. Canonical
+    directions do not depend on which whitening is used.
     """
 
     @cached_property
     def whitening(self) -> Whitening:
         """Rank-revealing whitening of S."""
+        L = self.triangle(torch.float64)
+        if L is None:
+            return whiten(self.S, self.rtol)
+        return Whitening(_inverse(L).T.contiguous(), len(L))
+
+    def triangle(self, dtype: torch.dtype) -> torch.Tensor | None:
+        """L [D, D] with S = L L', in float64 or float32; ``None`` where an eigenvalue may go."""
+        found: dict[torch.dtype, torch.Tensor | None] = self._triangles
+        if dtype not in found:
+            found[dtype] = self._triangle(dtype)
+        return found[dtype]
+
+    @cached_property
+    def low(self) -> torch.Tensor:
+        """S in float32."""
+        return self.S.float()
+
+    @cached_property
+    def _triangles(self) -> dict[torch.dtype, torch.Tensor | None]:
+        return {}
+
+    def _triangle(self, dtype: torch.dtype) -> torch.Tensor | None:
         variance = self.S.diagonal()
         cut = len(variance) * EPS if self.rtol is None else self.rtol
-        top = float(variance.max())
-        if top > 0 and float(variance.min()) > cut * top:
-            scale = variance.rsqrt()
-            S = self.S * scale[:, None] * scale
-            L, info = torch.linalg.cholesky_ex(S)
-            if not int(info):
-                one = torch.eye(len(S), dtype=S.dtype, device=S.device)
-                inverse = torch.linalg.solve_triangular(L, one, upper=False)
-                if 1.0 / float(inverse.square().sum()) > 2 * cut * float(S.norm()):
-                    return Whitening(inverse.T * scale[:, None], len(S))
-        return whiten(self.S, self.rtol)
+        low, top = float(variance.min()), float(variance.max())
+        if not (top > 0 and low > cut * top):
+            return None
+        if dtype == torch.float32 and not (low > 1 / SPAN and top < SPAN):
+            return None
+        S = self.low if dtype == torch.float32 else self.S
+        L, info = torch.linalg.cholesky_ex(S)
+        if int(info):
+            return None
+        squares = _inverse(L).square_() @ variance.to(dtype)
+        scale = variance.reciprocal().to(dtype)
+        largest = float(scale @ (S.square() @ scale)) ** 0.5
+        return L if 1.0 / float(squares.sum()) > 2 * cut * largest else None
+
+
+def _inverse(L: torch.Tensor) -> torch.Tensor:
+    one = torch.eye(len(L), dtype=L.dtype, device=L.device)
+    made: torch.Tensor = torch.linalg.solve_triangular(L, one, upper=False)
+    return made
 
 
 @dataclass(frozen=True)
@@ -214,7 +249,7 @@ class ViewFolds:
     ) -> Part:
         if float(n) < 1 or self.shift is None:
             raise UsageError("no rows are left", got="an empty fold, or all folds held out at once")
-        view = QuickView(P - torch.outer(s, s) / n, rank_cut(self.dtype))
+        view = QuickView(torch.addr(P, s, s, alpha=-1.0 / float(n)), rank_cut(self.dtype))
         part = Part(int(n), s / n + self.shift, view)
         self._views[key] = part
         return part

@@ -7,14 +7,8 @@ import pytest
 import torch
 
 from voxstrata.errors import NumericsError, ShapeError, UsageError
-from voxstrata.similarity.crossval import (
-    basis,
-    corrected_error,
-    cross_validate,
-    directions,
-    held_out,
-    quick_svd,
-)
+from voxstrata.similarity.crossval import corrected_error, cross_validate
+from voxstrata.similarity.crossval_fit import basis, directions, held_out, quick_svd
 from voxstrata.similarity.crossval_pasad import (
     cross_validate_pasad,
     draw_eps,
