@@ -60,7 +60,7 @@ class SweepMoments:
             self.y = ViewFolds(other, folds, dtype=dtype)
         self.layers = [ViewFolds(width, folds, dtype=dtype) for width in widths]
         columns = (2 if control else 1) * self.y.width
-        self.C = torch.zeros(folds, sum(widths), columns, dtype=torch.float64)
+        self.C = torch.from_numpy(np.zeros((folds, sum(widths), columns)))
         self.z = torch.zeros_like(self.y.s)
 
     def update(self, layers: Sequence[Any], y: Any, fold: Any, shuffled: Any = None) -> None:
@@ -92,7 +92,7 @@ class SweepMoments:
                 self.y.add(f, right)
             if other is not None:
                 turned = self.y.shifted(other[index])
-                self.z[f] += turned.sum(dim=0, dtype=torch.float64)
+                self.z[f] += turned.sum(dim=0)
                 right = torch.cat([right, turned], dim=1)
             self.C[f] += left.T @ right
             for view, own in zip(self.layers, pieces, strict=True):

@@ -130,7 +130,8 @@ class ViewFolds:
         self.shift: torch.Tensor | None = None
         self.n = torch.zeros(folds, dtype=torch.float64)
         self.s = torch.zeros(folds, width, dtype=torch.float64)
-        self.P = torch.zeros(folds, width, width, dtype=torch.float64)
+        # Pages that the system zeroes when they are first written, not now.
+        self.P = torch.from_numpy(np.zeros((folds, width, width)))
         self._views: dict[tuple[int, ...], Part] = {}
         self._total: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
@@ -157,11 +158,16 @@ class ViewFolds:
                 expected=f"[N, {self.width}]",
             )
         if self.shift is None and len(rows):
-            self.shift = rows.mean(dim=0, dtype=torch.float64)
+            mean = rows.mean(dim=0, dtype=torch.float64)
+            # A shift that float32 holds exactly can be taken off in float32 with one rounding.
+            self.shift = mean.float().double() if self.dtype == torch.float32 else mean
 
     def shifted(self, rows: torch.Tensor) -> torch.Tensor:
         """Rows about the shift, in the precision of the products."""
         assert self.shift is not None
+        low = self.shift.to(self.dtype)
+        if rows.dtype == self.dtype and torch.equal(low.double(), self.shift):
+            return rows - low
         return (rows.double() - self.shift).to(self.dtype)
 
     def add(self, fold: int, low: torch.Tensor) -> None:
@@ -169,7 +175,7 @@ class ViewFolds:
         self._views.clear()
         self._total = None
         self.n[fold] += len(low)
-        self.s[fold] += low.sum(dim=0, dtype=torch.float64)
+        self.s[fold] += low.sum(dim=0)
         self.P[fold] += low.T @ low
 
     def update(self, rows: Any, fold: Any) -> None:

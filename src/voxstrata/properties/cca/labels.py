@@ -43,7 +43,7 @@ class LabelCca(PropertyFacts):
         small = settings.scale == "small"
         wanted = None if phones else settings.words
         per_type = settings.phones_per_type if phones else settings.words_per_type
-        least = LEAST_TOKENS if small else 1
+        least = LEAST_TOKENS if small or not phones else 1
         often = None if phones else frequencies(sample, "words")
         rows, types = pick_types(labels, wanted, per_type, seed, least, often)
         needed = 3 if phones or small else settings.words
