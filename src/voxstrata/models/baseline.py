@@ -22,10 +22,13 @@ class LogMelOptions(Config):
         mels: mel filters.
         normalise: "none", "mean" (of the recording removed) or "instance" (and divided by its
             deviation).
+        context: frames joined on each side (5 gives eleven); the first and last frame stand in for
+            those beyond the ends.
     """
 
     mels: int = Field(default=80, ge=3)
     normalise: Literal["none", "mean", "instance"] = "none"
+    context: int = Field(default=0, ge=0)
 
 
 class MfccOptions(Config):
@@ -35,13 +38,14 @@ class MfccOptions(Config):
         coefficients: cepstra, C0 first.
         mels: mel filters below them.
         deltas: orders of time differences appended (0 to 2).
-        normalise: as for ``log-mel``.
+        normalise, context: as for ``log-mel``.
     """
 
     coefficients: int = Field(default=20, ge=1)
     mels: int = Field(default=40, ge=3)
     deltas: int = Field(default=0, ge=0, le=2)
     normalise: Literal["none", "mean", "instance"] = "none"
+    context: int = Field(default=0, ge=0)
 
 
 _OPTIONS: dict[str, type[Config]] = {"log-mel": LogMelOptions, "mfcc": MfccOptions}
@@ -56,8 +60,8 @@ class BaselineFamily:
     def names(self) -> Mapping[str, str]:
         """Registered names."""
         return {
-            "log-mel": "80 Kaldi log-mel filters, one layer 'logmel' (mels=, normalise=)",
-            "mfcc": "20 Kaldi cepstra, one layer 'mfcc' (coefficients=, mels=, deltas=)",
+            "log-mel": "80 Kaldi log-mel filters, one layer 'logmel' (mels=, normalise=, context=)",
+            "mfcc": "20 Kaldi cepstra, one layer 'mfcc' (coefficients=, mels=, deltas=, context=)",
         }
 
     def recognises(self, spec: ModelSpec) -> bool:
@@ -85,8 +89,10 @@ class BaselineFamily:
 
         refuse_revision(spec.revision, spec.base)
         options = build(_OPTIONS[spec.base], dict(spec.options), source=f"options of {spec.text!r}")
-        front = front_end(spec.base, **options.model_dump())
-        return BaselineModel(spec.text, _LAYER[spec.base], front, spec.cut)
+        given = options.model_dump()
+        context = int(given.pop("context"))
+        front = front_end(spec.base, **given)
+        return BaselineModel(spec.text, _LAYER[spec.base], front, spec.cut, context)
 
 
 FAMILY = BaselineFamily()

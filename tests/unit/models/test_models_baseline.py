@@ -107,3 +107,19 @@ def test_numpy_arrays_are_audio(spec: str) -> None:
         model.encode([array[:0]], [name])
     with pytest.raises(AudioError, match="neither an array nor a tensor"):
         model.encode([[0.0] * 16000], [name])  # type: ignore[list-item]
+
+
+def test_context_joins_neighbouring_frames() -> None:
+    (wave,) = noise(8000)
+    (one,) = load_model("log-mel").encode([wave], ["logmel"])
+    (eleven,) = load_model("log-mel,context=5").encode([wave], ["logmel"])
+    plain, joined = one["logmel"], eleven["logmel"]
+    assert joined.shape == (plain.shape[0], 11 * 80)
+    assert torch.equal(joined[20].reshape(11, 80), plain[15:26])
+    assert torch.equal(joined[0].reshape(11, 80)[:6], plain[0].expand(6, 80))
+    info = load_model("log-mel,context=5").layers[0]
+    before = load_model("log-mel").layers[0].grid
+    assert info.grid is not None
+    assert before is not None
+    assert info.grid.centre2(7) == before.centre2(7)
+    assert info.grid.receptive == before.receptive + 10 * before.stride
