@@ -19,18 +19,13 @@ import torch
 from numpy.typing import NDArray
 
 from voxstrata.errors import NumericsError, ShapeError, UsageError
-from voxstrata.similarity.crossval_fit import quick_svd
+from voxstrata.similarity.crossval_nearby import Fit, Moved
+from voxstrata.similarity.crossval_search import Pair, Search, scored
 from voxstrata.similarity.fold_moments import FoldMoments
-from voxstrata.similarity.moments import Moments, View
-from voxstrata.similarity.pasad import PINV_RCOND, bounded, inverse_root, signs_of, weights_of
+from voxstrata.similarity.moments import Moments
 
 SPLITS, TRIALS, TRIES, PAIRS = 10, 3, 5, 6
 """Splits, trials wanted, trials tried at most, and epsilon pairs a trial, as published."""
-
-SAFE_RATIO = 1e-9
-"""Smallest ratio of eigenvalues (epsilon added) at which one decomposition serves all epsilons."""
-
-Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -124,107 +119,6 @@ def draw_eps(seed: Any) -> list[Pair]:
     return order
 
 
-class _Side:
-    """One view of a training set: for every epsilon R = S^-1/2 as V diag(scale) V'."""
-
-    def __init__(self, view: View, n: int, name: str) -> None:
-        S = view.S / (n - 1)
-        self.top, self.name = float(S.abs().max()), name
-        if self.top <= 0:
-            raise NumericsError("a view without variance has no canonical correlations")
-        self.S = S / self.top
-        self._spectra: dict[bytes, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def kept(self, eps: float) -> torch.Tensor:
-        """Which columns stay, boolean [D]."""
-        return self.S.diagonal() >= eps
-
-    def factor(self, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """V [D', D'] over the kept columns, and scale [D'].
-
-        One decomposition of S serves all epsilons, except where rounding decides: there what
-        the original does is done.
-        """
-        kept = self.kept(eps)
-        S = self.S if bool(kept.all()) else self.S[kept][:, kept]
-        key = kept.cpu().numpy().tobytes()
-        if key not in self._spectra:
-            values, vectors = torch.linalg.eigh(S)
-            self._spectra[key] = (values, vectors)
-        values, vectors = self._spectra[key]
-        shifted = values + eps
-        if float(shifted[0]) > max(SAFE_RATIO, PINV_RCOND) * float(shifted[-1]):
-            return vectors, shifted.rsqrt()
-        root = inverse_root(S + eps * torch.eye(len(S), dtype=S.dtype), self.name)
-        scale, vectors = torch.linalg.eigh(root)
-        return vectors, scale
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """Projections [k, D'] and [k, V'] over kept columns."""
-
-    Px: torch.Tensor
-    Py: torch.Tensor
-    kept: tuple[torch.Tensor, torch.Tensor]
-
-
-class _Fitter:
-    """All fits of a trial: what does not depend on epsilon is done once."""
-
-    def __init__(self, train: Moments) -> None:
-        self.x, self.y = _Side(train.view_x, train.n, "x"), _Side(train.view_y, train.n, "y")
-        self.Sxy = train.Sxy / (train.n - 1) / (self.x.top * self.y.top) ** 0.5
-        self._core: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
-
-    def fit(self, eps: Pair, align: tuple[Any, Any] | None) -> _Fit:
-        """As :func:`voxstrata.similarity.pasad.pasad_fit`.
-
-        With R1 = V1 D1 V1' and R2 = V2 D2 V2' the singular vectors of R1 S12 R2 are V1 U and V2 W
-        for those of D1 (V1' S12 V2) D2, whose middle part is the same for every epsilon.
-        """
-        kx, ky = self.x.kept(eps[0]), self.y.kept(eps[1])
-        (V1, d1), (V2, d2) = self.x.factor(eps[0]), self.y.factor(eps[1])
-        if self._core is None or self._core[0] is not V1 or self._core[1] is not V2:
-            self._core = (V1, V2, V1.T @ self.Sxy[kx][:, ky] @ V2)
-        U, _, Wt = quick_svd(d1[:, None] * self._core[2] * d2)
-        Px, Py = (U.T * d1) @ V1.T, (Wt * d2) @ V2.T
-        flip_x, flip_y = signs_of(Px, Py, (kx, ky), align)
-        return _Fit(Px * flip_x, Py * flip_y, (kx, ky))
-
-
-def _score(
-    fit: _Fit, rows: Moments, mean_score: bool, flips: Sequence[torch.Tensor] = ()
-) -> list[float]:
-    """The published score, then the score for each choice of signs in ``flips`` [k].
-
-    As :func:`voxstrata.similarity.pasad.pasad_score`, with every product made once and only for
-    the side that counts. Negating a direction in both views leaves its correlation and turns
-    the mean that is added to it.
-    """
-    kx, ky = fit.kept
-    whole = bool(kx.all() and ky.all())
-    Sxx, Syy, Sxy = rows.Sxx, rows.Syy, rows.Sxy
-    mean_x, mean_y = rows.mean_x[kx], rows.mean_y[ky]
-    if not whole:
-        Sxx, Syy, Sxy = Sxx[kx][:, kx], Syy[ky][:, ky], Sxy[kx][:, ky]
-    loads_x, loads_y = fit.Px @ Sxx, fit.Py @ Syy
-    own = (loads_x * fit.Px).sum(dim=1) * (loads_y * fit.Py).sum(dim=1)
-    cross = ((fit.Px @ Sxy) * fit.Py).sum(dim=1)
-    rho = bounded(cross / own.sqrt())
-    sides = [(fit.Px, loads_x, mean_x), (fit.Py, loads_y, mean_y)]
-    if not mean_score:
-        sides = sides[:1] if len(mean_x) < len(mean_y) else sides[1:]
-    k = len(fit.Px)
-    made = [(loads @ P.T, loads[:, :k], mean[:k]) for P, loads, mean in sides]
-    scores = []
-    for flip in (torch.ones(k, dtype=rho.dtype), *flips):
-        # w_i sums absolute values over features: turning the row or its mean is the same.
-        each = [float(weights_of(A, B, flip * mean, mean, rows.n) @ rho) for A, B, mean in made]
-        scores.append(sum(each) / len(each))
-    return scores
-
-
 def search_trial(
     m: FoldMoments,
     dev: int,
@@ -258,21 +152,21 @@ def search_trial(
     """
     parts = [m.but(dev, test), m.fold(dev), m.fold(test)]
     train, on_dev, on_test = _reduced(parts, components, other_components)
-    fitter = _Fitter(train)
-    fits: list[_Fit] = []
+    search = Search(train, on_dev, mean_score)
+    fits: list[Fit | Moved] = []
     tried: list[Pair] = []
     failed: list[Pair] = []
     scores: list[float] = []
     reason: NumericsError | None = None
     for i, eps in enumerate(order):
         try:
-            fit = fitter.fit(eps, None if align is None else (align[0][i], align[1][i]))
-            scores += _score(fit, on_dev, mean_score)
+            fit, score = search.fit(eps, None if align is None else (align[0][i], align[1][i]))
         except NumericsError as error:
             failed.append(eps)
             reason = error
             continue
         fits.append(fit)
+        scores.append(score)
         tried.append(eps)
         if len(fits) == pairs:
             break
@@ -284,9 +178,13 @@ def search_trial(
         )
     best = int(np.argmax(scores))
     rng = np.random.default_rng([seed, 24])
-    k = len(fits[best].Px)
+    taken = fits[best]
+    if isinstance(taken, Moved):
+        i = order.index(tried[best])
+        taken = taken.fit(None if align is None else (align[0][i], align[1][i]))
+    k = len(taken.Px)
     flips = [torch.from_numpy(rng.choice([-1.0, 1.0], k)) for _ in range(signs)]
-    found = _score(fits[best], on_test, mean_score, flips)
+    found = scored(taken, on_test, mean_score, flips)
     return Trial(
         dev,
         test,

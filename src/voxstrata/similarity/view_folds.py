@@ -158,9 +158,9 @@ class ViewFolds:
                 expected=f"[N, {self.width}]",
             )
         if self.shift is None and len(rows):
-            mean = rows.mean(dim=0, dtype=torch.float64)
-            # A shift that float32 holds exactly can be taken off in float32 with one rounding.
-            self.shift = mean.float().double() if self.dtype == torch.float32 else mean
+            # Any shift will do; one that float32 holds exactly can be taken off in float32 with
+            # one rounding.
+            self.shift = rows.mean(dim=0, dtype=self.dtype).double()
 
     def shifted(self, rows: torch.Tensor) -> torch.Tensor:
         """Rows about the shift, in the precision of the products."""
