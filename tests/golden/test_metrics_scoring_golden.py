@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 from voxstrata.metrics.dcf import min_dcf
 from voxstrata.metrics.eer import eer
+from voxstrata.verification.score import as_norm, cosine
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,28 @@ def test_detection_costs(golden, system, name, p, normalise) -> None:
     found = min_dcf(*_split(golden, system), p, normalise=normalise)
     expected = float(golden[f"{system}_mindcf_{name}"])
     assert found == pytest.approx(expected, abs=1e-8)
+
+
+def test_cosine_mean_subtraction_and_as_norm(golden) -> None:
+    first, second = golden["pairs"].T
+    mean, cohort = golden["mean_vec"], golden["cohort"]
+    np.testing.assert_allclose(cohort.mean(axis=0), mean, atol=1e-6)
+    raw = cosine(golden["emb"], first, second)
+    centred = cosine(golden["emb"], first, second, mean=mean)
+    np.testing.assert_allclose(raw, golden["cos_raw"], atol=2e-6)
+    np.testing.assert_allclose(centred, golden["cos_centred"], atol=2e-6)
+    normed = as_norm(centred, golden["emb"], cohort, first, second, top=20, mean=mean)
+    np.testing.assert_allclose(normed, golden["asnorm_top20"], atol=2e-5)
+    other = as_norm(
+        centred, golden["emb"], cohort, first, second, top=20, mean=mean, deviation="sample"
+    )
+    np.testing.assert_allclose(other, normed * np.sqrt(19 / 20), atol=1e-12)
+
+
+@pytest.mark.parametrize("toolkit", ["wespeaker", "3dspeaker"])
+def test_from_embeddings_to_the_error_rate(golden, toolkit: str) -> None:
+    first, second = golden["pairs"].T
+    target = golden["label"] == 1
+    scores = cosine(golden["emb"], first, second, mean=golden["mean_vec"])
+    found = eer(scores[target], scores[~target])
+    assert found == pytest.approx(float(golden[f"cos_eer_{toolkit}"]), abs=1e-12)
