@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("similarity.py", "overhead.py", "memory.py", "synthetic_corpus.py")
+BENCHMARKS = ("similarity.py", "overhead.py", "memory.py", "crossval.py", "synthetic_corpus.py")
 
 
 def main() -> None:

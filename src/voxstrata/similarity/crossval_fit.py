@@ -214,21 +214,17 @@ def quick_svd(M: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
         U, s, Vt = torch.linalg.svd(M, full_matrices=False)
         return U, s, Vt
     V = vectors.flip(1)
-    own = M @ V
-    s = own.norm(dim=0)
+    U = M @ V
+    s = U.norm(dim=0)
+    large, rest = U[:, : len(s) - k], U[:, len(s) - k :]
+    large /= s[: len(s) - k]
     if k:
-        large = own[:, :-k] / s[:-k]
-        rest = own[:, -k:] - large @ (large.T @ own[:, -k:])
-        small, t, Wt = torch.linalg.svd(rest, full_matrices=False)
+        small, t, Wt = torch.linalg.svd(rest - large @ (large.T @ rest), full_matrices=False)
         small = small - large @ (large.T @ small)
         length = small.norm(dim=0)
         if float(length.min()) < 0.5:
             U, s, Vt = torch.linalg.svd(M, full_matrices=False)
             return U, s, Vt
-        s = torch.cat([s[:-k], t])
-        return (
-            torch.cat([large, small / length], dim=1),
-            s,
-            torch.cat([V[:, :-k], V[:, -k:] @ Wt.T], dim=1).T,
-        )
-    return own / s, s, V.T
+        s[-k:], rest[:] = t, small / length
+        V[:, -k:] = V[:, -k:] @ Wt.T
+    return U, s, V.T

@@ -19,7 +19,7 @@ import torch
 
 from voxstrata.errors import ShapeError, UsageError
 from voxstrata.similarity.moments import Moments
-from voxstrata.similarity.view_folds import Part, ViewFolds, by_fold, check_folds
+from voxstrata.similarity.view_folds import Part, ViewFolds, by_fold, check_folds, less
 
 
 class SweepMoments:
@@ -258,9 +258,7 @@ class FoldMoments(SweepMoments):
         C = self.C[:, :, : self.y.width]
         gone = [f for f in range(len(C)) if f not in folds]
         if len(gone) < len(folds) and not (self.x.apart(gone) or self.y.apart(gone)):
-            left = self._whole() - C[gone[0]] if gone else self._whole()
-            for f in gone[1:]:
-                left -= C[f]
+            left = less(self._whole(), C, gone)
         else:
             left = C[folds[0]] if len(folds) == 1 else C[folds].sum(dim=0)
         Sxy = torch.addr(left, sx, sy, alpha=-1.0 / x.n)

@@ -22,6 +22,9 @@ from voxstrata.similarity.moments import View
 CHUNK_ROWS = 4096
 """Rows of one product: partial sums in float32 stay short, and copies of rows small."""
 
+BLOCK = 128
+"""Fewest columns of a product that is made in blocks."""
+
 DOMINANT = 0.5
 """Share of a column's sum of squares beyond which removing folds is done by adding the others."""
 
@@ -176,7 +179,13 @@ class ViewFolds:
         self._total = None
         self.n[fold] += len(low)
         self.s[fold] += low.sum(dim=0)
-        self.P[fold] += low.T @ low
+        # Blocks on and right of the diagonal, the others by symmetry: two thirds of the work.
+        P, step = self.P[fold], max(BLOCK, -(-self.width // 3))
+        for a in range(0, self.width, step):
+            b = min(a + step, self.width)
+            made = low[:, a:b].T @ low[:, a:]
+            P[a:b, a:] += made
+            P[b:, a:b] += made[:, b - a :].T
 
     def update(self, rows: Any, fold: Any) -> None:
         """Add rows [N, D] with their folds, int [N]."""
@@ -235,13 +244,12 @@ class ViewFolds:
         if key not in self._views:
             if self._total is None:
                 self._total = (self.n.sum(), self.s.sum(dim=0), self.P.sum(dim=0))
+            kept = [f for f in range(self.folds) if f not in removed]
+            parts = (self.n, self.s, self.P)
             if self.apart(removed):
-                kept = [f for f in range(self.folds) if f not in removed]
-                sums = tuple(part[kept].sum(dim=0) for part in (self.n, self.s, self.P))
+                sums = [part[kept].sum(dim=0) for part in parts]
             else:
-                n, s, P = self._total
-                gone = list(removed)
-                sums = (n - self.n[gone].sum(), s - self.s[gone].sum(0), P - self.P[gone].sum(0))
+                sums = [less(w, part, removed) for w, part in zip(self._total, parts, strict=True)]
             return self._part(key, *sums)
         return self._views[key]
 
@@ -255,10 +263,22 @@ class ViewFolds:
     ) -> Part:
         if float(n) < 1 or self.shift is None:
             raise UsageError("no rows are left", got="an empty fold, or all folds held out at once")
-        view = QuickView(torch.addr(P, s, s, alpha=-1.0 / float(n)), rank_cut(self.dtype))
+        # Sums over folds are fresh; what stands for one fold is not.
+        S = (P.addr_ if key[0] < 0 else P.addr)(s, s, alpha=-1.0 / float(n))
+        view = QuickView(S, rank_cut(self.dtype))
         part = Part(int(n), s / n + self.shift, view)
         self._views[key] = part
         return part
+
+
+def less(whole: torch.Tensor, parts: torch.Tensor, removed: Sequence[int]) -> torch.Tensor:
+    """A sum over folds without some of them, one pass over memory a fold."""
+    if not removed:
+        return whole.clone()
+    left = whole - parts[removed[0]]
+    for f in removed[1:]:
+        left -= parts[f]
+    return left
 
 
 def check_folds(fold: Any, rows: int, folds: int) -> NDArray[np.int64]:
