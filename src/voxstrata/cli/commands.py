@@ -20,6 +20,7 @@ def attach(app: typer.Typer) -> None:
         report,
         similarity,
         train,
+        verify,
     )
 
     app.command("demo")(demo.demo)
@@ -27,6 +28,7 @@ def attach(app: typer.Typer) -> None:
     app.command("properties", help=flowing(properties.properties))(properties.properties)
     app.command("layers", help=flowing(layers.layers))(layers.layers)
     app.command("train", help=flowing(train.train))(train.train)
+    app.command("verify", help=flowing(verify.verify))(verify.verify)
     app.command("report")(report.report)
     app.command("doctor")(doctor.doctor)
     app.add_typer(corpora.app, name="corpora")

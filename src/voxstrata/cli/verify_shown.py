@@ -1,0 +1,103 @@
+"""What ``voxstrata verify`` prints before and after work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voxstrata.results import Results
+    from voxstrata.verification.prepare import Prepared
+
+WAYS = {
+    "cosine": "plain cosine",
+    "cosine-crops": "plain cosine, averaged with 5 x 5 crops",
+    "cosine-centred": "cosine, {mean} subtracted",
+    "cosine-centred-crops": "cosine, {mean} subtracted, averaged with 5 x 5 crops",
+    "as-norm": "AS-norm",
+}
+"""Ways of scoring, in words."""
+
+
+def show_plan(prepared: Prepared, console: Any) -> None:
+    """Print what is about to be scored, and on what."""
+    facts = prepared.trials.summary(prepared.speakers)
+    roles = [system.role for system in prepared.systems]
+    kinds = (("model", "model"), ("twin", "untrained twin"), ("baseline", "baseline"))
+    told = [
+        f"{roles.count(role)} {word}{'' if roles.count(role) == 1 else 's'}"
+        for role, word in kinds
+        if role in roles
+    ]
+    console.print(
+        f"{', '.join(told)} on {facts['trials']:,} trials ({facts['targets']:,} target) of "
+        f"{facts['recordings']:,} recordings ({prepared.corpus.seconds / 60:.1f} min), "
+        f"{facts.get('speakers', 'unknown')} speakers, on {prepared.device}",
+        highlight=False,
+        markup=False,
+    )
+    if prepared.channels is not None:
+        console.print(f"channels: {prepared.channels.key}", highlight=False, markup=False)
+    for problem in prepared.corpus.skipped[:5]:
+        console.print(f"  left out: {problem}", style="yellow", markup=False)
+
+
+def show_results(results: Results, console: Any) -> None:
+    """Print a table for each way of scoring, then how far models lie from their controls."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    rows: list[dict[str, Any]] = [dict(row) for _, row in results.table.iterrows()]
+    record = results.record
+    chosen = f"eer-{record['config']['definition']}"
+    alone = [row for row in rows if not row["other_model"]]
+    costs = [m for m in dict.fromkeys(row["measure"] for row in alone) if m.startswith("mindcf-")]
+    source = str(record["mean_from"])
+    mean = "the mean of the trial recordings" if source == "trials" else f"the mean of {source}"
+    for scoring in dict.fromkeys(row["estimator"] for row in alone):
+        heads = [f"minDCF {name.removeprefix('mindcf-')}" for name in costs]
+        title = WAYS.get(scoring, scoring).format(mean=mean)
+        table = Table("model", "EER %", "95 % interval", *heads, title=escape(title))
+        table.title_justify = "left"
+        for column in table.columns[1:]:
+            column.justify = "right"
+        mine = [row for row in alone if row["estimator"] == scoring]
+        for model in dict.fromkeys(row["model"] for row in mine):
+            of = {row["measure"]: row for row in mine if row["model"] == model}
+            rate = of[chosen]
+            table.add_row(
+                escape(short(model)),
+                f"{100 * rate['value']:.2f}",
+                _span(rate),
+                *(f"{of[name]['value']:.3f}" for name in costs),
+            )
+        console.print(table)
+        for row in rows:
+            if row["measure"] == "eer-relative" and row["estimator"] == scoring:
+                console.print(_beside(row), highlight=False, markup=False)
+
+
+def _beside(row: dict[str, Any]) -> str:
+    """ "out/model: EER 61 % below random:out/model (52 to 68 % below)"."""
+    text = f"{short(row['model'])}: EER {_percent(row['value'])} {short(row['other_model'])}"
+    if row["ci_low"] != row["ci_low"]:
+        return text
+    return f"{text} (95 %: {_percent(row['ci_low'])} to {_percent(row['ci_high'])})"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * abs(value):.0f} % {'below' if value < 0 else 'above'}"
+
+
+def _span(row: dict[str, Any]) -> str:
+    if row["ci_low"] != row["ci_low"]:
+        return "-"
+    return f"{100 * row['ci_low']:.2f} to {100 * row['ci_high']:.2f}"
+
+
+def short(spec: str) -> str:
+    """A model's name for a column: of long paths, the last two parts."""
+    twin, base = ("random:", spec[7:]) if spec.startswith("random:") else ("", spec)
+    if len(base) > 28 and "/" in base:
+        base = "/".join(Path(base).parts[-2:])
+    return twin + base
