@@ -9,15 +9,6 @@ if TYPE_CHECKING:
     from voxstrata.results import Results
     from voxstrata.verification.prepare import Prepared
 
-WAYS = {
-    "cosine": "plain cosine",
-    "cosine-crops": "plain cosine, averaged with 5 x 5 crops",
-    "cosine-centred": "cosine, {mean} subtracted",
-    "cosine-centred-crops": "cosine, {mean} subtracted, averaged with 5 x 5 crops",
-    "as-norm": "AS-norm",
-}
-"""Ways of scoring, in words."""
-
 
 def show_plan(prepared: Prepared, console: Any) -> None:
     """Print what is about to be scored, and on what."""
@@ -47,6 +38,8 @@ def show_results(results: Results, console: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from voxstrata.report.sections.verification import WAYS
+
     rows: list[dict[str, Any]] = [dict(row) for _, row in results.table.iterrows()]
     record = results.record
     chosen = f"eer-{record['config']['definition']}"
@@ -59,6 +52,7 @@ def show_results(results: Results, console: Any) -> None:
         title = WAYS.get(scoring, scoring).format(mean=mean)
         table = Table("model", "EER %", "95 % interval", *heads, title=escape(title))
         table.title_justify = "left"
+        table.columns[0].overflow = "fold"
         for column in table.columns[1:]:
             column.justify = "right"
         mine = [row for row in alone if row["estimator"] == scoring]
@@ -78,15 +72,10 @@ def show_results(results: Results, console: Any) -> None:
 
 
 def _beside(row: dict[str, Any]) -> str:
-    """ "out/model: EER 61 % below random:out/model (52 to 68 % below)"."""
-    text = f"{short(row['model'])}: EER {_percent(row['value'])} {short(row['other_model'])}"
-    if row["ci_low"] != row["ci_low"]:
-        return text
-    return f"{text} (95 %: {_percent(row['ci_low'])} to {_percent(row['ci_high'])})"
+    """ "out/model: EER 61 % below random:out/model (95 %: 68 % below to 52 % below)"."""
+    from voxstrata.report.sections.verification import beside
 
-
-def _percent(value: float) -> str:
-    return f"{100 * abs(value):.0f} % {'below' if value < 0 else 'above'}"
+    return f"{short(row['model'])}: EER {beside(row, short(row['other_model']))}"
 
 
 def _span(row: dict[str, Any]) -> str:

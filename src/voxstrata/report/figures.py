@@ -74,7 +74,7 @@ def planned(view: View) -> list[Planned]:
             add(f"{facet.key}-matches", "best matches", facet, best_matches)
         if any(len(view.rows_of(facet, m)) > 1 for m in view.models_of(facet)):
             add(f"{facet.key}-steps", "layer to layer", facet, layer_steps)
-    return [*found, *_curves(view)]
+    return [*found, *_curves(view), *_verification(view)]
 
 
 def _curves(view: View) -> list[Planned]:
@@ -99,6 +99,18 @@ def _curves(view: View) -> list[Planned]:
             Planned(f"property-{asked.key}", asked.title, asked.main.label, asked.unit, draw)
         )
     return found
+
+
+def _verification(view: View) -> list[Planned]:
+    """DET curves and score histograms of a verification run, one of each a way of scoring."""
+    from voxstrata.report.figure_verification import det_plot, histograms, scorings
+
+    kinds = (("det", "DET curves", det_plot), ("scores", "score histograms", histograms))
+    return [
+        Planned(f"{stem}-{name}", title, name, "trial", partial(draw, scoring=name))
+        for name in scorings(view)
+        for stem, title, draw in kinds
+    ]
 
 
 def draw_figures(view: View, folder: Path) -> list[Path]:

@@ -50,6 +50,11 @@ SECTIONS: Registry[SectionMaker] = Registry("report section", "voxstrata.section
 SECTIONS.add(
     "opening", "voxstrata.report.sections.opening:opening", "what was compared, and how much"
 )
+SECTIONS.add(
+    "verification",
+    "voxstrata.report.sections.verification:verification",
+    "error rates, DET curves, scores",
+)
 SECTIONS.add("matrix", "voxstrata.report.sections.matrix:matrix", "every layer against every layer")
 SECTIONS.add("pairs", "voxstrata.report.sections.pairs:pairs", "one heat map a pair of models")
 SECTIONS.add("paths", "voxstrata.report.sections.paths:paths", "best-matching layers")

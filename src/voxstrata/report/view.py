@@ -167,7 +167,8 @@ def read_view(results: Results) -> View:
         )
     rows = table[(table["property"] == "similarity") & (table["other_model"] != "")]
     asked = property_rows(table, record)
-    models, layers = _stack(rows, asked, record)
+    verified = record.get("job") == "verify"
+    models, layers = _stack(rows, table if verified else asked, record)
     at = {(models[layer.model].spec, layer.name): i for i, layer in enumerate(layers)}
     facets = _facets(rows, at, record)
     place = {pair: (layers[i].model, i) for pair, i in at.items()}

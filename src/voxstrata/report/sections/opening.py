@@ -15,12 +15,19 @@ from voxstrata.report.sections.property_opening import (
     property_title,
 )
 from voxstrata.report.sections.said import said
+from voxstrata.report.sections.verification import (
+    is_verification,
+    verification_findings,
+    verification_title,
+)
 from voxstrata.report.view import View
 from voxstrata.report.words import counted, duration, listing
 
 
 def title(view: View) -> str:
     """The page's title: the models, or a plain name where there are none."""
+    if is_verification(view):
+        return verification_title(view)
     if not view.models:
         return "Results"
     if view.curves:
@@ -91,7 +98,8 @@ def opening(view: View) -> Section:
         notices=notices(view),
         tiles=tiles(view),
         findings=said(view, lambda facet: sentences.findings(view, facet))
-        or property_findings(view),
+        or property_findings(view)
+        or verification_findings(view),
         absent=property_absent(view),
         skipped=skipped,
         skipped_title=f"{counted(len(skipped), 'recording')} skipped",

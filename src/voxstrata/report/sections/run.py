@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from voxstrata.report.section import Section, render
+from voxstrata.report.sections.verification import INTERVALS as VERIFICATION
+from voxstrata.report.sections.verification import is_verification
 from voxstrata.report.view import Model, View
 from voxstrata.report.words import ESTIMATORS, counted, duration, listing, measure_label, size
 
@@ -53,13 +55,20 @@ def run(view: View) -> Section:
         plan_heads=[head.removesuffix("_bytes").replace("_", " ") for head in heads],
         plan=[[_quantity(head, line.get(head)) for head in heads] for line in plan],
         measures=[*_measures(view), *_properties(view)],
-        intervals=DRAWS if view.curves and not view.facets else INTERVALS,
+        intervals=_intervals(view),
         properties=bool(view.curves),
+        verification=is_verification(view),
         config=_pretty(record.get("config")),
         machine=_machine(record),
         version=versions.get("voxstrata", "") if isinstance(versions, Mapping) else "",
     )
     return Section("run", "What was run, and how", "Run", html)
+
+
+def _intervals(view: View) -> str:
+    if is_verification(view):
+        return VERIFICATION
+    return DRAWS if view.curves and not view.facets else INTERVALS
 
 
 def _ordered(keys: Iterable[str], first: Sequence[str]) -> list[str]:
