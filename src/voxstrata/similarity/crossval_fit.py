@@ -99,7 +99,9 @@ def held_out(Px: torch.Tensor, Py: torch.Tensor, rows: Moments) -> HeldOut:
     floor_x = eps * len(rows.mean_x) * (sums_x * Px.abs()).sum(dim=1)
     floor_y = eps * len(rows.mean_y) * (sums_y * Py.abs()).sum(dim=1)
     alive_x, alive_y = own_x > floor_x, own_y > floor_y
-    if dtype == torch.float32 and not bool((alive_x & alive_y).all()):
+    if dtype == torch.float32 and not (
+        bool((alive_x & alive_y).all()) and _seen(Px, Sxx, own_x) and _seen(Py, Syy, own_y)
+    ):
         return held_out(Px.double(), Py.double(), rows)
     one, none = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     safe_x, safe_y = own_x.double().where(alive_x, one), own_y.double().where(alive_y, one)
@@ -109,6 +111,12 @@ def held_out(Px: torch.Tensor, Py: torch.Tensor, rows: Moments) -> HeldOut:
         _normal((sums_x.sum(dim=1).double() * safe_x.rsqrt()).where(alive_x, none)),
         _normal((sums_y.sum(dim=1).double() * safe_y.rsqrt()).where(alive_y, none)),
     )
+
+
+def _seen(P: torch.Tensor, S: torch.Tensor, own: torch.Tensor) -> bool:
+    """Whether variances P S P' of directions stand out of all rounding in that product."""
+    most = P.abs() @ S.diagonal().clamp_min(0.0).sqrt()
+    return bool((own > torch.finfo(P.dtype).eps * most.square()).all())
 
 
 def _normal(weights: torch.Tensor) -> torch.Tensor:
