@@ -200,10 +200,16 @@ def _cells(text: str) -> list[tuple[int, list[str]]]:
 
 
 def _label_column(lines: Sequence[tuple[int, list[str]]]) -> Literal[0, 2]:
-    """0 or 2, whichever more lines bear out (0 where they tie)."""
+    """0 or 2, whichever more lines bear out; where they tie, words say more than digits, which
+    may be ids."""
     three = [cells for _, cells in lines if len(cells) == 3]
-    front = sum(cells[0].lower() in LABELS for cells in three)
-    back = sum(cells[2].lower() in LABELS for cells in three)
+    front, back = (
+        (
+            sum(cells[at].lower() in LABELS for cells in three),
+            sum(cells[at].lower() in LABELS and not cells[at].isdigit() for cells in three),
+        )
+        for at in (0, 2)
+    )
     return 0 if front >= back else 2
 
 
