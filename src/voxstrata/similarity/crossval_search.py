@@ -39,6 +39,7 @@ class _Side:
             raise NumericsError("a view without variance has no canonical correlations")
         self.S = S / self.top
         self._spectra: dict[bytes, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._factors: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
         self._triangles: dict[float, tuple[torch.Tensor, float] | None] = {}
 
     def kept(self, eps: float) -> torch.Tensor:
@@ -70,6 +71,11 @@ class _Side:
         One decomposition of S serves all epsilons, except where rounding decides: there what
         the original does is done.
         """
+        if eps not in self._factors:
+            self._factors[eps] = self._factor(eps)
+        return self._factors[eps]
+
+    def _factor(self, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
         kept = self.kept(eps)
         S = self.S if bool(kept.all()) else self.S[kept][:, kept]
         key = kept.cpu().numpy().tobytes()
