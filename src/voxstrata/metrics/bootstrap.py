@@ -7,7 +7,8 @@ pigeonhole bootstrap"), a trial within one speaker as often as that speaker was 
 Bengio 2007 on resampling users in biometrics). Two systems are compared within each draw (Bisani
 and Ney 2004).
 
-Percentile intervals of few speakers are too narrow: see ``docs/verification.md`` for coverage.
+Percentile intervals of few speakers are somewhat too narrow; ``docs/verification.md`` has their
+coverage in a simulation.
 """
 
 from __future__ import annotations

@@ -24,6 +24,9 @@ from voxstrata.verification.trials import Trials, match_trials, read_trials
 BASELINES = ("log-mel", "mfcc")
 """Features whose mean and deviation over time stand beside every model."""
 
+FEW = 15
+"""Speakers below which the reader is told that intervals are too narrow."""
+
 
 @dataclass(frozen=True)
 class System:
@@ -184,10 +187,10 @@ def _speakers(corpus: Corpus, trials: Trials, notices: list[str]) -> dict[str, s
             f"{wrong} of {len(trials)} labels of the trial list contradict the corpus' speakers; "
             "the list is followed."
         )
-    if facts["speakers"] < 20:
+    if facts["speakers"] < FEW:
         notices.append(
             f"There are only {facts['speakers']} speakers: intervals rest on few of them and are "
-            "too narrow (docs/verification.md)."
+            "somewhat too narrow (docs/verification.md)."
         )
     return speakers
 

@@ -31,7 +31,7 @@ FIRST = ("cosine-centred", "cosine")
 INTERVALS = (
     "Intervals are 95 % percentile intervals over speakers drawn again with replacement; a trial "
     "of two speakers counts as often as the product of their draws. Models are compared within "
-    "draws. With few speakers such intervals are too narrow."
+    "draws. With ten speakers or fewer such intervals are somewhat too narrow."
 )
 
 
