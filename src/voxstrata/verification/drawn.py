@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from voxstrata.files import write_json
-from voxstrata.metrics.curve import thinned
-from voxstrata.verification.table import Scored
-from voxstrata.verification.trials import Trials
+from voxstrata.metrics.curve import ErrorCurve, Floats, thinned
 
 DRAWN = "verification.json"
+"""File of a results folder that figures are drawn from."""
+
 BINS, POINTS = 60, 300
 
 
-def write_drawn(folder: Path, scored: list[Scored], trials: Trials) -> Path:
-    """Write ``verification.json``: one entry a system and scoring.
+def drawn(scores: Floats, target: NDArray[np.bool_], curve: ErrorCurve) -> dict[str, Any]:
+    """Histograms and DET curve of one system's scores, JSON-like.
 
-    Each holds ``model``, ``scoring``, ``role``, ``edges`` [61], ``target`` and ``nontarget`` [60]
-    (densities that integrate to 1), ``miss`` and ``false_alarm`` (up to 300 points of the DET
-    curve) and ``eer``.
+    Args:
+        scores: [N].
+        target: [N], whether trials are of one speaker.
+        curve: of these scores.
 
-    Raises:
-        StorageError: the file cannot be written.
+    Returns:
+        ``edges`` [61], ``target`` and ``nontarget`` [60] (densities that integrate to 1),
+        ``miss`` and ``false_alarm`` (up to 300 points), six digits each.
     """
-    entries: list[dict[str, Any]] = []
-    for one in scored:
-        edges = np.histogram_bin_edges(one.scores, BINS)
-        _, miss, false_alarm = thinned(one.curve, POINTS)
-        entry: dict[str, Any] = {
-            "model": one.system.name,
-            "layer": one.system.wanted.layer.name,
-            "role": one.system.role,
-            "scoring": one.scoring,
-            "eer": one.eer.value,
-            "edges": _short(edges),
-            "miss": _short(miss),
-            "false_alarm": _short(false_alarm),
-        }
-        for name, kind in (("target", trials.target), ("nontarget", ~trials.target)):
-            entry[name] = _short(np.histogram(one.scores[kind], edges, density=True)[0])
-        entries.append(entry)
-    path = folder / DRAWN
-    write_json(path, {"trials": len(trials), "targets": int(trials.target.sum()),
-                      "systems": entries})  # fmt: skip
-    return path
-
-
-def _short(values: Any) -> list[float]:
-    return [float(f"{value:.6g}") for value in values]
+    edges = np.histogram_bin_edges(scores, BINS)
+    _, miss, false_alarm = thinned(curve, POINTS)
+    found = {"edges": edges, "miss": miss, "false_alarm": false_alarm}
+    for name, kind in (("target", target), ("nontarget", ~target)):
+        found[name] = np.histogram(scores[kind], edges, density=True)[0]
+    return {
+        name: [float(f"{value:.6g}") for value in values.tolist()] for name, values in found.items()
+    }

@@ -6,14 +6,15 @@ import dataclasses
 import shlex
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from voxstrata.corpora import Corpus
-from voxstrata.errors import UsageError
-from voxstrata.files import atomic_write
+from voxstrata.errors import NumericsError, UsageError
+from voxstrata.files import atomic_write, write_json
 from voxstrata.metrics.bootstrap import SpeakerBootstrap
 from voxstrata.results import Results, load_results, write_results
 from voxstrata.streaming.progress import Advance, bar
@@ -31,7 +32,7 @@ from voxstrata.streaming.setup import corpus_record
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.verification import score
 from voxstrata.verification.channels import LIST, write_channels
-from voxstrata.verification.drawn import write_drawn
+from voxstrata.verification.drawn import DRAWN
 from voxstrata.verification.embed import Embeddings, embed_all
 from voxstrata.verification.prepare import Prepared, System, plan_facts, prepare
 from voxstrata.verification.settings import VerifyConfig
@@ -118,6 +119,15 @@ class _Embedded:
     cohort: list[Embeddings] | None
 
 
+@dataclasses.dataclass(frozen=True)
+class _Scores:
+    """Error rates, what went wrong, and the scores themselves where they are asked for."""
+
+    scored: list[Scored]
+    notices: list[str]
+    kept: dict[str, score.Floats]
+
+
 def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
     resumed = remember_plan(folder, prepared.identity, plan_facts(prepared))
     embedded = _embed(prepared, folder, hooks)
@@ -126,10 +136,10 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     trials = prepared.trials.without(skipped)
     _enough(trials, prepared, skipped)
     draws = _draws(prepared, trials)
-    scored = _score(prepared, embedded, trials, draws, hooks)
-    rows = to_rows(scored, prepared, trials, draws)
+    scores = _score(prepared, embedded, trials, draws, hooks)
+    rows = to_rows(scores.scored, prepared, trials, draws)
     done = time.perf_counter()
-    notices = list(prepared.notices)
+    notices = list(prepared.notices) + scores.notices
     if lost := len(prepared.trials) - len(trials):
         notices.append(
             f"{len(skipped)} recordings could not be embedded by every system; {lost} of "
@@ -159,8 +169,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         },
         "peak_memory_bytes": peak_memory(),
     }
-    _write_lists(prepared, trials, scored, folder)
-    write_drawn(folder, scored, trials)
+    _write_lists(prepared, trials, scores, folder)
     write_results(folder, rows, plain(record))
     clean_up(folder, prepared.config)
     return load_results(folder)
@@ -235,8 +244,9 @@ def _score(
     trials: Trials,
     draws: SpeakerBootstrap | None,
     hooks: Hooks[Prepared],
-) -> list[Scored]:
-    found = []
+) -> _Scores:
+    """Error rates of every system; a system that gives no scores (a collapsed model) is told."""
+    found = _Scores([], [], {})
     with bar("scores", len(prepared.systems), "systems", show=hooks.progress) as advance:
         for at, system in enumerate(prepared.systems):
             advance.at(system.name)
@@ -244,9 +254,18 @@ def _score(
             cohort = embedded.cohort[at] if embedded.cohort else None
             rows = embedded.trials[at].of(trials.ids)
             ways = scorings(prepared, rows, trials, mean, cohort)
-            for scoring, scores in ways.items():
-                found.append(measure(system, scoring, scores, trials, prepared.config, draws))
+            try:
+                for scoring, scores in ways:
+                    one = measure(system, scoring, scores, trials, prepared.config, draws)
+                    found.scored.append(one)
+                    if prepared.config.keep_scores:
+                        found.kept[f"{system.name}|{scoring}"] = scores
+            except NumericsError as error:
+                found.notices.append(f"{system.name} is not scored to the end: {error.what}.")
+                failed = error
             advance(1)
+    if not found.scored:
+        raise failed
     return found
 
 
@@ -256,8 +275,8 @@ def scorings(
     trials: Trials,
     mean_rows: Embeddings | None,
     cohort_rows: Embeddings | None,
-) -> dict[str, score.Floats]:
-    """Scores of one system under every way of scoring, by name.
+) -> Iterator[tuple[str, score.Floats]]:
+    """Scores of one system under one way of scoring after the other, with its name.
 
     Args:
         prepared: the run.
@@ -265,31 +284,31 @@ def scorings(
         trials: the trials.
         mean_rows: embeddings of the corpus the mean is taken from; ``None`` for ``rows``.
         cohort_rows: embeddings of the cohort, if there is one.
+
+    Raises:
+        NumericsError: embeddings have no direction, or a cohort no spread.
     """
     config, first, second = prepared.config, trials.first, trials.second
     centre = (mean_rows or rows).vectors.mean(axis=0, dtype=np.float64)
-    found = {}
+    scores = np.empty(0)
     for name, mean in (("cosine", None), ("cosine-centred", centre)):
-        found[name] = score.cosine(rows.vectors, first, second, mean=mean)
+        scores = score.cosine(rows.vectors, first, second, mean=mean)
+        yield name, scores
         if rows.crops is not None:
-            found[f"{name}-crops"] = score.crop_average(
-                found[name], rows.crops, first, second, mean=mean
+            yield (
+                f"{name}-crops",
+                score.crop_average(scores, rows.crops, first, second, mean=mean),
             )
     if cohort_rows is not None:
         assert prepared.cohort_corpus is not None
         speaker = {u.id: str(u.tiers.get("speaker")) for u in prepared.cohort_corpus.utterances}
         names = [speaker[name] for name in cohort_rows.ids]
-        found["as-norm"] = score.as_norm(
-            found["cosine-centred"],
-            rows.vectors,
-            score.cohort_of(cohort_rows.vectors, names if config.cohort == "speaker" else None),
-            first,
-            second,
-            top=config.top,
-            deviation=config.deviation,
-            mean=centre,
+        cohort = score.cohort_of(cohort_rows.vectors, names if config.cohort == "speaker" else None)
+        settings: dict[str, Any] = {"top": config.top, "deviation": config.deviation}
+        yield (
+            "as-norm",
+            score.as_norm(scores, rows.vectors, cohort, first, second, mean=centre, **settings),
         )
-    return found
 
 
 def _described(one: System) -> dict[str, Any]:
@@ -322,21 +341,30 @@ def _cohort_facts(prepared: Prepared, embedded: _Embedded) -> dict[str, Any] | N
     }
 
 
-def _write_lists(prepared: Prepared, trials: Trials, scored: list[Scored], folder: Path) -> None:
+def _write_lists(prepared: Prepared, trials: Trials, scores: _Scores, folder: Path) -> None:
     if all(len(name.split()) == 1 for name in trials.ids):
         save_trials(trials, folder / TRIALS)
     if prepared.channels is not None:
         write_channels(folder, prepared.channels, [u.id for u in prepared.corpus.utterances])
     else:
         (folder / LIST).unlink(missing_ok=True)
+    systems = [
+        {
+            "model": one.system.name,
+            "layer": one.system.wanted.layer.name,
+            "role": one.system.role,
+            "scoring": one.scoring,
+            "eer": one.eer.value,
+            **one.drawn,
+        }
+        for one in scores.scored
+    ]
+    write_json(folder / DRAWN, {**trials.summary(), "systems": systems})
     if prepared.config.keep_scores:
         import pandas as pd
 
         ids = np.array(trials.ids, dtype=object)
-        frame = pd.DataFrame(
-            {"first": ids[trials.first], "second": ids[trials.second], "target": trials.target}
-        )
-        for one in scored:
-            frame[f"{one.system.name}|{one.scoring}"] = one.scores
+        columns = {"first": ids[trials.first], "second": ids[trials.second]}
+        frame = pd.DataFrame({**columns, "target": trials.target, **scores.kept})
         with atomic_write(folder / SCORES) as file:
             frame.to_parquet(file, index=False)

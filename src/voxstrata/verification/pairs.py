@@ -12,8 +12,9 @@ from voxstrata.errors import UsageError
 from voxstrata.types import Utterance
 from voxstrata.verification.trials import Trials
 
-MOST = 50_000_000
-"""Pairs that are ever listed (10,000 recordings): twelve bytes each, and as many scores."""
+MOST = 25_000_000
+"""Pairs that are ever listed (7,000 recordings): scores, their order and their curve take about
+sixty bytes each."""
 
 
 def all_pairs(

@@ -37,7 +37,10 @@ def unit(vectors: ArrayLike, mean: ArrayLike | None = None, *, name: str = "embe
         ShapeError: the mean has another width.
     """
     rows = np.asarray(vectors, dtype=np.float64)
+    least = 0.0
     if mean is not None:
+        # What rounding of float32 embeddings leaves over is no direction either.
+        least = 1e-6 * float(np.linalg.norm(rows, axis=-1).max(initial=0.0))
         centre = np.asarray(mean, dtype=np.float64)
         if centre.shape != rows.shape[-1:]:
             raise ShapeError(
@@ -47,7 +50,7 @@ def unit(vectors: ArrayLike, mean: ArrayLike | None = None, *, name: str = "embe
             )
         rows = rows - centre
     length = np.linalg.norm(rows, axis=-1, keepdims=True)
-    bad = ~(np.isfinite(length) & (length > 0))
+    bad = ~(np.isfinite(length) & (length > least))
     if bad.any():
         raise NumericsError(
             f"{name} without direction",

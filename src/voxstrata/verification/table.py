@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from voxstrata.metrics.curve import ErrorCurve, Floats, SortedTrials
 from voxstrata.metrics.dcf import DetectionCost
 from voxstrata.metrics.eer import DEFINITIONS, equal_error
 from voxstrata.results import Row
+from voxstrata.verification.drawn import drawn
 from voxstrata.verification.prepare import Prepared, System
 from voxstrata.verification.settings import VerifyConfig
 from voxstrata.verification.trials import Trials
@@ -28,25 +30,27 @@ Statistic = Callable[[ErrorCurve], float]
 
 @dataclass(frozen=True)
 class Scored:
-    """One system under one way of scoring.
+    """One system under one way of scoring, without the scores themselves: those are many.
 
     Attributes:
         system: what was scored.
         scoring: "cosine", "cosine-centred" or "as-norm", perhaps with "-crops".
-        scores: [N], of the trials.
-        curve: its errors.
-        eer: equal error rate by the chosen definition, with its interval.
+        eers: equal error rate by definition.
+        eer: by the chosen definition, with its interval.
+        threshold: score above which a trial is accepted there.
         costs: minDCF by prior.
         replicates: [B], that equal error rate in the draws; empty where there are none.
+        drawn: what figures need (:mod:`voxstrata.verification.drawn`).
     """
 
     system: System
     scoring: str
-    scores: Floats
-    curve: ErrorCurve
+    eers: dict[str, float]
     eer: Interval
+    threshold: float
     costs: dict[float, Interval]
     replicates: Floats
+    drawn: dict[str, Any]
 
 
 def measure(
@@ -75,8 +79,16 @@ def measure(
     else:
         replicates = draws.replicates(scores, trials.target, statistics)
         intervals = [draws.interval(value, replicates[:, at]) for at, value in enumerate(values)]
-    costs = dict(zip(config.p_targets, intervals[1:], strict=True))
-    return Scored(system, scoring, scores, curve, intervals[0], costs, replicates[:, 0])
+    return Scored(
+        system,
+        scoring,
+        {name: equal_error(curve, name).value for name in DEFINITIONS},
+        intervals[0],
+        equal_error(curve, config.definition).threshold,
+        dict(zip(config.p_targets, intervals[1:], strict=True)),
+        replicates[:, 0],
+        drawn(scores, trials.target, curve),
+    )
 
 
 def _statistics(config: VerifyConfig) -> list[Statistic]:
@@ -101,13 +113,10 @@ def to_rows(
     groups = draws.speakers if draws is not None else 0
     rows = []
     for one in scored:
-        values: dict[str, Interval] = {}
-        for definition in (config.definition, *DEFINITIONS):
-            point = equal_error(one.curve, definition)
-            values.setdefault(f"eer-{definition}", Interval(point.value, None, None, 0))
+        alone = {f"eer-{name}": value for name, value in one.eers.items()}
+        alone["eer-threshold"] = one.threshold
+        values = {name: Interval(value, None, None, 0) for name, value in alone.items()}
         values[f"eer-{config.definition}"] = one.eer
-        threshold = equal_error(one.curve, config.definition).threshold
-        values["eer-threshold"] = Interval(threshold, None, None, 0)
         values |= {f"mindcf-{p:g}": cost for p, cost in one.costs.items()}
         rows += [_row(one, name, value, config, trials, groups) for name, value in values.items()]
     for one, other in comparisons(scored, prepared):

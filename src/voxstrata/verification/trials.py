@@ -6,6 +6,7 @@ prepared corpora, with labels 1 / 0, target / nontarget or target / imposter. Wr
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -61,8 +62,10 @@ class Trials:
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits of ids, pairs and labels, in order."""
-        parts = [self.first.tobytes().hex(), self.second.tobytes().hex()]
-        return fingerprint([list(self.ids), *parts, self.target.tobytes().hex()])
+        digest = hashlib.sha256()
+        for column in (self.first, self.second, self.target):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        return fingerprint([list(self.ids), digest.hexdigest()])
 
     def keep(self, chosen: NDArray[Any]) -> Trials:
         """The trials at positions (or where a mask is true), with the recordings they need."""

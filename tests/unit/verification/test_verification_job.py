@@ -9,11 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import fakes
 import planted
 from voxstrata.corpora import load_corpus
-from voxstrata.errors import ConfigError, LabelError, ResultsError, UsageError
+from voxstrata.errors import (
+    ConfigError,
+    LabelError,
+    ResultsError,
+    RunInterruptedError,
+    UsageError,
+)
 from voxstrata.metrics.dcf import min_dcf
 from voxstrata.metrics.eer import eer
 from voxstrata.models import load_model
@@ -268,3 +275,44 @@ def test_settings_that_contradict_each_other(recordings: Path, tmp_path: Path) -
         _quick("mfcc", recordings, tmp_path / "o", p_targets=(1.5,))
     with pytest.raises(UsageError, match="nosuch"):
         _quick("mfcc", recordings, tmp_path / "o", layer="nosuch")
+
+
+def test_a_collapsed_model_is_told_and_does_not_cost_the_run(
+    recordings: Path, tmp_path: Path, trained: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def collapsed(self: Any, audio: Any, layers: Any) -> Any:
+        return [{name: torch.ones(4, 12) for name in layers} for _ in audio]
+
+    monkeypatch.setattr(_Trained, "encode", collapsed)
+    found = _quick("good", recordings, tmp_path / "o", twins=False)
+    assert any("good is not scored to the end" in text for text in found.record["notices"])
+    assert _value(found, "eer-interpolated", model="good")["value"] == pytest.approx(0.5)
+    assert "mfcc" in set(found.table["model"])
+    assert not len(found.table.query("model == 'good' and estimator == 'cosine-centred'"))
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(
+    recordings: Path, tmp_path: Path, trained: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxstrata.verification.embed.PART_S", 8.0)
+    whole = _quick("good", recordings, tmp_path / "o", twins=False, baselines=False)
+    encode, calls = _Trained.encode, []
+
+    def stopping(self: Any, audio: Any, layers: Any) -> Any:
+        calls.append(len(audio))
+        if sum(calls) > 20:
+            raise KeyboardInterrupt
+        return encode(self, audio, layers)
+
+    monkeypatch.setattr(_Trained, "encode", stopping)
+    with pytest.raises(RunInterruptedError, match="same command"):
+        _quick("good", recordings, tmp_path / "p", twins=False, baselines=False)
+    before = sum(calls)
+    calls.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(_Trained, "encode", lambda *a: (calls.append(len(a[1])), encode(*a))[1])
+        found = _quick("good", recordings, tmp_path / "p", twins=False, baselines=False)
+    assert 0 < sum(calls) < 30
+    assert before > 20
+    assert found.record["resumed"]
+    pd.testing.assert_frame_equal(found.table, whole.table)
