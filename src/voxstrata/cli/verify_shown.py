@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,11 +37,14 @@ def show_results(results: Results, console: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from voxstrata.report.sections.verification import WAYS
+    from voxstrata.report.sections.verification import WAYS, beside
+    from voxstrata.report.words import short_labels
 
     rows: list[dict[str, Any]] = [dict(row) for _, row in results.table.iterrows()]
     record = results.record
     chosen = f"eer-{record['config']['definition']}"
+    specs = [str(model["spec"]) for model in record["models"]]
+    label = dict(zip(specs, short_labels(specs), strict=True))
     alone = [row for row in rows if not row["other_model"]]
     costs = [m for m in dict.fromkeys(row["measure"] for row in alone) if m.startswith("mindcf-")]
     source = str(record["mean_from"])
@@ -60,7 +62,7 @@ def show_results(results: Results, console: Any) -> None:
             of = {row["measure"]: row for row in mine if row["model"] == model}
             rate = of[chosen]
             table.add_row(
-                escape(short(model)),
+                escape(label[model]),
                 f"{100 * rate['value']:.2f}",
                 _span(rate),
                 *(f"{of[name]['value']:.3f}" for name in costs),
@@ -68,25 +70,11 @@ def show_results(results: Results, console: Any) -> None:
         console.print(table)
         for row in rows:
             if row["measure"] == "eer-relative" and row["estimator"] == scoring:
-                console.print(_beside(row), highlight=False, markup=False)
-
-
-def _beside(row: dict[str, Any]) -> str:
-    """ "out/model: EER 61 % below random:out/model (95 %: 68 % below to 52 % below)"."""
-    from voxstrata.report.sections.verification import beside
-
-    return f"{short(row['model'])}: EER {beside(row, short(row['other_model']))}"
+                text = f"{label[row['model']]}: EER {beside(row, label[row['other_model']])}"
+                console.print(text, highlight=False, markup=False)
 
 
 def _span(row: dict[str, Any]) -> str:
     if row["ci_low"] != row["ci_low"]:
         return "-"
     return f"{100 * row['ci_low']:.2f} to {100 * row['ci_high']:.2f}"
-
-
-def short(spec: str) -> str:
-    """A model's name for a column: of long paths, the last two parts."""
-    twin, base = ("random:", spec[7:]) if spec.startswith("random:") else ("", spec)
-    if len(base) > 28 and "/" in base:
-        base = "/".join(Path(base).parts[-2:])
-    return twin + base

@@ -64,8 +64,13 @@ def all_pairs(
         where = codes(utterances, session)
         keep &= ~(target & (where[first] == where[second]))
     ids = tuple(utterance.id for utterance in utterances)
-    trials = Trials(ids, first[keep], second[keep], target[keep], source)
+    trials = Trials(ids, first, second, target, source)
     trials.need_both_kinds()
+    if not keep.all():
+        trials = trials.keep(keep)
+        asked = ["--same-gender"] if same_gender else []
+        asked += [f"--cross-session {session}"] if session is not None else []
+        trials.need_both_kinds(f"drop {' or '.join(asked)}: it leaves too little of this corpus")
     if limit is not None and limit < len(trials):
         trials = trials.keep(_sample(trials.target, limit, seed))
     return trials

@@ -82,8 +82,13 @@ class Trials:
             return self
         return self.keep(~(bad[self.first] | bad[self.second]))
 
-    def need_both_kinds(self) -> None:
+    def need_both_kinds(
+        self, fix: str = "give at least two speakers, and of one of them two recordings"
+    ) -> None:
         """Check that error rates can be computed.
+
+        Args:
+            fix: the remedy told.
 
         Raises:
             UsageError: there are no trials, no target or no non-target trials.
@@ -94,7 +99,7 @@ class Trials:
                 f"error rates need trials of both kinds ({self.source or 'trials'})",
                 got=f"{targets} target and {len(self) - targets} non-target trials",
                 expected="at least one of each",
-                fix="give at least two speakers, and of one of them two recordings",
+                fix=fix,
             )
 
     def summary(self, speakers: Mapping[str, str] | None = None) -> dict[str, Any]:

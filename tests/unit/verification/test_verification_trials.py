@@ -175,6 +175,8 @@ def test_corpora_that_give_no_trials() -> None:
         all_pairs(_corpus([("a", "F", "1"), ("a", "F", "2")]))
     with pytest.raises(UsageError, match="both kinds"):
         all_pairs(_corpus([("a", "F", "1"), ("b", "F", "2")]))
+    with pytest.raises(UsageError, match="drop --cross-session speaker"):
+        all_pairs(CORPUS, session="speaker")
     with pytest.raises(LabelError, match="'accent'"):
         all_pairs(CORPUS, session="accent")
     with pytest.raises(LabelError, match="speaker"):
