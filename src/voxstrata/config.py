@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -37,9 +37,10 @@ def build(kind: type[C], values: dict[str, Any], *, source: str = "arguments") -
         for item in error.errors():
             where = ".".join(str(part) for part in item["loc"])
             if item["type"] == "extra_forbidden":
+                known = _keys(kind, item["loc"][:-1])
                 found.append(f"{where}: unknown key")
-                wanted.append("keys " + ", ".join(kind.model_fields))
-                hint = unknown_name("key", str(item["loc"][-1]), list(kind.model_fields)).fix
+                wanted.append("keys " + ", ".join(known))
+                hint = unknown_name("key", str(item["loc"][-1]), known).fix
                 if hint:
                     hints.append(f"{where}: {hint}")
             elif item["type"] == "missing":
@@ -58,6 +59,22 @@ def build(kind: type[C], values: dict[str, Any], *, source: str = "arguments") -
             **details,
             fix="; ".join(hints),
         ) from None
+
+
+def _keys(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Keys of the configuration at ``path`` within one of ``kind``."""
+    for part in path:
+        field = kind.model_fields.get(str(part))
+        annotation = field.annotation if field is not None else None
+        nested = [
+            one
+            for one in (annotation, *get_args(annotation))
+            if isinstance(one, type) and issubclass(one, BaseModel)
+        ]
+        if not nested:
+            break
+        kind = nested[0]
+    return list(kind.model_fields)
 
 
 def _sentence(message: str) -> str:

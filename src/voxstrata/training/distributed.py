@@ -5,6 +5,7 @@ Every function does the plain thing in a single process.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -32,6 +33,25 @@ def total(value: torch.Tensor) -> torch.Tensor:
     if size() > 1:
         dist.all_reduce(value)
     return value
+
+
+def means(values: Mapping[str, float], device: str) -> dict[str, float]:
+    """Mean over processes of named numbers; every process must give the same names."""
+    if size() == 1:
+        return dict(values)
+    names = sorted(values)
+    numbers = [values[name] for name in names]
+    found = mean(torch.tensor(numbers, dtype=torch.float64, device=device))
+    return dict(zip(names, found.tolist(), strict=True))
+
+
+def merged(values: Mapping[str, str]) -> dict[str, str]:
+    """The entries of all processes; where two know a name, the later process's."""
+    if size() == 1:
+        return dict(values)
+    parts: list[Any] = [None] * size()
+    dist.all_gather_object(parts, dict(values))
+    return {name: text for part in parts for name, text in part.items()}
 
 
 class _Join(torch.autograd.Function):

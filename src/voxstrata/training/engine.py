@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import signal
 import threading
@@ -37,7 +38,7 @@ class Told:
     Attributes:
         bad: reason by recording that could not be used.
         valid: the last evaluation.
-        seconds: seconds of audio trained on by this process since it started.
+        seconds: seconds of audio trained on by this process, in all sittings of the run.
         busy_s: seconds it took, and of these
         waiting_s: seconds in which the loop waited for data.
     """
@@ -90,6 +91,8 @@ class Engine:
         self.told = Told()
         self._wrapped = self._wrap()
         self._asked = threading.Event()
+        self._sums: dict[str, float] = {}  # of what is logged, since the last line
+        self._since = 0
 
     def _wrap(self) -> nn.Module:
         if distributed.size() == 1:
@@ -117,6 +120,16 @@ class Engine:
         try:
             with self._signals():
                 self._loop(log)
+                self._average(log)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise RunInterruptedError(
+                f"a process that loads recordings died at step {self.step} of {self.steps}",
+                got=str(error).splitlines()[0],
+                fix="it may have run out of memory: make data.workers smaller; the same command "
+                f"goes on from the latest checkpoint in {self.folder}",
+            ) from None
         finally:
             if log is not None:
                 log.close()
@@ -129,11 +142,20 @@ class Engine:
         state.restore(self.objective, found["objective"], str(self.folder))
         self.optimiser.load_state_dict(found["optimiser"])
         self.step, self._epoch, self._position = found["step"], found["epoch"], found["position"]
-        self.told.bad.update(found["bad"])
-        self.told.valid.update(found["valid"])
+        self._sums, self._since = dict(found["sums"]), found["since"]
+        self.told = Told(**found["told"])
 
     def save(self) -> None:
-        """Write a checkpoint (the first process) and wait for it (the others)."""
+        """Write a checkpoint (the first process) and wait for it (the others).
+
+        Raises:
+            NumericsError: a weight is not finite: the checkpoint before is kept.
+            StorageError: it cannot be written; the one before is whole.
+        """
+        wrong = [n for n, p in self.objective.named_parameters() if not p.isfinite().all()]
+        if wrong:
+            raise self._broken(f"weight {wrong[0]}", math.nan, self.rate(self.step - 1), {})
+        self.told.bad = distributed.merged(self.told.bad)
         if self.lead:
             state.save(
                 self.folder,
@@ -144,8 +166,9 @@ class Engine:
                     "step": self.step,
                     "epoch": self._epoch,
                     "position": self._position,
-                    "bad": dict(self.told.bad),
-                    "valid": dict(self.told.valid),
+                    "sums": dict(self._sums),
+                    "since": self._since,
+                    "told": dataclasses.asdict(self.told),
                 },
             )
         if distributed.size() > 1:
@@ -161,24 +184,26 @@ class Engine:
             pin=self.device.startswith("cuda"),
         )
         self.objective.train()
-        saved = begun = time.monotonic()
-        sums: dict[str, float] = {}
-        since = 0
+        saved = time.monotonic()
+        begun = saved - self.told.busy_s
         every = run.evaluate_every or self.per_epoch
         show = self.progress and self.lead
         with bar("training", self.steps, "steps", show=show) as advance:
             advance(self.step)
             while self.step < self.steps:
                 logs = self._one_step(data, log)
-                since += 1
+                self._since += 1
                 for name, value in logs.items():
-                    sums[name] = sums.get(name, 0.0) + value
+                    self._sums[name] = self._sums.get(name, 0.0) + value
                 advance(1)
                 self.told.busy_s = time.monotonic() - begun
                 if self.step % run.log_every == 0 or self.step == self.steps:
-                    means = {name: value / since for name, value in sums.items()}
+                    means = distributed.means(
+                        {name: value / self._since for name, value in self._sums.items()},
+                        self.device,
+                    )
                     self._tell(log, means, advance)
-                    sums, since = {}, 0
+                    self._sums, self._since = {}, 0
                     self._judge(means)
                 if self.step % self.per_epoch == 0 and run.average > 1 and self.lead:
                     epoch = self.step // self.per_epoch
@@ -220,7 +245,7 @@ class Engine:
                 value = float(loss.value.detach())
                 if not math.isfinite(value):
                     raise self._broken("loss", value, rate, loss.logs)
-                (loss.value / count).backward()
+                (loss.value / count).backward()  # type: ignore[no-untyped-call]
             self.told.seconds += self._seconds(loaded.batch)
             for name, found in {"loss": value, **loss.logs}.items():
                 logs[name] = logs.get(name, 0.0) + float(found) / count
@@ -255,7 +280,8 @@ class Engine:
             if name not in self.told.bad:
                 self.told.bad[name] = why
                 if log is not None:
-                    log.add("bad", self.step, {"recording": name, "why": why})
+                    # Of the step being made: a run that resumes before it will add it again.
+                    log.add("bad", self.step + 1, {"recording": name, "why": why})
 
     def _broken(
         self, what: str, value: float, rate: float, logs: Mapping[str, Any]
@@ -279,7 +305,20 @@ class Engine:
             log.add("step", self.step, {**means, **facts})
         advance.at(f"loss {means['loss']:.3f}, {speed:.0f} s of audio a second")
 
-    def _evaluate(self, log: TrainLog | None) -> None:
+    def _average(self, log: TrainLog | None) -> None:
+        """Take the mean of the last epochs' weights, where that is asked for, and evaluate it."""
+        kept = min(self.config.run.average, self.steps // self.per_epoch)
+        if kept < 2:
+            return
+        if self.lead:
+            mean = state.average(self.folder, kept)
+            assert mean is not None
+            state.restore(self.objective.network(), mean, "the mean of the last epochs")
+        self._evaluate(log, "end", {"averaged": kept})
+
+    def _evaluate(
+        self, log: TrainLog | None, kind: str = "valid", facts: Mapping[str, Any] | None = None
+    ) -> None:
         if self.lead:
             self.objective.eval()
             with torch.no_grad():
@@ -289,7 +328,7 @@ class Engine:
             self.objective.train()
             self.told.valid = found
             if log is not None:
-                log.add("valid", self.step, found)
+                log.add(kind, self.step, {**(facts or {}), **found})
         if distributed.size() > 1:
             shared = [self.told.valid]
             dist.broadcast_object_list(shared)

@@ -12,15 +12,27 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from voxstrata.corpora.load import JOIN
+from voxstrata.errors import StorageError
+from voxstrata.files import read_json
 from voxstrata.results import RECORD, TABLE, Results, Row, load_results, write_results
-from voxstrata.streaming.runs import Hooks, Overwrite, peak_memory, plain, remember_plan, run_in
+from voxstrata.streaming.runs import (
+    PLAN,
+    STATE,
+    Hooks,
+    Overwrite,
+    peak_memory,
+    plain,
+    remember_plan,
+    run_in,
+)
 from voxstrata.streaming.setup import corpus_record
 from voxstrata.training import distributed, state
 from voxstrata.training.engine import Engine, Told
 from voxstrata.training.evaluate import speaker_evaluators
 from voxstrata.training.export import export
 from voxstrata.training.objective import Evaluator, Objective
-from voxstrata.training.prepare import Prepared, prepare
+from voxstrata.training.prepare import Prepared, numbers, prepare
 from voxstrata.training.schedules import learning_rate
 from voxstrata.training.settings import TrainConfig
 
@@ -73,12 +85,10 @@ def _follow(
 
 
 def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
-    remember_plan(folder, prepared.identity, {"steps": prepared.steps})
+    plan = _plan(prepared)
+    _refuse_other(folder, prepared.identity, plan)
+    remember_plan(folder, prepared.identity, plan)
     objective, told = _train(prepared, folder, hooks, leave=False)
-    if prepared.config.run.average > 1:
-        mean = state.average(folder, prepared.config.run.average)
-        if mean is not None:
-            state.restore(objective.network(), mean, "the mean of the last epochs")
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     wall = time.perf_counter() - begun
     card = export(prepared, objective, told, folder / MODEL, command, wall)
@@ -99,7 +109,13 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "config": prepared.config.model_dump(mode="json"),
         "steps": prepared.steps,
         "card": card,
-        "corpus": corpus_record(prepared.items.corpus),
+        "corpus": corpus_record(
+            prepared.items.corpus,
+            JOIN.join(prepared.config.data.corpora),
+            len({one.id for one in prepared.items.corpus} - set(told.bad)),
+            prepared.items.corpus.seconds,
+            [{"id": name, "what": why} for name, why in told.bad.items()],
+        ),
         "bad": told.bad,
         "wall_s": wall,
         "audio_s_per_s": told.seconds / told.busy_s if told.busy_s else None,
@@ -114,6 +130,56 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     return load_results(folder)
 
 
+def _plan(prepared: Prepared) -> dict[str, Any]:
+    """What an unfinished run keeps of itself, so that a changed one can be told what changed."""
+    return {
+        "settings": _flat(numbers(prepared.config)),
+        "training recordings": prepared.items.corpus.fingerprint,
+        "evaluation recordings": {n: one.fingerprint for n, one in prepared.valid.items()},
+        "classes": prepared.items.classes,
+        "processes": distributed.size(),
+        "steps": prepared.steps,
+    }
+
+
+def _refuse_other(folder: Path, identity: str, plan: dict[str, Any]) -> None:
+    """Refuse to go on with a run of other settings, recordings or classes, naming them.
+
+    Raises:
+        StorageError: it is another one.
+    """
+    path = folder / STATE / PLAN
+    if not path.exists():
+        return
+    held = read_json(path)
+    then, now = held.get("plan"), plain(plan)
+    if held.get("identity") == identity or not isinstance(then, dict) or "settings" not in then:
+        return
+    old, new = {**then.pop("settings"), **then}, {**now.pop("settings"), **now}
+    changed = [
+        f"{name}: {old.get(name)!r} then, {new.get(name)!r} now"
+        for name in dict.fromkeys([*new, *old])
+        if old.get(name) != new.get(name)
+    ]
+    raise StorageError(
+        f"{folder} holds an unfinished run of other settings, recordings or classes",
+        got="; ".join(changed) or "the same settings, but another version of voxstrata",
+        fix="give what that run was begun with, use another output folder, or --overwrite always "
+        "to discard that run",
+    )
+
+
+def _flat(values: dict[str, Any], start: str = "") -> dict[str, Any]:
+    """ "run.seed" and the like to their values."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            found |= _flat(value, f"{start}{name}.")
+        else:
+            found[start + name] = value
+    return found
+
+
 def _train(
     prepared: Prepared, folder: Path, hooks: Hooks[Prepared], *, leave: bool = True
 ) -> tuple[Objective, Told]:
@@ -124,7 +190,8 @@ def _train(
     objective = prepared.kind.build(prepared.options, context).to(prepared.device)
     run, data = prepared.config.run, prepared.config.data
     if run.sync_norm and distributed.size() > 1:
-        objective = torch.nn.SyncBatchNorm.convert_sync_batchnorm(objective)
+        convert: Any = torch.nn.SyncBatchNorm.convert_sync_batchnorm
+        objective = convert(objective)
     evaluators: tuple[Evaluator, ...] = ()
     if prepared.config.model.family == "ecapa":
         evaluators = speaker_evaluators(prepared.valid, front, prepared.device)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from voxstrata.errors import MissingDependencyError
-from voxstrata.files import storage_errors
+from voxstrata.files import atomic_write, storage_errors
 
 LOG = "train.jsonl"
 
@@ -32,12 +32,15 @@ class TrainLog:
 
     def __init__(self, folder: Path, step: int, tensorboard: bool = False) -> None:
         self.path = folder / LOG
-        kept = [e for e in read_log(folder) if int(e.get("step", 0)) <= step] if step else []
+        kept = [
+            json.dumps(entry, allow_nan=False, ensure_ascii=False) + "\n"
+            for entry in read_log(folder)
+            if 0 < step >= int(entry.get("step", 0)) and entry.get("kind") != "end"
+        ]
+        with atomic_write(self.path) as file:  # the old log stays where the disk is full
+            file.write("".join(kept).encode("utf-8"))
         with storage_errors(self.path):
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w", encoding="utf-8")
-        for entry in kept:
-            self._write(entry)
+            self._file = self.path.open("a", encoding="utf-8")
         self._board: Any = None
         if tensorboard:
             try:

@@ -21,7 +21,7 @@ def make_optimiser(objective: Objective, config: OptimiserConfig) -> torch.optim
     groups: list[dict[str, Any]] = []
     for given in objective.parameter_groups():
         decay = float(given.get("weight_decay", config.weight_decay))
-        shared = {k: given[k] for k in ("scale", "fixed_lr") if k in given}
+        shared: dict[str, Any] = {k: given[k] for k in ("scale", "fixed_lr") if k in given}
         found = [p for p in given["params"] if p.requires_grad]
         if config.decay_vectors or "weight_decay" in given:
             groups.append({"params": found, "weight_decay": decay, **shared})
@@ -55,7 +55,7 @@ def clip(parameters: Iterable[nn.Parameter], config: OptimiserConfig) -> torch.T
     if not grads:
         return torch.zeros(())
     norms = torch._foreach_norm(grads)
-    norm = torch.linalg.vector_norm(torch.stack([n.float() for n in norms]))
+    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack([n.float() for n in norms]))
     if config.clip is None:
         return norm
     if config.clip_each:

@@ -112,7 +112,7 @@ def prepare(config: TrainConfig) -> Prepared:
     steps = config.run.steps or max(1, round(float(config.run.epochs or 0) * per_epoch))
     identity = fingerprint(
         [
-            _numbers(config),
+            numbers(config),
             corpus.fingerprint,
             [one.fingerprint for one in valid.values()],
             items.classes,
@@ -158,7 +158,7 @@ def sources(config: AugmentConfig, items: Items) -> Sources:
     return Sources(babble=babble, **found)
 
 
-def _numbers(config: TrainConfig) -> dict[str, Any]:
+def numbers(config: TrainConfig) -> dict[str, Any]:
     """The settings that numbers depend on."""
     values = config.model_dump(mode="json")
     for name in ("device", "log_every", "save_every_s", "tensorboard"):

@@ -41,7 +41,14 @@ def load(folder: Path, identity: str) -> dict[str, Any] | None:
     path = folder / STATE / CHECKPOINT
     if not path.exists():
         return None
-    state = read_container(path)
+    try:
+        state = read_container(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be read",
+            got=f"{error.what}: {error.got}",
+            fix="start again with --overwrite always",
+        ) from None
     if state.get("version") != VERSION:
         raise CheckpointError(
             f"{path} is of another version of voxstrata",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,14 +37,25 @@ class Loaded:
     batch: Batch
     bad: list[tuple[str, str]] = field(default_factory=list)
 
+    def pin_memory(self) -> Loaded:
+        """The same with the batch where a GPU can fetch it while it computes (torch calls this)."""
+        return replace(self, batch={name: value.pin_memory() for name, value in self.batch.items()})
 
-class _Batches(Dataset[Loaded]):
-    """Makes the batch of a spec."""
+
+class _Batches(Dataset["Loaded | VoxstrataError"]):
+    """Makes the batch of a spec. An error is returned, not raised: on its way home from a loader
+    process torch would wrap it into a traceback."""
 
     def __init__(self, items: Items, examples: Examples, seed: int) -> None:
         self.items, self.examples, self.seed = items, examples, seed
 
-    def __getitem__(self, spec: Spec) -> Loaded:  # type: ignore[override]
+    def __getitem__(self, spec: Spec) -> Loaded | VoxstrataError:  # type: ignore[override]
+        try:
+            return self._load(spec)
+        except VoxstrataError as error:
+            return error
+
+    def _load(self, spec: Spec) -> Loaded:
         made, bad = [], []
         for index in spec.items:
             for attempt in range(ATTEMPTS + 1):
@@ -81,6 +93,9 @@ def batches(
         examples: how an item becomes arrays.
         epoch, position: where to begin.
         pin: keep batches where a GPU can fetch them while it computes.
+
+    Raises:
+        CorpusError: too many recordings in a row cannot be used.
     """
     loader: Any = DataLoader(
         _Batches(plan.items, examples, plan.seed),
@@ -88,11 +103,21 @@ def batches(
         sampler=_Order(plan, epoch, position),
         num_workers=plan.data.workers,
         prefetch_factor=3 if plan.data.workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_settle,
         pin_memory=pin,
     )
-    return iter(loader)
+    for loaded in loader:
+        if isinstance(loaded, VoxstrataError):
+            raise loaded
+        yield loaded
 
 
-def _one_thread(_worker: int) -> None:
+def _settle(_worker: int) -> None:
+    """One thread a process; and what stops the run must not stop its loaders.
+
+    A terminal, and schedulers of clusters, send their signal to all processes of a run. The run
+    itself ends after its step and then ends the loaders.
+    """
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, _frame: signal.signal(number, signal.SIG_DFL))
