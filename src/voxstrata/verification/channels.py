@@ -10,7 +10,7 @@ from typing import Any
 
 from voxstrata.files import atomic_write
 from voxstrata.registry import unknown_name
-from voxstrata.verification.embed import Channel, ChannelOf
+from voxstrata.verification.embed import ChannelOf
 
 LIST = "channels.jsonl"
 """File of the channels of a run, a line a recording."""
@@ -43,10 +43,11 @@ def channels(kind: str, seed: int) -> ChannelsOf | None:
         raise unknown_name("channel", kind, ["none", "random"])
     from voxstrata.augmentation.channel import random_channel
 
-    def of(name: str) -> Channel:
-        return random_channel(seed, name)
-
-    return ChannelsOf(f"random:{seed}", of, lambda name: dict(random_channel(seed, name).facts()))
+    return ChannelsOf(
+        f"random:{seed}",
+        lambda name: random_channel(seed, name),
+        lambda name: random_channel(seed, name).describe(),
+    )
 
 
 def write_channels(folder: Path, made: ChannelsOf, ids: Iterable[str]) -> Path:
@@ -56,7 +57,10 @@ def write_channels(folder: Path, made: ChannelsOf, ids: Iterable[str]) -> Path:
         StorageError: the file cannot be written.
     """
     path = folder / LIST
-    lines = [json.dumps({"id": name, **made.describe(name)}, ensure_ascii=False) for name in ids]
+    lines = [
+        json.dumps({"id": name, **made.describe(name)}, ensure_ascii=False, allow_nan=False)
+        for name in ids
+    ]
     with atomic_write(path) as file:
         file.write("".join(f"{line}\n" for line in lines).encode("utf-8"))
     return path

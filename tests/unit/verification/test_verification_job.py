@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 import fakes
 import planted
+from voxstrata.augmentation.channel import random_channel
 from voxstrata.corpora import load_corpus
 from voxstrata.errors import (
     ConfigError,
@@ -222,6 +224,34 @@ def test_channels_are_listed_and_change_the_numbers(
     assert len(lines) == 30
     assert found.record["channels"] == "random:3"
     assert _value(found, "eer-threshold")["value"] != _value(plain, "eer-threshold")["value"]
+
+
+def test_random_channels_depend_on_seed_and_recording_alone(
+    recordings: Path, tmp_path: Path
+) -> None:
+    settings = {"channel": "random", "baselines": False, "replicates": 0, "keep_scores": True}
+    plain = _quick("mfcc", recordings, tmp_path / "plain", baselines=False, replicates=0)
+    _quick("mfcc", recordings, tmp_path / "a", **settings, batch_s=3.0)
+    _quick("mfcc", recordings, tmp_path / "b", **settings)
+    _quick("mfcc", recordings, tmp_path / "c", **settings, channel_seed=1)
+    first, again, other = (
+        pd.read_parquet(tmp_path / name / "scores.parquet")["mfcc|cosine"] for name in "abc"
+    )
+    np.testing.assert_allclose(first, again, atol=1e-6)
+    assert np.abs(first - other).max() > 0.01
+    lists = [(tmp_path / name / "channels.jsonl").read_text() for name in "abc"]
+    assert lists[0] == lists[1] != lists[2]
+    entries = [json.loads(line) for line in lists[0].splitlines()]
+    assert [entry["id"] for entry in entries] == [f"r{n:02d}" for n in range(30)]
+    assert len({json.dumps(entry["equaliser_hz_db"]) for entry in entries}) == 30
+    corpus = load_corpus(recordings)
+    heard = [
+        replace(u, read=lambda u=u: random_channel(1, u.id)(u.read())) for u in corpus.utterances
+    ]
+    rows, trials = embed(load_model("mfcc"), heard).vectors, all_pairs(corpus.utterances)
+    np.testing.assert_allclose(cosine(rows, trials.first, trials.second), other, atol=1e-6)
+    assert not (tmp_path / "plain" / "channels.jsonl").exists()
+    assert plain.record["channels"] is None
 
 
 def test_a_finished_run_is_kept_and_embeddings_outlive_it(
