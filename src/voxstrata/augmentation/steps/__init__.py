@@ -1,0 +1,1 @@
+"""The steps of augmentation, one file a kind of thing; see ``augmentation.registry``."""
