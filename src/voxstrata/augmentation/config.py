@@ -14,6 +14,9 @@ from voxstrata.augmentation.registry import STEPS
 from voxstrata.config import Config, build
 from voxstrata.registry import unknown_name
 
+# wespeaker draws one of all MUSAN files: 930 noises, 660 pieces of music, 426 of speech.
+_ANY_MUSAN = {"noise": 930 / 2016, "music": 660 / 2016, "speech": 426 / 2016}
+
 Range = tuple[float, float]
 Count = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 
@@ -79,14 +82,14 @@ class AugmentConfig(_Presets):
 
     probability: Annotated[float, Field(ge=0, le=1)] = 0.6
     kinds: dict[str, Annotated[float, Field(ge=0)]] = Field(
-        default_factory=lambda: {"room": 1.0, "noise": 1 / 3, "music": 1 / 3, "speech": 1 / 3}
+        default_factory=lambda: {"room": 1.0, **_ANY_MUSAN}
     )
     snr_noise: Range = (0.0, 15.0)
     snr_music: Range = (5.0, 15.0)
     snr_speech: Range = (10.0, 30.0)
     snr_babble: Range = (13.0, 20.0)
     babble_voices: Count = (3, 8)
-    babble_pool: Annotated[int, Field(ge=1)] | None = 128
+    babble_pool: Annotated[int, Field(ge=1)] | None = 96
     room_gain_db: Range | None = None
     peak_normalise: bool = True
     power_floor: Annotated[float, Field(ge=0)] = 1e-4
@@ -104,7 +107,6 @@ class AugmentConfig(_Presets):
         "3dspeaker": {
             "probability": 0.8,
             "kinds": {"noise": 1.0, "room": 1.0, "room+noise": 1.0},
-            "peak_normalise": False,
             "power_floor": 1e-6,
         },
         "rdino": {
@@ -117,7 +119,8 @@ class AugmentConfig(_Presets):
             "snr_speech": (13.0, 20.0),
             "room_gain_db": (-7.0, 3.0),
             "peak_normalise": False,
-            "power_floor": 1e-6,
+            # 1e-4 on samples of 16 bits.
+            "power_floor": 1e-13,
         },
         "taoruijie": {
             "probability": 5 / 6,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -24,8 +24,14 @@ Group = Literal["noises", "musics", "speeches", "babble", "rooms"]
 ROOMS = 200
 """Rooms that are made where none are offered."""
 
-KEPT = 16_000_000
-"""Samples of offered sounds that stay in memory in each process (64 MB)."""
+KEPT: dict[str, int] = {
+    "babble": 20_000_000,
+    "speeches": 4_000_000,
+    "noises": 4_000_000,
+    "musics": 4_000_000,
+    "rooms": 4_000_000,
+}
+"""Samples of offered sounds that stay in memory in each process (144 MB at most)."""
 
 _POOL, _MADE_ROOM = 4246, 4247  # purpose numbers of the random generators
 
@@ -53,8 +59,8 @@ class Bank:
     """All sounds and rooms of an augmenter by group and number.
 
     Where nothing is offered: ``speeches`` fall back on ``babble`` and the other way round, then on
-    made voices; the rest on what is made. Offered recordings that were used last stay in memory;
-    the copy that a loader process gets starts empty.
+    made voices; the rest on what is made. Offered recordings that were used last stay in memory
+    (:data:`KEPT`); the copy that a loader process gets starts empty.
 
     Args:
         sources: what the caller offers.
@@ -64,39 +70,40 @@ class Bank:
 
     def __init__(self, sources: Sources, seed: int, pool: int | None) -> None:
         babble = _some(sources.babble, pool, seed)
-        sources = replace(sources, babble=babble)
-        made_voices = [partial(voices.voice_loop, seed, i) for i in range(voices.COUNT)]
-        self._readers: dict[Group, Sequence[Reader]] = {
-            "noises": sources.noises
-            or [partial(noises.noise_loop, seed, i) for i in range(noises.COUNT)],
-            "musics": sources.musics
-            or [partial(music.music_loop, seed, i) for i in range(music.COUNT)],
-            "speeches": sources.speeches or sources.babble or made_voices,
-            "babble": sources.babble or sources.speeches or made_voices,
-            "rooms": sources.rooms or [partial(_made_room, seed, i) for i in range(ROOMS)],
+        self._offered: dict[Group, Sequence[Reader]] = {
+            "babble": babble or sources.speeches,
+            "speeches": sources.speeches or babble,
+            "noises": sources.noises,
+            "musics": sources.musics,
+            "rooms": sources.rooms,
         }
-        self._kept: OrderedDict[tuple[Group, int], Wave] = OrderedDict()
+        self._seed = seed
+        self._kept: dict[Group, OrderedDict[int, Wave]] = {}
 
     def count(self, group: Group) -> int:
         """How many sounds a group has."""
-        return len(self._readers[group])
+        return len(self._offered[group]) or _MADE[group][1]
 
     def sound(self, group: Group, index: int) -> Wave:
-        """One sound, float32 [S].
+        """One sound, float32 [S]; must not be written to.
 
         Raises:
             VoxstrataError: it cannot be read, is empty or not finite.
         """
-        key = (group, index)
-        if key not in self._kept:
-            self._kept[key] = checked(self._readers[group][index](), f"{group}[{index}]")
-            while sum(map(len, self._kept.values())) > KEPT and len(self._kept) > 1:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        if not self._offered[group]:
+            return _MADE[group][0](self._seed, index)
+        if self._offered[group] is self._offered["babble"]:
+            group = "babble"
+        kept = self._kept.setdefault(group, OrderedDict())
+        if index not in kept:
+            kept[index] = checked(self._offered[group][index](), f"{group}[{index}]")
+            while len(kept) > 1 and sum(map(len, kept.values())) > KEPT[group]:
+                kept.popitem(last=False)
+        kept.move_to_end(index)
+        return kept[index]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": OrderedDict()}
+        return {**self.__dict__, "_kept": {}}
 
 
 def _some(readers: Sequence[Reader], pool: int | None, seed: int) -> Sequence[Reader]:
@@ -106,5 +113,17 @@ def _some(readers: Sequence[Reader], pool: int | None, seed: int) -> Sequence[Re
     return tuple(readers[i] for i in np.sort(chosen))
 
 
+@functools.lru_cache(maxsize=ROOMS)
 def _made_room(seed: int, index: int) -> Wave:
-    return draw_room(np.random.default_rng([_MADE_ROOM, seed, index])).response()
+    made = draw_room(np.random.default_rng([_MADE_ROOM, seed, index])).response()
+    made.flags.writeable = False
+    return made
+
+
+_MADE: dict[Group, tuple[Callable[[int, int], Wave], int]] = {
+    "noises": (noises.noise_loop, noises.COUNT),
+    "musics": (music.music_loop, music.COUNT),
+    "speeches": (voices.voice_loop, voices.COUNT),
+    "babble": (voices.voice_loop, voices.COUNT),
+    "rooms": (_made_room, ROOMS),
+}
