@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,9 +88,12 @@ class BatchPlan:
             sampler = SimpleCutSampler(self._cuts, max_cuts=self.data.batch, **shared)
         else:
             buckets = min(self.data.buckets, max(1, len(self.items) // 2))
-            sampler = DynamicBucketingSampler(
-                self._cuts, max_duration=self.data.batch_s, num_buckets=buckets, **shared
-            )
+            with warnings.catch_warnings():
+                # It would rather read lazily; the items are in memory, names and lengths only.
+                warnings.filterwarnings("ignore", message="You are using DynamicBucketingSampler")
+                sampler = DynamicBucketingSampler(
+                    self._cuts, max_duration=self.data.batch_s, num_buckets=buckets, **shared
+                )
         sampler.set_epoch(number)
         for position, cuts in enumerate(sampler):
             yield Spec(number, position, tuple(int(cut.id) for cut in cuts))
