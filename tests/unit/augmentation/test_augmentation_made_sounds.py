@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def _octaves(wave: np.ndarray) -> np.ndarray:
     return np.array(
         [
             10 * np.log10(spectrum[(hertz >= a) & (hertz < b)].mean())
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            for a, b in itertools.pairwise(edges)
         ]
     )
 
