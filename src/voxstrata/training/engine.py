@@ -176,19 +176,18 @@ class Engine:
 
     def _loop(self, log: TrainLog | None) -> None:
         run = self.config.run
-        data = batches(
-            self.plan,
-            self.examples,
-            epoch=self._epoch,
-            position=self._position,
-            pin=self.device.startswith("cuda"),
-        )
         self.objective.train()
         saved = time.monotonic()
         begun = saved - self.told.busy_s
         every = run.evaluate_every or self.per_epoch
         show = self.progress and self.lead
-        with bar("training", self.steps, "steps", show=show) as advance:
+        start, pin = (self._epoch, self._position), self.device.startswith("cuda")
+        with (
+            contextlib.closing(
+                batches(self.plan, self.examples, epoch=start[0], position=start[1], pin=pin)
+            ) as data,
+            bar("training", self.steps, "steps", show=show) as advance,
+        ):
             advance(self.step)
             while self.step < self.steps:
                 logs = self._one_step(data, log)

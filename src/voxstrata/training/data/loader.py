@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,9 @@ from voxstrata.training.objective import Batch, Examples
 
 ATTEMPTS = 20
 """Recordings that may fail in a row before a batch is given up."""
+
+GRACE_S = 30
+"""Seconds that a loader process outlives the signal that ends the run."""
 
 _EXAMPLES = 31
 """Purpose number of the examples' random generators."""
@@ -85,8 +88,8 @@ class _Order(Sampler[Spec]):
 
 def batches(
     plan: BatchPlan, examples: Examples, *, epoch: int = 0, position: int = 0, pin: bool = False
-) -> Iterator[Loaded]:
-    """Batches without end.
+) -> Generator[Loaded]:
+    """Batches without end; closing the generator ends the loader processes.
 
     Args:
         plan: which items form which batch.
@@ -105,6 +108,8 @@ def batches(
         prefetch_factor=3 if plan.data.workers else None,
         worker_init_fn=_settle,
         pin_memory=pin,
+        # Its own, or it would draw from the generator that dropout draws from.
+        generator=torch.Generator().manual_seed(plan.seed),
     )
     for loaded in loader:
         if isinstance(loaded, VoxstrataError):
@@ -113,11 +118,11 @@ def batches(
 
 
 def _settle(_worker: int) -> None:
-    """One thread a process; and what stops the run must not stop its loaders.
+    """One thread a process; and what stops the run must not stop its loaders at once.
 
     A terminal, and schedulers of clusters, send their signal to all processes of a run. The run
-    itself ends after its step and then ends the loaders.
+    itself ends after its step and then ends the loaders, for which they live on a while.
     """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, _frame: signal.signal(number, signal.SIG_DFL))
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.alarm(GRACE_S))
