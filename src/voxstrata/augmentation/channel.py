@@ -130,7 +130,7 @@ def random_channel(seed: int | np.random.Generator, name: str | None = None) -> 
     """A channel drawn at random.
 
     Dry one time in four, else T60 0.1 to 0.7 s and direct-to-reverberant ratio 0 to 15 dB; no
-    noise one time in ten, else 8 to 30 dB; a spectral tilt of -3 to 3 dB an octave with up to 6 dB
+    noise one time in ten, else 10 to 30 dB; a spectral tilt of -3 to 3 dB an octave with up to 6 dB
     of ripple on top; full band, telephone band, low-pass or high-pass.
 
     Args:
@@ -155,7 +155,7 @@ def random_channel(seed: int | np.random.Generator, name: str | None = None) -> 
     snr, number, start = math.inf, 0, 0.0
     if rng.random() < 0.9:
         kind = (*noises.SHAPES, "babble")[int(rng.integers(len(noises.SHAPES) + 1))]
-        snr, number = round(rng.uniform(8.0, 30.0), 2), int(rng.integers(NOISES))
+        snr, number = round(rng.uniform(10.0, 30.0), 2), int(rng.integers(NOISES))
         start = round(float(rng.random()), 4)
     return Channel(equaliser, low, high, room, kind, snr, noise_seed, number, start)
 
@@ -164,7 +164,7 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return round(math.exp(rng.uniform(math.log(low), math.log(high))), 1)
 
 
-_BAND_WEIGHTS = (0.4, 0.2, 0.25, 0.15)
+_BAND_WEIGHTS = (0.45, 0.15, 0.25, 0.15)
 _BANDS = (
     lambda rng: (None, None),
     lambda rng: (_log_uniform(rng, 200, 400), _log_uniform(rng, 3000, 3800)),  # telephone
