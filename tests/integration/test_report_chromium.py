@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from report_made import MADE, made_record, made_rows, made_view
+from report_made_training import made_training
 from voxstrata.report.page import page_html
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -153,3 +154,14 @@ def test_switch_keyboard_and_pointer(browser: str, tmp_path: Path) -> None:
     assert found["gone"] is True
     assert len(found["hover"]) == 5
     assert found["hover"][2].startswith("CKA, biased: ")
+
+
+def test_curves_of_training_are_drawn_without_complaint(browser: str, tmp_path: Path) -> None:
+    page = tmp_path / "training.html"
+    page.write_text(page_html(made_training(tmp_path / "made")), "utf-8")
+    document, console = open_page(browser, page, tmp_path / "profile")
+    assert console == []
+    assert 'data-drawn="yes"' in document
+    body = re.sub(r"<script.*?</script>", "", document, flags=re.S)
+    assert "could not be drawn" not in body
+    assert body.count("<canvas") == 8

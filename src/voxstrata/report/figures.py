@@ -74,7 +74,7 @@ def planned(view: View) -> list[Planned]:
             add(f"{facet.key}-matches", "best matches", facet, best_matches)
         if any(len(view.rows_of(facet, m)) > 1 for m in view.models_of(facet)):
             add(f"{facet.key}-steps", "layer to layer", facet, layer_steps)
-    return [*found, *_curves(view), *_verification(view)]
+    return [*found, *_curves(view), *_verification(view), *_training(view)]
 
 
 def _curves(view: View) -> list[Planned]:
@@ -111,6 +111,17 @@ def _verification(view: View) -> list[Planned]:
         for name in scorings(view)
         for stem, title, draw in kinds
     ]
+
+
+def _training(view: View) -> list[Planned]:
+    """Curves of a training run, a file a group of them."""
+    from voxstrata.report.figure_training import groups, training_curves
+
+    return [
+        Planned(f"training-{number}", f"training curves, {name.lower()}", "as logged", "step",
+                partial(training_curves, group=name))
+        for number, name in enumerate(groups(view), 1)
+    ]  # fmt: skip
 
 
 def draw_figures(view: View, folder: Path) -> list[Path]:

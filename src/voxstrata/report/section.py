@@ -55,6 +55,7 @@ SECTIONS.add(
     "voxstrata.report.sections.verification:verification",
     "error rates, DET curves, scores",
 )
+SECTIONS.add("training", "voxstrata.report.sections.training:training", "curves of a training run")
 SECTIONS.add("matrix", "voxstrata.report.sections.matrix:matrix", "every layer against every layer")
 SECTIONS.add("pairs", "voxstrata.report.sections.pairs:pairs", "one heat map a pair of models")
 SECTIONS.add("paths", "voxstrata.report.sections.paths:paths", "best-matching layers")

@@ -27,7 +27,7 @@ def typical(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
 
 def test_every_section_is_there(typical: tuple[str, Page]) -> None:
     _, page = typical
-    of_properties = {"curves", "peaks", "left-out", "verification"}
+    of_properties = {"curves", "peaks", "left-out", "verification", "training"}
     assert of_properties < set(SECTIONS.names())
     for name in SECTIONS.names():
         assert page.with_id(name) == (name not in of_properties)

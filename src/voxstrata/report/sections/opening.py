@@ -15,11 +15,17 @@ from voxstrata.report.sections.property_opening import (
     property_title,
 )
 from voxstrata.report.sections.said import said
+from voxstrata.report.sections.training import (
+    training_findings,
+    training_tiles,
+    training_title,
+)
 from voxstrata.report.sections.verification import (
     is_verification,
     verification_findings,
     verification_title,
 )
+from voxstrata.report.training_view import is_training
 from voxstrata.report.view import View
 from voxstrata.report.words import counted, duration, listing
 
@@ -28,6 +34,8 @@ def title(view: View) -> str:
     """The page's title: the models, or a plain name where there are none."""
     if is_verification(view):
         return verification_title(view)
+    if is_training(view):
+        return training_title(view)
     if not view.models:
         return "Results"
     if view.curves:
@@ -40,10 +48,14 @@ def title(view: View) -> str:
 
 def tiles(view: View) -> list[tuple[str, str]]:
     """Number and noun of what entered: models, layers, speech, speakers, rows."""
-    found = [
-        (f"{len(view.models):,}", "model" if len(view.models) == 1 else "models"),
-        (f"{len(view.layers):,}", "layer" if len(view.layers) == 1 else "layers"),
-    ]
+    found = (
+        training_tiles(view)
+        if is_training(view)
+        else [
+            (f"{len(view.models):,}", "model" if len(view.models) == 1 else "models"),
+            (f"{len(view.layers):,}", "layer" if len(view.layers) == 1 else "layers"),
+        ]
+    )
     if view.curves:
         asked = len(view.curves)
         found.append((f"{asked:,}", "property" if asked == 1 else "properties"))
@@ -99,7 +111,8 @@ def opening(view: View) -> Section:
         tiles=tiles(view),
         findings=said(view, lambda facet: sentences.findings(view, facet))
         or property_findings(view)
-        or verification_findings(view),
+        or verification_findings(view)
+        or training_findings(view),
         absent=property_absent(view),
         skipped=skipped,
         skipped_title=f"{counted(len(skipped), 'recording')} skipped",

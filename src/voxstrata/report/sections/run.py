@@ -9,6 +9,7 @@ from typing import Any
 from voxstrata.report.section import Section, render
 from voxstrata.report.sections.verification import INTERVALS as VERIFICATION
 from voxstrata.report.sections.verification import is_verification
+from voxstrata.report.training_view import is_training
 from voxstrata.report.view import Model, View
 from voxstrata.report.words import ESTIMATORS, counted, duration, listing, measure_label, size
 
@@ -58,6 +59,7 @@ def run(view: View) -> Section:
         intervals=_intervals(view),
         properties=bool(view.curves),
         verification=is_verification(view),
+        training=is_training(view),
         config=_pretty(record.get("config")),
         machine=_machine(record),
         version=versions.get("voxstrata", "") if isinstance(versions, Mapping) else "",
@@ -66,6 +68,8 @@ def run(view: View) -> Section:
 
 
 def _intervals(view: View) -> str:
+    if is_training(view):
+        return ""
     if is_verification(view):
         return VERIFICATION
     return DRAWS if view.curves and not view.facets else INTERVALS
