@@ -97,6 +97,7 @@ def train(
         _show_plan(console, prepare(config))
         return
     assert out is not None
+    from voxstrata.report import draw_report
     from voxstrata.streaming.runs import Hooks
     from voxstrata.training.job import run_training
     from voxstrata.training.launch import processes
@@ -115,7 +116,8 @@ def train(
     bad = found.record.get("bad", {})
     if bad:
         console.print(f"{len(bad)} recordings could not be used; they are listed in run.json")
-    console.print(f"the model is in {out / 'model'}; how it went: {out / 'train.jsonl'}")
+    console.print(f"the model is in {out / 'model'}; how training went:", soft_wrap=True)
+    typer.echo(str(draw_report(out)))
 
 
 def _show_plan(console: Console, prepared: Prepared) -> None:
