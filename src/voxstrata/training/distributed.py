@@ -42,7 +42,8 @@ def means(values: Mapping[str, float], device: str) -> dict[str, float]:
     names = sorted(values)
     numbers = [values[name] for name in names]
     found = mean(torch.tensor(numbers, dtype=torch.float64, device=device))
-    return dict(zip(names, found.tolist(), strict=True))
+    shared = dict(zip(names, found.tolist(), strict=True))
+    return {name: shared[name] for name in values}
 
 
 def merged(values: Mapping[str, str]) -> dict[str, str]:

@@ -25,7 +25,13 @@ def save(folder: Path, state: dict[str, Any], name: str = CHECKPOINT) -> None:
         StorageError: it cannot be written.
     """
     with atomic_write(folder / STATE / name) as file:
-        torch.save({"version": VERSION, **state}, file)
+        try:
+            torch.save({"version": VERSION, **state}, file)
+        except RuntimeError as error:
+            # Where the disk is full torch still closes its archive; that error hides the first.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(folder: Path, identity: str) -> dict[str, Any] | None:
