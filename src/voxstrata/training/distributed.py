@@ -83,5 +83,5 @@ def joined(rows: torch.Tensor) -> torch.Tensor:
     """
     if size() == 1:
         return rows
-    found: torch.Tensor = _Join.apply(rows)
+    found: torch.Tensor = _Join.apply(rows)  # type: ignore[no-untyped-call]
     return found

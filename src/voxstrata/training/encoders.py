@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,7 +46,7 @@ def build_encoder(config: ModelConfig, front: FrontEnd, seed: int) -> Callable[[
         ConfigError: an option is unknown or wrong, or the front end has another width.
         CheckpointError: the start weights do not fit.
     """
-    kind: type[nn.Module]
+    kind: Any  # one of the two networks; each takes its own options
     if config.family == "melhubert":
         if config.preset:
             raise ConfigError("model.preset is for ecapa", got=config.preset)

@@ -350,12 +350,11 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("workers", [0, 1])
 def test_a_signal_to_the_whole_group_ends_the_run_after_its_step(
-    tmp_path: Path, number: signal.Signals, workers: int
+    tmp_path: Path, number: signal.Signals
 ) -> None:
     """As a terminal's Ctrl-C or a scheduler's SIGTERM reach the run and its loaders alike."""
-    process = _start(tmp_path, 0.03, workers, 4000)
+    process = _start(tmp_path, 0.03, workers=1, steps=4000)
     _until_line(tmp_path, process, 2)
     os.killpg(process.pid, number)
     _, said = process.communicate(timeout=30)
