@@ -135,6 +135,10 @@ class Objective(nn.Module):
         """The network that is evaluated and exported."""
         raise NotImplementedError
 
+    def beside(self) -> dict[str, torch.Tensor]:
+        """Tensors kept beside the exported network, for fine-tuning: a classifier, ..."""
+        return {}
+
     def judge(self, found: Mapping[str, float]) -> str | None:
         """Why training must stop, from the latest logs and evaluation (a collapse); else None."""
         return None
