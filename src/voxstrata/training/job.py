@@ -15,6 +15,7 @@ import torch.distributed as dist
 from voxstrata.corpora.load import JOIN
 from voxstrata.errors import StorageError
 from voxstrata.files import read_json
+from voxstrata.frontend import FrontEnd
 from voxstrata.results import RECORD, TABLE, Results, Row, load_results, write_results
 from voxstrata.streaming.runs import (
     PLAN,
@@ -88,10 +89,12 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     plan = _plan(prepared)
     _refuse_other(folder, prepared.identity, plan)
     remember_plan(folder, prepared.identity, plan)
-    objective, told = _train(prepared, folder, hooks, leave=False)
+    objective, told, front = _train(prepared, folder, hooks, leave=False)
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     wall = time.perf_counter() - begun
-    card = export(prepared, objective, told, folder / MODEL, command, wall)
+    card = export(
+        prepared, objective, told, front, folder / MODEL, command, wall, progress=hooks.progress
+    )
     rows = [
         Row(
             study=prepared.config.name, model=prepared.config.name, layer="", other_model="",
@@ -182,7 +185,7 @@ def _flat(values: dict[str, Any], start: str = "") -> dict[str, Any]:
 
 def _train(
     prepared: Prepared, folder: Path, hooks: Hooks[Prepared], *, leave: bool = True
-) -> tuple[Objective, Told]:
+) -> tuple[Objective, Told, FrontEnd]:
     """Targets, module, loop; the same in every process."""
     context = prepared.context(folder, hooks.say)
     examples = _lead_first(lambda: prepared.kind.examples(prepared.options, context))
@@ -217,7 +220,7 @@ def _train(
     told = engine.run()
     if leave and distributed.size() > 1:
         dist.barrier()
-    return objective, told
+    return objective, told, front
 
 
 def _lead_first(make: Callable[[], Any]) -> Any:

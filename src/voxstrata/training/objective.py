@@ -31,6 +31,10 @@ Batch = dict[str, torch.Tensor]
 """Several of them, collated."""
 
 
+BESIDE = "finetuning.safetensors"
+"""File of an exported model with what only fine-tuning needs (:meth:`Objective.beside`)."""
+
+
 @dataclass(frozen=True)
 class Clock:
     """Where a run stands.
@@ -77,9 +81,11 @@ class Loss:
 class Examples(Protocol):
     """The data side; runs in loader processes, is pickled, holds no parameters."""
 
-    seconds: float
-    """Seconds of audio that one example feeds to the network, for the throughput (0: unknown,
-    then the batch's own entry ``seconds`` counts)."""
+    @property
+    def seconds(self) -> float:
+        """Seconds of audio that one example feeds to the network, for the throughput (0: unknown,
+        then the batch's own entry ``seconds`` counts)."""
+        ...
 
     def make(self, item: Item, rng: np.random.Generator) -> Made:
         """Arrays of one recording.

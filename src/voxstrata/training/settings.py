@@ -145,6 +145,9 @@ class RunConfig(Config):
         average: exported weights are the mean of this many last epoch checkpoints.
         sync_norm: share BatchNorm statistics over processes.
         tensorboard: also write TensorBoard files.
+        weights: precision of the exported weights.
+        mean_of: training recordings whose mean embedding is exported with a speaker encoder,
+            evenly spread over the corpus; 0 for no mean.
     """
 
     epochs: Annotated[float, Field(gt=0)] | None = None
@@ -159,6 +162,8 @@ class RunConfig(Config):
     average: Annotated[int, Field(ge=1)] = 1
     sync_norm: bool = False
     tensorboard: bool = False
+    weights: Literal["float32", "float16"] = "float32"
+    mean_of: Annotated[int, Field(ge=0)] = 2000
 
     @model_validator(mode="after")
     def _one_length(self) -> RunConfig:

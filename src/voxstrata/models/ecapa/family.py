@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from voxstrata.config import Config, build
 from voxstrata.errors import ConfigError, ModelError
+from voxstrata.models.card import CARD, bundled, card_folder, open_card, twin_seed
 from voxstrata.models.ecapa.options import FrontEndName, Preset, preset_options
 from voxstrata.models.family import ModelSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from voxstrata.models.ecapa.checkpoint import EcapaCheckpoint
     from voxstrata.models.ecapa.model import EcapaModel
+    from voxstrata.models.ecapa.network import Ecapa
     from voxstrata.models.ecapa.options import EcapaOptions
 
 _CHANNELS = {"ecapa": None, "ecapa-512": 512, "ecapa-1024": 1024}
@@ -57,11 +61,13 @@ class EcapaFamily:
             "ecapa": "ECAPA-TDNN, C = 512 (preset=, channels=, mfa=, embed=, ...)",
             "ecapa-512": "ECAPA-TDNN, C = 512",
             "ecapa-1024": "ECAPA-TDNN, C = 1024",
+            **bundled(self.name),
         }
 
     def recognises(self, spec: ModelSpec) -> bool:
-        """A registered name, or a weights file with the tensor names of one of the layouts."""
-        if spec.base in _CHANNELS:
+        """A registered name, a model folder of ours, or a weights file with the tensor names of
+        one of the layouts."""
+        if spec.base in _CHANNELS or card_folder(spec.base, self.name) is not None:
             return True
         from voxstrata.models.ecapa.names import detect_layout
         from voxstrata.models.weights import names_in_file
@@ -89,7 +95,8 @@ class EcapaFamily:
             )
         if spec.base in _CHANNELS:
             return self._twin(spec)
-        return self._file(spec)
+        folder = card_folder(spec.base, self.name)
+        return self._file(spec) if folder is None else _from_card(spec, folder)
 
     def _twin(self, spec: ModelSpec) -> EcapaModel:
         given: dict[str, Any] = dict(spec.options)
@@ -132,6 +139,26 @@ class EcapaFamily:
         return _wrap(spec, checkpoint.build(), front, facts)
 
 
+def _from_card(spec: ModelSpec, folder: Path) -> EcapaModel:
+    """A model folder's network, or its untrained twin."""
+    from voxstrata.models.ecapa.model import EcapaModel
+    from voxstrata.models.ecapa.network import Ecapa
+    from voxstrata.models.ecapa.options import EcapaOptions
+    from voxstrata.models.weights import load_strictly
+
+    seed = twin_seed(spec)
+    opened = open_card(folder)
+    options = build(EcapaOptions, dict(opened.options), source=str(folder / CARD))
+    if spec.random:
+        facts = {"random": True, "seed": seed, "shape_of": opened.card.get("name")}
+        return EcapaModel(spec.text, _initial(options, seed), opened.front, facts, spec.cut)
+    network = Ecapa(options)
+    load_strictly(network, opened.weights(), str(folder))
+    model = EcapaModel(spec.text, network.eval(), opened.front, opened.facts, spec.cut)
+    model.training_mean = opened.mean()
+    return model
+
+
 def _front_end_of(checkpoint: EcapaCheckpoint, chosen: FileOptions, base: str) -> str:
     """Which front end a checkpoint needs.
 
@@ -159,6 +186,11 @@ def _front_end_of(checkpoint: EcapaCheckpoint, chosen: FileOptions, base: str) -
 def _seeded(
     spec: ModelSpec, options: EcapaOptions, front: str, seed: int, facts: dict[str, Any]
 ) -> EcapaModel:
+    """A random twin with one of the named front ends."""
+    return _wrap(spec, _initial(options, seed), front, {**facts, "random": True, "seed": seed})
+
+
+def _initial(options: EcapaOptions, seed: int) -> Ecapa:
     """A network with torch's default initial weights, from ``seed`` alone."""
     import torch
 
@@ -166,8 +198,7 @@ def _seeded(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Ecapa(options)
-    return _wrap(spec, network, front, {**facts, "random": True, "seed": seed})
+        return Ecapa(options)
 
 
 def _wrap(spec: ModelSpec, network: Any, front: str, facts: dict[str, Any]) -> EcapaModel:

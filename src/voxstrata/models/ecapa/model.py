@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from voxstrata.files import fingerprint
 from voxstrata.frontend import FrontEnd
@@ -36,7 +38,12 @@ class EcapaModel(PlacedModel):
         front: its front end; ``front.width`` is ``network.options.inputs``.
         details: facts for the run record, besides options and front end.
         cut: name of the last layer to keep.
+
+    Attributes:
+        training_mean: mean embedding of the training recordings [D], where it is known.
     """
+
+    training_mean: NDArray[np.float32] | None = None
 
     def __init__(
         self,

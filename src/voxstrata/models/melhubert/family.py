@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from voxstrata.config import Config, build
 from voxstrata.errors import ConfigError, ModelError
+from voxstrata.models.card import CARD, bundled, card_folder, open_card, twin_seed
 from voxstrata.models.family import ModelSpec
 from voxstrata.models.melhubert.options import MelHubertOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from voxstrata.frontend import FrontEnd
     from voxstrata.models.melhubert.model import MelHubertModel
     from voxstrata.models.melhubert.network import MelHubert
@@ -58,11 +61,13 @@ class MelHubertFamily:
             "melhubert": "MelHuBERT, 12 blocks of 768, 20 ms (layers=, width=, inputs=40, ...)",
             "melhubert-20ms": "MelHuBERT, a frame every 20 ms",
             "melhubert-10ms": "MelHuBERT, a frame every 10 ms",
+            **bundled(self.name),
         }
 
     def recognises(self, spec: ModelSpec) -> bool:
-        """A registered name, or a weights file with MelHuBERT's tensor names."""
-        if spec.base in _INPUTS:
+        """A registered name, a model folder of ours, or a weights file with MelHuBERT's tensor
+        names."""
+        if spec.base in _INPUTS or card_folder(spec.base, self.name) is not None:
             return True
         from voxstrata.models.weights import names_in_file
 
@@ -91,6 +96,9 @@ class MelHubertFamily:
                 expected="a checkpoint file, or the untrained twin",
                 fix=f"give the path of a checkpoint, or use 'random:{spec.base}'",
             )
+        folder = None if spec.base in _INPUTS else card_folder(spec.base, self.name)
+        if folder is not None:
+            return _from_card(spec, folder)
         given: dict[str, Any] = dict(spec.options)
         if "seed" in given and not spec.random:
             raise ConfigError(
@@ -112,6 +120,28 @@ class MelHubertFamily:
 
         front = _front_end(options.inputs, chosen.stats, spec.base)
         return MelHubertModel(spec.text, network, front, facts, spec.cut, chosen.final_norm)
+
+
+def _from_card(spec: ModelSpec, folder: Path) -> MelHubertModel:
+    """A model folder's network, or its untrained twin."""
+    from voxstrata.models.melhubert.model import MelHubertModel
+    from voxstrata.models.melhubert.network import MelHubert
+    from voxstrata.models.weights import load_strictly
+
+    seed = twin_seed(spec, own=("final_norm",))
+    given = {k: v for k, v in spec.options.items() if k == "final_norm"}
+    chosen = build(ReadOptions, given, source=f"options of {spec.text!r}")
+    opened = open_card(folder)
+    options = build(MelHubertOptions, dict(opened.options), source=str(folder / CARD))
+    if spec.random:
+        network = _seeded(options, seed)
+        facts = {"random": True, "seed": seed, "shape_of": opened.card.get("name")}
+    else:
+        network, facts = MelHubert(options), opened.facts
+        load_strictly(network, opened.weights(), str(folder))
+    return MelHubertModel(
+        spec.text, network.eval(), opened.front, facts, spec.cut, chosen.final_norm
+    )
 
 
 def _registered(spec: ModelSpec, given: dict[str, Any]) -> MelHubertOptions:

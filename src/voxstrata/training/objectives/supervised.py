@@ -18,13 +18,10 @@ from voxstrata.config import Config
 from voxstrata.errors import CheckpointError, ConfigError, CorpusError
 from voxstrata.training.data.crops import CropExamples, crops
 from voxstrata.training.data.items import Items
-from voxstrata.training.objective import Batch, Clock, Context, Examples, Loss, Objective
+from voxstrata.training.objective import BESIDE, Batch, Clock, Context, Examples, Loss, Objective
 from voxstrata.training.objectives.margin import Beyond, Margin, MarginHead
 from voxstrata.training.schedules import Shape, ramp
 from voxstrata.training.settings import TrainConfig
-
-CLASSIFIER = "classifier.safetensors"
-"""File beside an exported network: the classes' weight vectors and nothing else."""
 
 
 class SupervisedOptions(Config):
@@ -214,7 +211,7 @@ def _rows(options: SupervisedOptions, items: Items) -> torch.Tensor:
         )
     folder = Path(str(options.classifier)).expanduser()
     known: Sequence[str] = read_card(folder).get("training", {}).get("speakers", [])
-    weight = read_checkpoint(folder / CLASSIFIER)["classifier.weight"].float()
+    weight = read_checkpoint(folder / BESIDE)["classifier.weight"].float()
     place = {name: i for i, name in enumerate(known)}
     strange = [name for name in items.names if name not in place]
     if strange:
