@@ -21,7 +21,6 @@ from voxstrata.training.objectives.dino.head import Head
 from voxstrata.training.objectives.dino.loss import Pairs, cross_view, regularity
 from voxstrata.training.objectives.dino.teacher import (
     Branch,
-    Count,
     Distillation,
     DistillationOptions,
     Positive,
@@ -157,9 +156,7 @@ class Dino(Distillation):
                 self._seen.append(logits_t.mean(0, keepdim=True))
         crops = (options.global_crops, options.local_crops)
         temperature = options.student_temperature
-        loss = cross_view(
-            logits, target, crops, temperature=temperature, pairs=options.pairs
-        )
+        loss = cross_view(logits, target, crops, temperature=temperature, pairs=options.pairs)
         logs: dict[str, float | torch.Tensor] = {
             **teacher_state(target, embeddings),
             "teacher_temperature": self._temperature,

@@ -146,7 +146,8 @@ def mean_entropy_gap(logs: torch.Tensor) -> torch.Tensor:
         logs: log-probabilities [N, K].
     """
     mean = distributed.joined(logs.exp().mean(0, keepdim=True)).mean(0)
-    return math.log(logs.shape[1]) - torch.special.entr(mean).sum()
+    gap: torch.Tensor = math.log(logs.shape[1]) - torch.special.entr(mean).sum()
+    return gap
 
 
 def koleo(rows: torch.Tensor) -> torch.Tensor:
@@ -164,5 +165,5 @@ def koleo(rows: torch.Tensor) -> torch.Tensor:
         cosine = unit @ unit.T
         cosine.fill_diagonal_(-2)
         nearest = cosine.argmax(1)
-    distance = torch.linalg.vector_norm(unit - unit[nearest] + 1e-8, dim=1)
+    distance: torch.Tensor = torch.linalg.vector_norm(unit - unit[nearest] + 1e-8, dim=1)
     return -(distance + 1e-8).log().mean()

@@ -18,7 +18,6 @@ from voxstrata.training.data.items import Items
 from voxstrata.training.objective import Clock, Context, Objective
 from voxstrata.training.objectives.dino.head import Head
 from voxstrata.training.objectives.dino.watch import Watch, WatchConfig
-from voxstrata.training.prepare import augmenter
 from voxstrata.training.schedules import ramp
 
 _HEADS = 43
@@ -37,6 +36,7 @@ class DistillationOptions(Config):
         local_crops, local_s: crops of the student alone.
         place: where the crops of a recording lie.
         augment_global: whether global crops are augmented.
+        dither: noise on the waveform, steps of 16 bits.
         shortest_s: recordings shorter than this are refused, since their crops would be
             repetitions of the same stretch; the length of the shortest crop by default.
         hidden, bottleneck, layers: of the head.
@@ -54,6 +54,7 @@ class DistillationOptions(Config):
     local_s: Positive = 2.0
     place: Place = "anywhere"
     augment_global: bool = True
+    dither: Annotated[float, Field(ge=0)] = 1.0
     shortest_s: Positive | None = None
     hidden: Annotated[int, Field(ge=1)] = 2048
     bottleneck: Annotated[int, Field(ge=1)] = 256
@@ -105,8 +106,8 @@ class Distillation(Objective):
         o = self._shared
         momentum = ramp(clock.step, o.momentum, o.final_momentum, clock.steps, "cosine")
         with torch.no_grad():
-            theirs = list(self.teacher.parameters())
-            ours = [p.detach() for p in self.student.parameters()]
+            theirs: list[torch.Tensor] = list(self.teacher.parameters())
+            ours: list[torch.Tensor] = list(self.student.parameters())
             torch._foreach_mul_(theirs, momentum)
             torch._foreach_add_(theirs, ours, alpha=1 - momentum)
 
@@ -143,6 +144,8 @@ def check_lengths(options: DistillationOptions, items: Items) -> None:
 
 def make_examples(options: DistillationOptions, context: Context) -> CropExamples:
     """Crops ``global`` and ``local`` with places and augmentations of their own."""
+    from voxstrata.training.prepare import augmenter
+
     wanted = crops("global", options.global_s, options.global_crops, augment=options.augment_global)
     wanted += crops("local", options.local_s, options.local_crops, first=options.global_crops)
     config = context.config
@@ -152,6 +155,7 @@ def make_examples(options: DistillationOptions, context: Context) -> CropExample
         augmenter(config, context.items),
         config.spec_augment,
         place=options.place,
+        dither=options.dither,
     )
 
 

@@ -122,9 +122,9 @@ class Watch(nn.Module):
             )
         if rates and chance >= config.evaluations:
             return (
-                f"the model does not tell speakers apart: the equal error rate was "
-                f"{min(rates):.1f} % on the best corpus, at chance (>= {config.max_eer:g} %) in the "
-                f"last {chance} evaluations"
+                f"the model does not tell speakers apart: its equal error rate was "
+                f"{min(rates):.1f} % on the best corpus, and at chance (from {config.max_eer:g} % "
+                f"on) in the last {chance} evaluations"
             )
         return None
 
