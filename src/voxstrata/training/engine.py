@@ -24,7 +24,7 @@ from voxstrata.training.data.batches import BatchPlan
 from voxstrata.training.data.loader import Loaded, batches
 from voxstrata.training.log import TrainLog
 from voxstrata.training.objective import Batch, Clock, Evaluator, Examples, Loss, Objective
-from voxstrata.training.optimise import clip, make_optimiser, set_rate
+from voxstrata.training.optimise import clip, make_optimiser, set_decay, set_rate
 from voxstrata.training.settings import TrainConfig
 
 _STEPS = 17
@@ -228,6 +228,7 @@ class Engine:
         rate = self.rate(self.step)
         set_rate(self.optimiser, rate)
         self.objective.begin_step(clock)
+        set_decay(self.optimiser, self.objective.decay(clock))
         self.optimiser.zero_grad(set_to_none=True)
         count = self.config.run.accumulate
         logs: dict[str, float] = {}

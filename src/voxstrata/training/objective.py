@@ -137,6 +137,10 @@ class Objective(nn.Module):
         learning rate), ``weight_decay`` (replaces the configured one) or ``fixed_lr``."""
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
+    def decay(self, clock: Clock) -> float | None:
+        """Weight decay in this step for all groups that decay; ``None`` where it is constant."""
+        return None
+
     def network(self) -> nn.Module:
         """The network that is evaluated and exported."""
         raise NotImplementedError

@@ -45,6 +45,13 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group.get("scale", 1.0) if fixed is None else fixed
 
 
+def set_decay(optimiser: torch.optim.Optimizer, factor: float | None) -> None:
+    """Set the weight decay of every group that has one; ``None`` leaves all as they are."""
+    for group in optimiser.param_groups:
+        if factor is not None and group["weight_decay"]:
+            group["weight_decay"] = factor
+
+
 def clip(parameters: Iterable[nn.Parameter], config: OptimiserConfig) -> torch.Tensor:
     """Clip gradients in place; returns the norm of all gradients before it.
 

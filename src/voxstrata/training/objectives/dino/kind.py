@@ -25,7 +25,7 @@ from voxstrata.training.objectives.dino.teacher import (
     DistillationOptions,
     Positive,
     Share,
-    check_lengths,
+    check,
     make_examples,
     seeded,
     width,
@@ -123,12 +123,15 @@ class Dino(Distillation):
         options: settings.
         network: network of the student; the teacher begins as a copy.
         head: its head.
+        decay: weight decay at the first step.
     """
 
     centre: torch.Tensor
 
-    def __init__(self, options: DinoOptions, network: nn.Module, head: Head) -> None:
-        super().__init__(Branch(network, head), options)
+    def __init__(
+        self, options: DinoOptions, network: nn.Module, head: Head, decay: float = 0.0
+    ) -> None:
+        super().__init__(Branch(network, head), options, decay)
         self.options = options
         self.register_buffer("centre", torch.zeros(1, options.prototypes))
         self._temperature = options.teacher_temperature
@@ -206,7 +209,7 @@ class _Kind:
 
     def check(self, options: Any, config: TrainConfig, items: Items) -> None:
         """Refuse recordings shorter than the shortest crop."""
-        check_lengths(options, items)
+        check(options, config, items)
 
     def examples(self, options: Any, context: Context) -> Examples:
         """Global and local crops."""
@@ -228,7 +231,7 @@ class _Kind:
                 fixed_length=options.fixed_length,
             ),
         )
-        return Dino(options, network, head)
+        return Dino(options, network, head, context.config.optimiser.weight_decay)
 
 
 KIND = _Kind()

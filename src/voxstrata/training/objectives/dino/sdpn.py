@@ -29,7 +29,7 @@ from voxstrata.training.objectives.dino.teacher import (
     Distillation,
     DistillationOptions,
     Positive,
-    check_lengths,
+    check,
     make_examples,
     seeded,
     width,
@@ -70,10 +70,13 @@ class Sdpn(Distillation):
         options: settings.
         network: network of the student; the teacher begins as a copy.
         head: its head, without prototypes of its own.
+        decay: weight decay at the first step.
     """
 
-    def __init__(self, options: SdpnOptions, network: nn.Module, head: Head) -> None:
-        super().__init__(Branch(network, head), options)
+    def __init__(
+        self, options: SdpnOptions, network: nn.Module, head: Head, decay: float = 0.0
+    ) -> None:
+        super().__init__(Branch(network, head), options, decay)
         self.options = options
         bound = options.bottleneck**-0.5
         self.prototypes = nn.Parameter(torch.empty(options.prototypes, options.bottleneck))
@@ -115,7 +118,7 @@ class _Kind:
 
     def check(self, options: Any, config: TrainConfig, items: Items) -> None:
         """Refuse recordings shorter than the shortest crop."""
-        check_lengths(options, items)
+        check(options, config, items)
 
     def examples(self, options: Any, context: Context) -> Examples:
         """Global and local crops."""
@@ -134,7 +137,7 @@ class _Kind:
                 layers=options.layers,
                 norm=options.head_norm,
             )
-            return Sdpn(options, network, head)
+            return Sdpn(options, network, head, context.config.optimiser.weight_decay)
 
         found: Sdpn = seeded(context, make)
         return found

@@ -12,13 +12,14 @@ from pydantic import Field
 from torch import nn
 
 from voxstrata.config import Config
-from voxstrata.errors import CorpusError
+from voxstrata.errors import ConfigError, CorpusError
 from voxstrata.training.data.crops import CropExamples, Place, crops
 from voxstrata.training.data.items import Items
 from voxstrata.training.objective import Clock, Context, Objective
 from voxstrata.training.objectives.dino.head import Head
 from voxstrata.training.objectives.dino.watch import Watch, WatchConfig
 from voxstrata.training.schedules import ramp
+from voxstrata.training.settings import TrainConfig
 
 _HEADS = 43
 """Purpose number of the generator behind the first weights of heads and prototypes."""
@@ -87,19 +88,27 @@ class Distillation(Objective):
 
     Args:
         student: network and head.
-        options: momentum and limits of the collapse watch.
+        options: momentum, weight decay and limits of the collapse watch.
+        decay: weight decay at the first step.
     """
 
-    def __init__(self, student: Branch, options: DistillationOptions) -> None:
+    def __init__(self, student: Branch, options: DistillationOptions, decay: float = 0.0) -> None:
         super().__init__()
         self.student = student
         self.teacher = copy.deepcopy(student).requires_grad_(False)
         self.watch = Watch(options.watch)
-        self._shared = options
+        self._shared, self._decay = options, decay
 
     def begin_step(self, clock: Clock) -> None:
         """Note where the run stands."""
         self.watch.begin_step(clock)
+
+    def decay(self, clock: Clock) -> float | None:
+        """Half a cosine to ``final_decay``, where that is given."""
+        final = self._shared.final_decay
+        if final is None:
+            return None
+        return ramp(clock.step, self._decay, final, clock.steps, "cosine")
 
     def after_update(self, clock: Clock) -> None:
         """The teacher follows: t <- m t + (1 - m) s, parameters only."""
@@ -120,12 +129,21 @@ class Distillation(Objective):
         return self.watch.judge(found)
 
 
-def check_lengths(options: DistillationOptions, items: Items) -> None:
-    """Refuse recordings that are shorter than the shortest crop.
+def check(options: DistillationOptions, config: TrainConfig, items: Items) -> None:
+    """Refuse what self-distillation cannot work with. Labels are not needed.
 
     Raises:
-        CorpusError: there are some; their number and the shortest are named.
+        CorpusError: recordings are shorter than the shortest crop; their number and the shortest
+            one are named.
+        ConfigError: a final weight decay is given, but none to begin with.
     """
+    if options.final_decay is not None and not config.optimiser.weight_decay:
+        raise ConfigError(
+            "objective.final_decay needs a weight decay to begin with",
+            got="optimiser.weight_decay 0",
+            expected="a positive one",
+            fix="set optimiser.weight_decay, or drop objective.final_decay",
+        )
     lengths = [options.global_s] + ([options.local_s] if options.local_crops else [])
     least = options.shortest_s or min(lengths)
     short = [item for item in items if item.duration_s < least]

@@ -24,7 +24,8 @@ class WatchConfig(Config):
         stop: whether such a run is stopped (it is logged in any case).
         grace: share of the run in which nothing is judged: before anything is learned a teacher
             that tells recordings apart badly is normal.
-        lines: log lines in a row that must look collapsed.
+        lines: log lines in a row that must look collapsed, and do not get better: a line with
+            more than twice the information of an earlier one in the row begins the count anew.
         min_information: least information, as a share of its largest value, that the teacher's
             distributions carry about which recording they belong to.
         min_spread: least spread of embeddings (1: all directions alike, 0: one point).
@@ -36,8 +37,8 @@ class WatchConfig(Config):
     stop: bool = True
     grace: _Share = 0.1
     lines: Annotated[int, Field(ge=1)] = 5
-    min_information: _Share = 0.002
-    min_spread: _Share = 0.03
+    min_information: _Share = 0.01
+    min_spread: _Share = 0.05
     max_eer: Annotated[float, Field(gt=0, le=100)] = 45.0
     eer_after: _Share = 0.3
     evaluations: Annotated[int, Field(ge=1)] = 2
@@ -81,6 +82,7 @@ class Watch(nn.Module):
 
     share: torch.Tensor
     bad: torch.Tensor
+    lowest: torch.Tensor
 
     def __init__(self, config: WatchConfig) -> None:
         super().__init__()
@@ -88,6 +90,8 @@ class Watch(nn.Module):
         self.register_buffer("share", torch.zeros((), dtype=torch.float64))
         # In a row: no information, no spread, error rates at chance.
         self.register_buffer("bad", torch.zeros(3, dtype=torch.int64))
+        # Information and spread in those rows of lines.
+        self.register_buffer("lowest", torch.full((2,), math.inf, dtype=torch.float64))
 
     def begin_step(self, clock: Clock) -> None:
         """Note where the run stands."""
@@ -100,13 +104,8 @@ class Watch(nn.Module):
             return None
         line = "teacher_information" in found and "spread" in found
         if line and share >= config.grace:
-            for place, bad in enumerate(
-                (
-                    found["teacher_information"] < config.min_information,
-                    found["spread"] < config.min_spread,
-                )
-            ):
-                self.bad[place] = self.bad[place] + 1 if bad else 0
+            self._count(0, found["teacher_information"], config.min_information)
+            self._count(1, found["spread"], config.min_spread)
         rates = [value for name, value in found.items() if name.endswith("_eer")]
         if rates and share >= config.eer_after:
             self.bad[2] = self.bad[2] + 1 if min(rates) >= config.max_eer else 0
@@ -117,8 +116,7 @@ class Watch(nn.Module):
             return (
                 f"the embeddings collapsed to one direction: their spread was "
                 f"{found['spread']:.3g} (healthy: near 1) and below {config.min_spread:g} in "
-                f"the last {narrow} log lines. Give the network embedding_norm, or lower the "
-                "learning rate"
+                f"the last {narrow} log lines. Lower the learning rate"
             )
         if rates and chance >= config.evaluations:
             return (
@@ -127,6 +125,16 @@ class Watch(nn.Module):
                 f"on) in the last {chance} evaluations"
             )
         return None
+
+    def _count(self, place: int, value: float, least: float) -> None:
+        """One more line in the row, or none where the value is well or on its way up."""
+        lowest = float(self.lowest[place])
+        if value >= least or value > 2 * lowest:
+            self.bad[place] = 0
+            self.lowest[place] = math.inf
+        if value < least:
+            self.bad[place] += 1
+            self.lowest[place] = min(value, float(self.lowest[place]))
 
 
 def _blind(found: Mapping[str, float], lines: int) -> str:
