@@ -67,9 +67,8 @@ def plain(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _weights(out: Path) -> dict[str, torch.Tensor]:
-    (file,) = (out / "model").glob("*.safetensors")
-    found: dict[str, torch.Tensor] = read_container(file)
-    return found
+    found: dict[str, torch.Tensor] = read_container(out / "model" / "model.safetensors")
+    return found | read_container(out / "model" / "mean.safetensors")
 
 
 def _same(one: Path, other: Path) -> None:
