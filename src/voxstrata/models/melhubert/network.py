@@ -145,6 +145,12 @@ class MelHubert(nn.Module):
         self.final_proj = nn.Linear(options.width, options.clusters)
         self.apply(_initialise)
 
+    def set_dropout(self, rate: float) -> None:
+        """Change the rate used in training mode."""
+        self.rate = rate
+        for block in self.encoder.layers:
+            block.rate = rate  # type: ignore[assignment]
+
     def forward(self, features: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Logits [B, T, clusters] of features [B, T, inputs].
 
