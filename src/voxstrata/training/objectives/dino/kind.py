@@ -167,9 +167,11 @@ class Dino(Distillation):
         if options.regulariser is not None:
             own = options.regulariser
             divisor = options.prototypes if own.divide == "outputs" else own.width
-            extra = regularity(
-                inner[: len(inner_t)], inner_t, crops[0], divisor=divisor, std=own.std, cov=own.cov
-            )
+            rows = inner[: len(inner_t)]
+            with torch.autocast(rows.device.type, enabled=False):
+                extra = regularity(
+                    rows, inner_t, crops[0], divisor=divisor, std=own.std, cov=own.cov
+                )
             logs |= {"dino_loss": loss.detach(), "regulariser": extra.detach()}
             loss = loss + self._regular * extra
         return Loss(loss, logs)

@@ -91,20 +91,34 @@ class Sdpn(Distillation):
 
     def forward(self, batch: Batch) -> Loss:
         """The loss of ``global`` [G x B, T, F] and ``local`` [L x B, t, F] crops."""
-        options = self.options
         with torch.no_grad():
             embeddings = self.teacher.network(batch["global"])
             vectors = self.teacher.head(embeddings)
-            given = sharpened(vectors, self.prototypes, options.temperature, options.sharpening)
-            target = given.reshape(options.global_crops, -1, options.prototypes).mean(0)
-            if options.iterations:
-                target = sinkhorn(target, options.iterations)
         own = self.student.network(batch["local"])
-        logs = assignments(self.student.head(own), self.prototypes, options.temperature)
-        loss = -(target.repeat(options.local_crops, 1) * logs).sum(1).mean()
+        learned = self.student.head(own)
+        # Cosines over a temperature of 0.1 and distances of neighbours need their digits.
+        with torch.autocast(own.device.type, enabled=False):
+            return self._loss(embeddings, vectors, own.float(), learned)
+
+    def _loss(
+        self,
+        embeddings: torch.Tensor,
+        vectors: torch.Tensor,
+        own: torch.Tensor,
+        learned: torch.Tensor,
+    ) -> Loss:
+        """From the teacher's and the student's embeddings and vectors of length 1."""
+        o = self.options
+        with torch.no_grad():
+            given = sharpened(vectors, self.prototypes, o.temperature, o.sharpening)
+            target = given.reshape(o.global_crops, -1, o.prototypes).mean(0)
+            if o.iterations:
+                target = sinkhorn(target, o.iterations)
+        logs = assignments(learned, self.prototypes, o.temperature)
+        loss = -(target.repeat(o.local_crops, 1) * logs).sum(1).mean()
         gap = mean_entropy_gap(logs)
-        close = torch.stack([koleo(rows) for rows in own.chunk(options.local_crops)]).sum()
-        value = loss + options.mean_entropy * gap + options.koleo * close
+        close = torch.stack([koleo(rows) for rows in own.chunk(o.local_crops)]).sum()
+        value = loss + o.mean_entropy * gap + o.koleo * close
         parts = {"sdpn_loss": loss.detach(), "mean_entropy": gap.detach(), "koleo": close.detach()}
         return Loss(value, {**teacher_state(given, embeddings), **parts})
 
