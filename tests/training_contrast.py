@@ -4,7 +4,7 @@ A recording is its speaker's spectrum; each crop adds a channel of its own, as s
 difference between speakers, in a few directions that all crops share. Who learns to look past
 these directions recognises speakers never heard before.
 
-Run as a script it is one of two processes: ``training_contrast.py CASE FOLDER RANK PROCESSES``.
+Run as a script it is one of two processes: ``training_contrast.py FOLDER RANK PROCESSES``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import importlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from training_made import settings
+from voxstrata.frontend import front_end
 from voxstrata.metrics.eer import eer
 from voxstrata.models.ecapa.network import Ecapa
 from voxstrata.models.ecapa.options import preset_options
 from voxstrata.training.data.items import Items
-from voxstrata.training.objective import Batch, Clock, Objective
+from voxstrata.training.objective import Batch, Clock, Context, Objective
 from voxstrata.training.optimise import make_optimiser, set_rate
 from voxstrata.training.settings import OptimiserConfig
 from voxstrata.types import Utterance
@@ -55,10 +59,18 @@ class Voices:
         self.spectra = rng.standard_normal((speakers, FEATURES))
         self.channels = 0.8 * np.random.default_rng(99).standard_normal((3, FEATURES))
 
-    def crop(self, speakers: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-        """One crop of each, float32 [B, T, F]."""
+    def channel(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Channels, [B, F]."""
+        found: np.ndarray = rng.standard_normal((count, len(self.channels))) @ self.channels
+        return found
+
+    def crop(
+        self, speakers: np.ndarray, rng: np.random.Generator, channel: np.ndarray | None = None
+    ) -> torch.Tensor:
+        """One crop of each, float32 [B, T, F], through channels of their own if none are given."""
         shape = (len(speakers), FRAMES, FEATURES)
-        channel = rng.standard_normal((len(speakers), len(self.channels))) @ self.channels
+        if channel is None:
+            channel = self.channel(len(speakers), rng)
         found = (self.spectra[speakers] + channel)[:, None] + rng.standard_normal(shape)
         return torch.from_numpy(found.astype(np.float32))
 
@@ -130,6 +142,13 @@ def items(*seconds: float, **options: Any) -> Items:
     return Items(ItemCorpus(*seconds), **options)  # type: ignore[arg-type]
 
 
+def context(found: Items, said: list[str] | None = None, **changes: Any) -> Context:
+    """A context with a small encoder; what is said to the user is appended to ``said``."""
+    front = front_end("wespeaker")
+    say = (lambda line: None) if said is None else said.append
+    return Context(settings(**changes), found, front, encoder, Path("unused"), 10, 5, say)
+
+
 class Still(nn.Module):
     """An encoder without BatchNorm, so that rows do not depend on each other: mean over time,
     two layers."""
@@ -190,47 +209,76 @@ def run_case(case: str, rank: int = 0, processes: int = 1) -> dict[str, torch.Te
     return {**found, **{k: v.double() for k, v in objective.state_dict().items()}}
 
 
-def together(case: str, folder: Path, processes: int = 2) -> list[dict[str, torch.Tensor]]:
-    """What each of several real processes ends with."""
-    tests = str(Path(__file__).parent)
-    paths = os.pathsep.join([tests, str(Path(tests) / "unit" / "training")])
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    started = [
-        subprocess.Popen(
-            [sys.executable, __file__, case, str(folder), str(rank), str(processes)],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
-    for one in started:
-        said, _ = one.communicate(timeout=120)
-        assert one.returncode == 0, said
+CASES = (
+    "test_training_simclr:joint",
+    "test_training_moco:joint",
+    "test_training_moco:dealt",
+    "test_training_angular:joint",
+    "test_training_angular:joint_adversary",
+    # CTC    "test_training_ctc:joint",
+)
+"""What real processes run, all in one start of them."""
+
+
+def together(case: str) -> list[dict[str, torch.Tensor]]:
+    """What each of two real processes ends a case with."""
+    found = []
+    for state in _together():
+        start = f"{case}/"
+        found.append({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
+        assert found[-1], f"{case} did not run"
+    return found
+
+
+@cache
+def _together(processes: int = 2) -> list[dict[str, torch.Tensor]]:
     from safetensors.torch import load_file
 
-    return [load_file(folder / f"{rank}.safetensors") for rank in range(processes)]
+    tests = Path(__file__).parent
+    path = os.pathsep.join([str(tests), str(tests / "unit" / "training")])
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    with tempfile.TemporaryDirectory() as folder:
+        started = [
+            subprocess.Popen(
+                [sys.executable, __file__, folder, str(rank), str(processes)],
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for rank in range(processes)
+        ]
+        try:
+            for one in started:
+                said, _ = one.communicate(timeout=180)
+                assert one.returncode == 0, said
+        finally:
+            for one in started:
+                one.kill()
+        return [load_file(Path(folder) / f"{rank}.safetensors") for rank in range(processes)]
 
 
-def assert_two_equal_one(case: str, folder: Path) -> None:
+def assert_two_equal_one(case: str) -> None:
     """State and logs of two processes with half a batch each are those of one with all of it."""
     alone = run_case(case)
-    for found in together(case, folder):
+    for found in together(case):
         assert found.keys() == alone.keys()
         for name, value in alone.items():
             torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-11, msg=name)
 
 
-def _main(case: str, folder: str, rank: str, processes: str) -> None:
+def _main(folder: str, rank: str, processes: str) -> None:
     from safetensors.torch import save_file
 
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", f"file://{folder}/meeting", rank=int(rank), world_size=int(processes)
     )
-    found = run_case(case, int(rank), int(processes))
-    save_file({k: v.contiguous() for k, v in found.items()}, f"{folder}/{rank}.safetensors")
+    found = {}
+    for case in CASES:
+        state = run_case(case, int(rank), int(processes))
+        found.update({f"{case}/{name}": value.contiguous() for name, value in state.items()})
+    save_file(found, f"{folder}/{rank}.safetensors")
     dist.destroy_process_group()
 
 

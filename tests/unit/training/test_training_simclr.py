@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,8 +159,8 @@ def joint() -> tuple[Simclr, list[Batch], float]:
     return objective, batches, 0.5
 
 
-def test_two_processes_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
-    tc.assert_two_equal_one("test_training_simclr:joint", tmp_path)
+def test_two_processes_equal_one_with_the_joint_batch() -> None:
+    tc.assert_two_equal_one("test_training_simclr:joint")
 
 
 def _check(*seconds: float, data: dict[str, Any] | None = None, **options: Any) -> None:

@@ -34,8 +34,9 @@ class ViewOptions(Config):
         place: where the crops of a recording lie: "anywhere", "apart" (in different places as far
             as its length allows) or "adjacent" (one directly after the other).
         dither: noise on the waveform, steps of 16 bits.
-        mask_copies: whether copies of a recording in a batch (or queue) are kept from being each
-            other's negatives. Speed-perturbed copies are another voice and stay negatives.
+        mask_copies: whether copies of a recording in a batch, and earlier crops of it in a queue,
+            are kept from being its negatives. Speed-perturbed copies are another voice and stay
+            negatives.
     """
 
     crop_s: Annotated[float, Field(ge=0.1)] = 2.0
@@ -139,7 +140,11 @@ def unit(rows: torch.Tensor) -> torch.Tensor:
 
 
 def contrast(
-    cosines: torch.Tensor, target: torch.Tensor, excluded: torch.Tensor, scale: float | torch.Tensor
+    cosines: torch.Tensor,
+    target: torch.Tensor,
+    excluded: torch.Tensor,
+    scale: float | torch.Tensor,
+    shift: float | torch.Tensor = 0.0,
 ) -> tuple[torch.Tensor, dict[str, float | torch.Tensor]]:
     """Cross-entropy of picking the positive among all candidates.
 
@@ -148,12 +153,13 @@ def contrast(
         target: number of the positive of each anchor, int64 [A].
         excluded: candidates that do not count, bool [A, N]; never the positive.
         scale: factor on the cosines, 1 / temperature.
+        shift: added to all of them (a softmax does not see it).
 
     Returns:
         the mean over anchors; and ``accuracy`` (share of anchors whose nearest candidate is the
         positive), ``positive`` and ``negative`` (cosines, the latter's mean of each anchor first).
     """
-    logits = (cosines * scale).masked_fill(excluded, float("-inf"))
+    logits = (cosines * scale + shift).masked_fill(excluded, float("-inf"))
     loss = nn.functional.cross_entropy(logits, target)
     with torch.no_grad():
         chosen = nn.functional.one_hot(target, cosines.shape[1]).bool()
