@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test slow lint bench clean
+.PHONY: setup demo test slow lint bench models clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
+
+# Trains, measures and packages the models that come with voxstrata; goes on where it was stopped.
+models: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/make_models.py
 
 clean:
 	rm -rf $(VENV) build demo .pytest_cache .mypy_cache .ruff_cache

@@ -71,6 +71,27 @@ def make_random(
     typer.echo(f"{facts['parameters']:,} parameters, blocks: {facts['blocks']}, in {out}")
 
 
+@app.command("export")
+def export(
+    spec: str = typer.Argument(..., help="A trained model: a bundled name or a model folder."),
+    out: str = typer.Option(..., "--out", "-o", help="File to write (.pt, .ckpt, .model)."),
+    layout: str = typer.Option(
+        "",
+        "--layout",
+        help="wespeaker, speechbrain, 3dspeaker or taoruijie (ECAPA-TDNN); melhubert. Default: "
+        "that of the model's own variant.",
+    ),
+) -> None:
+    """Write a model as the public toolkits write theirs, so that their code can load it."""
+    from pathlib import Path
+
+    from voxstrata.models.export import export_published
+
+    for note in export_published(spec, Path(out), layout or None):
+        typer.echo(note)
+    typer.echo(out)
+
+
 def _is_tap(info: LayerInfo) -> bool:
     return info.name.startswith("block.")
 
