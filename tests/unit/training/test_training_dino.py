@@ -1,8 +1,7 @@
-"""DINO and SDPN: losses by hand, the teacher, the centre, schedules, what is refused, the watch."""
+"""DINO and SDPN: the teacher, the centre, schedules, what is refused."""
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,10 @@ from voxstrata.errors import ConfigError, CorpusError, NumericsError
 from voxstrata.frontend import front_end
 from voxstrata.training.log import read_log
 from voxstrata.training.objective import Clock, Context
-from voxstrata.training.objectives.dino import kind, loss, sdpn
+from voxstrata.training.objectives.dino import kind, sdpn
 from voxstrata.training.objectives.dino.head import Head
 from voxstrata.training.objectives.dino.kind import Dino, DinoOptions
 from voxstrata.training.objectives.dino.sdpn import SdpnOptions
-from voxstrata.training.objectives.dino.watch import Watch, WatchConfig, teacher_state
 from voxstrata.training.optimise import make_optimiser, set_decay
 from voxstrata.training.registry import OBJECTIVES
 from voxstrata.training.settings import OptimiserConfig
@@ -38,78 +36,6 @@ def _dino(**changes: Any) -> Dino:
         torch.manual_seed(0)
         head = Head(planted.EMBED, hidden=20, bottleneck=8, prototypes=32, norm=o.head_norm)
     return Dino(o, planted.network(), head, decay=0.01).train()
-
-
-# Losses
-
-
-def _probabilities(*shape: int) -> torch.Tensor:
-    return torch.softmax(3 * torch.randn(*shape), dim=-1)
-
-
-@pytest.mark.parametrize("pairs", ["cross", "same", "local"])
-@pytest.mark.parametrize("crops", [(2, 4), (1, 2), (3, 1)])
-def test_cross_view_is_the_mean_over_pairs(pairs: Any, crops: tuple[int, int]) -> None:
-    seen, local = crops
-    target = _probabilities(seen, 5, 7)
-    student = torch.randn(seen + local, 5, 7)
-    terms = []
-    for u in range(seen):
-        for v in range(seen + local):
-            wanted = {"cross": u != v, "same": u == v, "local": v >= seen}[pairs]
-            if wanted:
-                q = np.exp(student[v].double().numpy() / 0.1)
-                q /= q.sum(1, keepdims=True)
-                terms.append(-(target[u].double().numpy() * np.log(q)).sum(1).mean())
-    found = loss.cross_view(student.flatten(0, 1), target.flatten(0, 1), crops, pairs=pairs)
-    assert float(found) == pytest.approx(np.mean(terms), rel=1e-5)
-
-
-def test_sinkhorn_brings_columns_to_equal_shares_and_keeps_flat_ones() -> None:
-    p = _probabilities(40, 6).double()
-    found = loss.sinkhorn(p, 200)
-    assert torch.allclose(found.sum(1), torch.ones(40, dtype=torch.float64))
-    assert torch.allclose(found.sum(0), torch.full((6,), 40 / 6, dtype=torch.float64))
-    # Only rows and columns were scaled: cross ratios stay.
-    ratio = (p[0, 0] * p[1, 1] / (p[0, 1] * p[1, 0])).log()
-    after = (found[0, 0] * found[1, 1] / (found[0, 1] * found[1, 0])).log()
-    assert float(after) == pytest.approx(float(ratio), rel=1e-9)
-    flat = torch.full((4, 5), 0.2)
-    assert torch.allclose(loss.sinkhorn(flat), flat)
-
-
-def test_koleo_is_the_log_distance_to_the_nearest_other() -> None:
-    rows = torch.randn(9, 4)
-    unit = (rows / rows.norm(dim=1, keepdim=True)).double().numpy()
-    distances = np.linalg.norm(unit[:, None] - unit[None], axis=2) + 10 * np.eye(9)
-    assert float(loss.koleo(rows)) == pytest.approx(-np.log(distances.min(1)).mean(), rel=1e-4)
-    double = torch.cat([rows, rows]).requires_grad_()  # two equal rows must not break training
-    loss.koleo(double).backward()
-    assert double.grad is not None
-    assert double.grad.isfinite().all()
-
-
-def test_mean_entropy_gap_is_zero_for_equal_use_and_log_k_for_one_prototype() -> None:
-    assert float(loss.mean_entropy_gap(torch.full((3, 8), 1 / 8).log())) == pytest.approx(
-        0, abs=1e-5
-    )
-    one = torch.full((3, 8), -60.0)
-    one[:, 2] = 0.0
-    assert float(loss.mean_entropy_gap(one)) == pytest.approx(math.log(8), rel=1e-5)
-
-
-def test_the_regulariser_falls_with_variance_and_its_two_scalings_differ_in_one_factor() -> None:
-    x = 0.3 * torch.randn(12, 6)
-    only = {"std": 0.0, "cov": 1.0}
-    by_outputs = loss.regularity(x, x, 2, divisor=48, **only)
-    by_width = loss.regularity(x, x, 2, divisor=6, **only)
-    mean = x.reshape(2, 6, 6).mean(0)
-    c = np.cov(mean.double().numpy().T)
-    off = 2 * ((c**2).sum() - (np.diag(c) ** 2).sum())
-    assert float(by_width) == pytest.approx(off / 6, rel=1e-4)
-    assert float(by_outputs) == pytest.approx(off / 48, rel=1e-4)
-    narrow = loss.regularity(x, x, 2, divisor=6, cov=0.0)
-    assert float(loss.regularity(9 * x, 9 * x, 2, divisor=6, cov=0.0)) < float(narrow)
 
 
 def test_the_regularisers_options_reach_the_loss() -> None:
@@ -129,9 +55,6 @@ def test_the_regularisers_options_reach_the_loss() -> None:
         assert float(out.value.detach()) == pytest.approx(total, rel=1e-5)
     assert found["width", 0.0] == pytest.approx(found["outputs", 0.0] * 32 / 16, rel=1e-4)
     assert found["width", 10.0] > 5  # std 10, outputs hardly vary at first
-
-
-# Student, teacher, centre
 
 
 def test_the_teacher_follows_in_parameters_only_and_its_statistics_are_of_global_crops() -> None:
@@ -394,87 +317,14 @@ def test_options_that_cannot_work_are_refused() -> None:
         )
 
 
-# The watch
-
-
-def _line(information: float = 0.3, spread: float = 0.9, ratio: float = 0.99) -> dict[str, float]:
-    return {
-        "teacher_information": information,
-        "teacher_entropy_ratio": ratio,
-        "teacher_entropy": 7 * ratio,
-        "teacher_kl": 5 * information,
-        "spread": spread,
-    }
-
-
-def _watch(share: float = 0.5, **config: Any) -> Watch:
-    watch = Watch(WatchConfig(**config))
-    watch.begin_step(Clock(round(share * 1000) - 1, 1000, 10))
-    return watch
-
-
-def _said(watch: Watch, *lines: dict[str, float]) -> list[bool]:
-    return [watch.judge(line) is not None for line in lines]
-
-
-def test_what_the_numbers_are_for_known_teachers() -> None:
-    rows = torch.nn.functional.normalize(torch.randn(4000, 64), dim=1)
-    flat = teacher_state(torch.full((8, 16), 1 / 16), rows)
-    assert float(flat["teacher_entropy"]) == pytest.approx(math.log(16), rel=1e-5)
-    assert float(flat["teacher_kl"]) == pytest.approx(0, abs=1e-5)
-    assert float(flat["spread"]) == pytest.approx(1, abs=0.02)
-    one = torch.zeros(8, 16)
-    one[:, 3] = 1
-    point = teacher_state(one, rows[:1].expand(8, -1))
-    assert [float(point[k]) for k in ("teacher_entropy", "teacher_kl", "spread")] == pytest.approx(
-        [0, 0, 0], abs=1e-6
-    )
-    each = teacher_state(torch.eye(16)[:8], rows)
-    assert float(each["teacher_information"]) == pytest.approx(1, rel=1e-5)
-    assert float(each["teacher_kl"]) == pytest.approx(math.log(8), rel=1e-5)
-
-
-def test_a_collapse_is_told_after_some_lines_and_not_before_the_grace_ends() -> None:
-    bad = _line(0.001)
-    assert _said(_watch(), *[bad] * 6) == [False] * 4 + [True] * 2
-    assert not any(_said(_watch(share=0.05), *[bad] * 20))
-    assert not any(_said(_watch(stop=False), *[bad] * 20))
-    watch = _watch()
-    assert _said(watch, *[bad] * 4, _line(), *[bad] * 4) == [False] * 9
-    assert _said(watch, bad) == [True]
-
-
-def test_a_healthy_teacher_near_the_flat_distribution_is_left_alone() -> None:
-    assert not any(_said(_watch(), *[_line(0.02, ratio=0.999)] * 20))
-    rising = [_line(0.0005 * 1.3**i) for i in range(12)]
-    assert not any(_said(_watch(), *rising))
-    assert any(_said(_watch(), *[_line(0.0005 * 1.05**i) for i in range(12)]))
-
-
-def test_embeddings_that_shrink_to_a_direction_are_told() -> None:
-    watch = _watch()
-    why = list(map(watch.judge, [_line(spread=0.01)] * 5))[-1]
-    assert why is not None
-    assert "spread was 0.01" in why
-
-
-def test_error_rates_at_chance_are_told_where_no_corpus_is_below() -> None:
-    def at(*rates: float) -> dict[str, float]:
-        return {f"c{i}_eer": rate for i, rate in enumerate(rates)} | {"c0_eer_plain": 10.0}
-
-    assert _said(_watch(), at(48, 46), at(47, 49)) == [False, True]
-    assert _said(_watch(), at(48, 30), at(47, 49), at(30, 47)) == [False] * 3
-    assert _said(_watch(share=0.2), at(48), at(48), at(48)) == [False] * 3
-    watch = _watch()
-    assert _said(watch, at(48), _line(), at(48)) == [False, False, True]
-
-
-def test_the_count_survives_a_resume() -> None:
-    watch = _watch()
-    assert not any(_said(watch, *[_line(0.001)] * 4))
-    other = Watch(WatchConfig())
-    other.load_state_dict(watch.state_dict())
-    assert _said(other, _line(0.001)) == [True]
+def test_any_network_will_do() -> None:
+    """Nothing but an embedding is asked of the network."""
+    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(planted.EMBED))
+    x = torch.randn(4, 3, 5)
+    network(x)
+    head = Head(planted.EMBED, hidden=20, bottleneck=8, prototypes=32)
+    objective = Dino(DinoOptions(**SMALL, local_crops=1), network, head).train()
+    assert objective({"global": x, "local": x[:2]}).value.isfinite()
 
 
 def test_a_collapsed_run_is_stopped_by_the_loop_and_told_why(tmp_path: Path) -> None:
@@ -501,13 +351,3 @@ def test_a_collapsed_run_is_stopped_by_the_loop_and_told_why(tmp_path: Path) -> 
     lines = [e for e in read_log(tmp_path) if e["kind"] == "step"]
     assert lines[-1]["teacher_information"] < 0.01
     assert len(lines) < 60
-
-
-def test_any_network_will_do() -> None:
-    """Nothing but an embedding is asked of the network."""
-    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(planted.EMBED))
-    x = torch.randn(4, 3, 5)
-    network(x)
-    head = Head(planted.EMBED, hidden=20, bottleneck=8, prototypes=32)
-    objective = Dino(DinoOptions(**SMALL, local_crops=1), network, head).train()
-    assert objective({"global": x, "local": x[:2]}).value.isfinite()
