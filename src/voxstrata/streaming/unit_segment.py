@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,17 @@ SILENCES = frozenset({"", "SIL", "sil", "SPN", "spn", "sp", "<unk>", "<eps>", "<
 LABEL_SLACK_S = 0.02
 """How far a span may reach beyond the audio before it is counted as cut: a frame; labels are
 rounded to their own grids."""
+
+
+_STRESSED = re.compile(r"^([A-Z]{1,2})[012]$")
+
+
+def stress_free(label: str) -> str:
+    """A phone without the stress digit of ARPABET ("AH0" is "AH").
+
+    Digits of other phone sets stay: they are vowels (SAMPA "9") and tones ("an4").
+    """
+    return _STRESSED.sub(r"\1", label)
 
 
 class SegmentUnit:

@@ -8,7 +8,6 @@ together, and its control gives the labels of whole carriers to other carriers.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from voxstrata.properties.property import TooFewError
 from voxstrata.properties.sample import Sample
 from voxstrata.properties.views.tiers import is_number
 from voxstrata.streaming.unit_segment import SILENCES
+from voxstrata.streaming.unit_segment import stress_free as stress_free
 
 
 @dataclass(frozen=True)
@@ -127,17 +127,6 @@ def numbered(labels: Sequence[Any] | NDArray[Any]) -> tuple[list[str], NDArray[n
     """Sorted names of labels and the number of each row's, int64 [n]."""
     names, number = np.unique(np.array([str(x) for x in labels]), return_inverse=True)
     return names.tolist(), number.astype(np.int64)
-
-
-_STRESSED = re.compile(r"^([A-Z]{1,2})[012]$")
-
-
-def stress_free(label: str) -> str:
-    """A phone without the stress digit of ARPABET ("AH0" is "AH").
-
-    Digits of other phone sets stay: they are vowels (SAMPA "9") and tones ("an4").
-    """
-    return _STRESSED.sub(r"\1", label)
 
 
 def frequencies(sample: Sample, tier: str) -> Counter[str]:

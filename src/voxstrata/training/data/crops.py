@@ -60,6 +60,7 @@ class CropExamples:
         place: see :data:`Place`.
         dither: standard deviation of Gaussian noise added to the waveform, in steps of 16 bits
             (Kaldi's training default is 1; it keeps digital silence off the logarithm's floor).
+        starts: whether ``made`` also tells where crops begin.
     """
 
     wanted: tuple[Crop, ...]
@@ -68,6 +69,7 @@ class CropExamples:
     masks: SpecAugmentConfig | None = None
     place: Place = "anywhere"
     dither: float = 1.0
+    starts: bool = False
 
     @property
     def seconds(self) -> float:
@@ -76,6 +78,8 @@ class CropExamples:
 
     def make(self, item: Item, rng: np.random.Generator) -> Made:
         """``{key: [crops, T, F] float32, "label": [] int64, "item": [] int64}``.
+
+        With ``starts`` also ``"KEY.start": [crops] int64``, samples of the recording at its speed.
 
         Raises:
             AudioError: the recording is empty, or silent throughout.
@@ -107,6 +111,9 @@ class CropExamples:
         made: Made = {key: np.stack(found) for key, found in rows.items()}
         if not all(np.isfinite(found).all() for found in made.values()):
             raise NumericsError(f"features of {item.id} are not finite")
+        for key in rows if self.starts else ():
+            own = [starts[crop.position] for crop in self.wanted if crop.key == key]
+            made[f"{key}.start"] = np.array(own, dtype=np.int64)
         made["label"] = np.array(item.label, dtype=np.int64)
         made["item"] = np.array(item.index, dtype=np.int64)
         return made

@@ -17,6 +17,14 @@ from voxstrata.training import distributed
 from voxstrata.training.data.crops import crops
 from voxstrata.training.data.items import Items
 from voxstrata.training.objective import Batch, Context, Examples, Loss, Objective
+from voxstrata.training.objectives.ctc import (
+    PhoneLoss,
+    PhoneOptions,
+    build_phones,
+    check_phones,
+    encode,
+    with_phones,
+)
 from voxstrata.training.objectives.views import (
     Recordings,
     ViewOptions,
@@ -40,11 +48,13 @@ class SimclrOptions(ViewOptions):
         temperature: of the softmax: 0.07 in wespeaker, 0.03 in sslsv.
         projector: widths of linear layers (ReLU between them) between embedding and loss; none by
             default. They are not exported.
+        phones: a phone loss on a layer of the encoder beside it, or ``None``.
     """
 
     name: Literal["simclr"] = "simclr"
     temperature: Annotated[float, Field(gt=0)] = 0.07
     projector: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    phones: PhoneOptions | None = None
 
 
 class Simclr(Objective):
@@ -55,12 +65,19 @@ class Simclr(Objective):
         width: D.
         options: settings.
         items: of the run, to know copies of a recording; ``None`` where there are none.
+        phones: a phone loss, or ``None``.
     """
 
     def __init__(
-        self, network: nn.Module, width: int, options: SimclrOptions, items: Items | None = None
+        self,
+        network: nn.Module,
+        width: int,
+        options: SimclrOptions,
+        items: Items | None = None,
+        phones: PhoneLoss | None = None,
     ) -> None:
         super().__init__()
+        self.phones = phones
         self.encoder, self.options = network, options
         self.projector = projector(width, options.projector)
         self.recordings = Recordings(items if options.mask_copies else None)
@@ -72,15 +89,19 @@ class Simclr(Objective):
         mean over processes (which is what gradients and logs become) is the joint batch's.
 
         Logs ``accuracy``, ``positive``, ``negative`` (see :func:`contrast`) and ``spread`` of the
-        embeddings.
+        embeddings; with phones ``phone_loss`` and ``phone_error_rate``.
         """
-        embeddings = self.encoder(batch["crops"])
+        embeddings, frames = encode(self.encoder, batch["crops"], self.phones)
         projected = self.projector(embeddings)
         with torch.autocast(embeddings.device.type, enabled=False):
             loss, logs = nt_xent(
                 projected, self.recordings(batch["item"]), self.options.temperature
             )
-        return Loss(loss, {**logs, "spread": spread(embeddings)})
+        logs["spread"] = spread(embeddings)
+        if self.phones is not None and frames is not None:
+            more, found = self.phones(frames, batch)
+            loss, logs = loss + more, {**logs, **found}
+        return Loss(loss, logs)
 
     def network(self) -> nn.Module:
         """The encoder."""
@@ -131,17 +152,21 @@ class Kind:
             ConfigError, CorpusError: see :func:`check_views`.
         """
         check_views(options, config, items)
+        if options.phones is not None:
+            check_phones(options.phones, items)
 
     def examples(self, options: SimclrOptions, context: Context) -> Examples:
         """Two crops a recording."""
-        return view_examples(options, context, crops("crops", options.crop_s, 2))
+        made = view_examples(options, context, crops("crops", options.crop_s, 2))
+        return with_phones(made, "crops", options.phones, context.items)
 
     def build(self, options: SimclrOptions, context: Context) -> Simclr:
         """Network and projector from the run's seed."""
         network: Any = context.encoder()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.config.run.seed + 1)
-            return Simclr(network, network.options.embed, options, context.items)
+            phones = build_phones(options.phones, network, context.items)
+            return Simclr(network, network.options.embed, options, context.items, phones)
 
 
 KIND = Kind()
