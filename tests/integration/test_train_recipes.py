@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from voxstrata import load_model
+from voxstrata.errors import CheckpointError
 from voxstrata.training.job import run_training
 from voxstrata.training.recipes import names, read_recipe
 
@@ -76,7 +77,7 @@ def test_a_recipe_is_written_out_in_full() -> None:
     for published in ("voxceleb2-wespeaker", "voxceleb2-dino", "librispeech-melhubert-1"):
         config = read_recipe(published)
         assert "/corpora" in str(config.data.corpus)
-        assert config.run.epochs and config.run.epochs >= 100
+        assert (config.run.epochs or 0) >= 100
         assert found[published]
 
 
@@ -91,6 +92,6 @@ def test_large_margin_fine_tuning_goes_on_from_a_first_run(corpus: Path, tmp_pat
     wave = np.random.default_rng(1).standard_normal(32000).astype(np.float32) * 0.05
     (ours,), (theirs,) = (m.encode([wave], ["conv"]) for m in (one, two))
     np.testing.assert_allclose(ours["conv"], theirs["conv"], atol=0.3, rtol=0.3)
-    with pytest.raises(Exception, match="another architecture"):
-        wrong = [*changes, "model.options.channels=24"]
-        run_training(read_recipe("voxceleb2-wespeaker-lm", wrong), tmp_path / "third")
+    wrong = read_recipe("voxceleb2-wespeaker-lm", [*changes, "model.options.channels=24"])
+    with pytest.raises(CheckpointError, match="another architecture"):
+        run_training(wrong, tmp_path / "third")
