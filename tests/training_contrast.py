@@ -215,7 +215,7 @@ CASES = (
     "test_training_moco:dealt",
     "test_training_angular:joint",
     "test_training_angular:joint_adversary",
-    # CTC    "test_training_ctc:joint",
+    "test_training_ctc:joint",
 )
 """What real processes run, all in one start of them."""
 

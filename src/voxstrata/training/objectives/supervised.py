@@ -19,6 +19,14 @@ from voxstrata.errors import CheckpointError, ConfigError, CorpusError
 from voxstrata.training.data.crops import CropExamples, crops
 from voxstrata.training.data.items import Items
 from voxstrata.training.objective import BESIDE, Batch, Clock, Context, Examples, Loss, Objective
+from voxstrata.training.objectives.ctc import (
+    PhoneLoss,
+    PhoneOptions,
+    build_phones,
+    check_phones,
+    encode,
+    with_phones,
+)
 from voxstrata.training.objectives.margin import Beyond, Margin, MarginHead
 from voxstrata.training.schedules import Shape, ramp
 from voxstrata.training.settings import TrainConfig
@@ -42,6 +50,7 @@ class SupervisedOptions(Config):
         hardest, penalty: inter-top-k; 0 for none.
         classifier: model folder of an earlier run whose class vectors are taken over for the same
             speakers (large-margin fine-tuning, with ``model.start``); ``None`` for random ones.
+        phones: a phone loss on a layer of the encoder beside it, or ``None``.
     """
 
     name: Literal["aam"] = "aam"
@@ -59,6 +68,7 @@ class SupervisedOptions(Config):
     hardest: Annotated[int, Field(ge=0)] = 0
     penalty: Annotated[float, Field(ge=0)] = 0.06
     classifier: str | None = None
+    phones: PhoneOptions | None = None
 
     @model_validator(mode="after")
     def _in_order(self) -> SupervisedOptions:
@@ -75,12 +85,19 @@ class Supervised(Objective):
         width: D.
         classes: number of speakers (times speeds).
         options: settings.
+        phones: a phone loss, or ``None``.
     """
 
     def __init__(
-        self, network: nn.Module, width: int, classes: int, options: SupervisedOptions
+        self,
+        network: nn.Module,
+        width: int,
+        classes: int,
+        options: SupervisedOptions,
+        phones: PhoneLoss | None = None,
     ) -> None:
         super().__init__()
+        self.phones = phones
         self.encoder, self.options = network, options
         self.head = MarginHead(
             width,
@@ -107,13 +124,18 @@ class Supervised(Objective):
 
     def forward(self, batch: Batch) -> Loss:
         """Cross-entropy; logs the share of crops whose nearest class is the right one (without
-        the margin) and the margin."""
-        embeddings, labels = self.encoder(batch["crops"]), batch["label"]
+        the margin) and the margin; with phones ``phone_loss`` and ``phone_error_rate``."""
+        embeddings, frames = encode(self.encoder, batch["crops"], self.phones)
+        labels = batch["label"]
         with torch.autocast(embeddings.device.type, enabled=False):
             cosines = self.head.cosines(embeddings)
             loss = nn.functional.cross_entropy(self.head.logits(cosines, labels), labels)
         right = (cosines.detach().argmax(1) == labels).float().mean()
-        return Loss(loss, {"accuracy": right, "margin": self.head.margin})
+        logs: dict[str, float | torch.Tensor] = {"accuracy": right, "margin": self.head.margin}
+        if self.phones is not None and frames is not None:
+            more, found = self.phones(frames, batch)
+            loss, logs = loss + more, {**logs, **found}
+        return Loss(loss, logs)
 
     def network(self) -> nn.Module:
         """The encoder."""
@@ -140,25 +162,30 @@ class Kind:
         require_speakers(items)
         if options.classifier is not None:
             _rows(options, items)  # a wrong folder is found now
+        if options.phones is not None:
+            check_phones(options.phones, items)
 
     def examples(self, options: SupervisedOptions, context: Context) -> Examples:
         """One crop a recording."""
         from voxstrata.training.prepare import augmenter
 
-        return CropExamples(
+        made = CropExamples(
             crops("crops", options.crop_s, 1),
             context.front,
             augmenter(context.config, context.items),
             context.config.spec_augment,
             dither=options.dither,
         )
+        return with_phones(made, "crops", options.phones, context.items)
 
     def build(self, options: SupervisedOptions, context: Context) -> Supervised:
         """Network and classifier from the run's seed."""
         network: Any = context.encoder()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.config.run.seed + 1)
-            made = Supervised(network, network.options.embed, context.items.classes, options)
+            phones = build_phones(options.phones, network, context.items)
+            width, classes = network.options.embed, context.items.classes
+            made = Supervised(network, width, classes, options, phones)
         if options.classifier is not None:
             with torch.no_grad():
                 found = _rows(options, context.items)
