@@ -137,7 +137,7 @@ def fit_best(
 def assign(
     rows: NDArray[Any], centres: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Nearest centre of each row, the first of equally near ones.
+    """Nearest centre of each row; of centres that are equal, the first.
 
     ``||x - c||^2 = ||x||^2 - 2 x.c + ||c||^2`` about the mean of the centres, in blocks of rows.
 

@@ -37,14 +37,21 @@ class PositionalConv(nn.Module):
         kind = torch.float32 if x.device.type == "cpu" and x.dtype.itemsize < 4 else x.dtype
         v, g = self.weight_v.to(kind), self.weight_g.to(kind)
         weight = v * (g / v.norm(dim=(0, 1), keepdim=True))
-        out = functional.conv1d(
-            x.transpose(1, 2).to(kind),
-            weight,
-            self.bias.to(kind),
-            padding=self.kernel // 2,
-            groups=self.groups,
-        )
+        # Autocast would take them back to bfloat16.
+        with torch.autocast(x.device.type, enabled=_autocast(x)):
+            out = functional.conv1d(
+                x.transpose(1, 2).to(kind),
+                weight,
+                self.bias.to(kind),
+                padding=self.kernel // 2,
+                groups=self.groups,
+            )
         return functional.gelu(out[:, :, : x.shape[1]]).transpose(1, 2).to(x.dtype)
+
+
+def _autocast(x: torch.Tensor) -> bool:
+    """Whether autocast is on and may stay on for the positional convolution."""
+    return x.device.type != "cpu" and torch.is_autocast_enabled(x.device.type)
 
 
 class Attention(nn.Module):

@@ -23,7 +23,7 @@ from voxstrata.training.objectives.masked.objective import predict
 from voxstrata.training.objectives.masked.phones import agreement, frame_accuracy, labels
 from voxstrata.training.objectives.masked.recordings import finish, raw_front
 from voxstrata.training.objectives.masked.settings import MaskConfig
-from voxstrata.training.objectives.masked.sources import Source, nearest_frames
+from voxstrata.training.objectives.masked.sources import Source, nearest_frames, with_context
 from voxstrata.types import SAMPLE_RATE, Utterance
 
 _MASKS, _CHOICE = 5303, 5304  # purpose numbers of the random generators
@@ -203,9 +203,8 @@ class HeldOut:
         alone, wide = [], []
         for _, made, frames in own:
             near = nearest_frames(grid, len(frames), self._front.grid, len(made["codes"]))
-            around = near[:, None] + np.arange(-CONTEXT, CONTEXT + 1)
             alone.append(frames[near])
-            wide.append(frames[np.clip(around, 0, len(frames) - 1)].reshape(len(near), -1))
+            wide.append(with_context(frames, CONTEXT)[near])
         self._fixed |= {
             "codes_pnmi": found.pnmi,
             "phones_logmel": self._accuracy(np.concatenate(alone)),

@@ -34,6 +34,7 @@ class TargetsConfig(Config):
             iteration); ``None`` for acoustic features.
         front_end, front_end_options: features that are clustered instead of the network's own
             log-mel frames of 10 ms; with ``front_end_options`` alone, changes to those.
+        context: frames of that front end on each side that are clustered together with a frame.
         folder: output folder of an earlier run whose statistics and codes are taken over; all
             other settings here are then that run's.
         statistics: "corpus" for mean and deviation of the training corpus in the network's front
@@ -52,6 +53,7 @@ class TargetsConfig(Config):
     layer: str | None = None
     front_end: str | None = None
     front_end_options: dict[str, Any] = Field(default_factory=dict)
+    context: Annotated[int, Field(ge=0, le=25)] = 0
     folder: str | None = None
     statistics: Literal["corpus", "front_end"] = "corpus"
     frames: _Count = 200_000
@@ -65,7 +67,7 @@ class TargetsConfig(Config):
     def _one_source(self) -> TargetsConfig:
         if (self.model is None) != (self.layer is None):
             raise ValueError("targets.model and targets.layer go together")
-        if self.model is not None and (self.front_end or self.front_end_options):
+        if self.model is not None and (self.front_end or self.front_end_options or self.context):
             raise ValueError("targets come from a model or from a front end, not both")
         if self.folder is not None and self.model is not None:
             raise ValueError("targets.folder already says where its codes came from")

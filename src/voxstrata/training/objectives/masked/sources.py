@@ -52,10 +52,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class FrontSource:
-    """Frames of a front end."""
+    """Frames of a front end, each with ``context`` neighbours on either side."""
 
     front: FrontEnd
     summary: str
+    context: int = 0
 
     @property
     def grid(self) -> FrameGrid:
@@ -69,12 +70,25 @@ class FrontSource:
 
     @property
     def fingerprint(self) -> str:
-        """The front end's."""
-        return self.front.fingerprint
+        """Of the front end and the width of the context."""
+        return fingerprint([self.front.fingerprint, self.context])
 
     def rows(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Features, each recording alone."""
-        return [self.front(torch.from_numpy(wave)[None])[0].numpy() for wave in waves]
+        made = [self.front(torch.from_numpy(wave)[None])[0].numpy() for wave in waves]
+        return [with_context(frames, self.context) for frames in made]
+
+
+def with_context(frames: NDArray[np.float32], context: int) -> NDArray[np.float32]:
+    """Each frame joined with its neighbours, [T, D] to [T, (2 context + 1) D].
+
+    Beyond its ends the recording is continued with its first and last frame.
+    """
+    if not context:
+        return frames
+    around = np.arange(len(frames))[:, None] + np.arange(-context, context + 1)
+    joined: NDArray[np.float32] = frames[np.clip(around, 0, len(frames) - 1)]
+    return joined.reshape(len(frames), -1)
 
 
 class ModelSource:
@@ -127,10 +141,10 @@ def open_source(config: TargetsConfig, front: FrontEnd) -> Source:
         return ModelSource(load_model(config.model), str(config.layer))
     if config.front_end is not None:
         chosen = front_end(config.front_end, **config.front_end_options)
-        return FrontSource(chosen, f"features {config.front_end}")
+        return FrontSource(chosen, f"features {config.front_end}", config.context)
     values = {**front.config.model_dump(), "stack": 1, **config.front_end_options}
     own = build(type(front.config), values, source="targets.front_end_options")
-    return FrontSource(FrontEnd(own, front.name), "log-mel frames")
+    return FrontSource(FrontEnd(own, front.name), "log-mel frames", config.context)
 
 
 def nearest_frames(

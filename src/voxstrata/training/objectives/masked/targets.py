@@ -41,6 +41,7 @@ from voxstrata.training.objectives.masked.sources import (
     Source,
     nearest_frames,
     open_source,
+    with_context,
 )
 
 FOLDER, CODES, RECORD = "targets", "codes.npz", "targets.json"
@@ -248,6 +249,7 @@ class _Reader:
         self.source, self._recordings, self._features = source, recordings, features
         assert isinstance(front.config, KaldiConfig)
         self._own = front.config.model_copy(update={"stack": 1})
+        self._context = getattr(source, "context", 0)
         self._same = (
             features.kept and isinstance(source, FrontSource) and source.front.config == self._own
         )
@@ -256,10 +258,8 @@ class _Reader:
         """[T, D'] of each; recordings that are too short for the source have no frame."""
         if self._same:
             counts = self._features.counts
-            return [
-                finish(self._features.rows(i, 0, int(counts[i])), self._own).numpy()
-                for i in indices
-            ]
+            made = [finish(self._features.rows(i, 0, int(counts[i])), self._own) for i in indices]
+            return [with_context(rows.numpy(), self._context) for rows in made]
         minimum = self.source.minimum
         waves = [self._recordings.items[i].read() for i in indices]
         long = [k for k, wave in enumerate(waves) if len(wave) >= minimum]
