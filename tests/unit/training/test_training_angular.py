@@ -182,11 +182,26 @@ def test_it_learns_to_recognise_speakers_through_channels_without_labels() -> No
     objective = Angular(tc.encoder(), 16, AngularOptions())
     rng = np.random.default_rng(0)
     before = unseen.eer(objective.network())
-    logs = tc.train(objective, lambda step: train.batch(48, rng), 60)
+    logs = tc.train(objective, lambda step: train.batch(48, rng), 50)
     after = unseen.eer(objective.network())
     assert before > 25
     assert after < 8
     assert logs[-1]["accuracy"] > 0.7 > logs[0]["accuracy"]
+
+
+def test_it_learns_with_an_adversary_too() -> None:
+    train, unseen = tc.Voices(0, 200), tc.Voices(1, 30)
+    torch.manual_seed(0)
+    adversary = AdversaryOptions(hidden=32, lr=0.1)
+    objective = Angular(tc.encoder(), 16, AngularOptions(adversary=adversary))
+    rng = np.random.default_rng(0)
+    before = unseen.eer(objective.network())
+    logs = tc.train(objective, lambda step: _adversarial(train, 24, rng), 45)
+    assert before > 25
+    assert unseen.eer(objective.network()) < 12
+    assert np.mean([one["accuracy"] for one in logs[-10:]]) > 0.6 > logs[0]["accuracy"]
+    # It has neither given up nor won: what it knows is between nothing (0.69) and everything.
+    assert 0.3 < np.mean([one["adversary_loss"] for one in logs[-10:]]) < 0.69
 
 
 def joint() -> tuple[Angular, list[Batch], float]:

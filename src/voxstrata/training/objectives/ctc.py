@@ -57,6 +57,8 @@ def inventory(items: Items, tier: str) -> tuple[str, ...]:
     """
     found: set[str] = set()
     for item in items:
+        if item.speed != 1.0 or item.copy:
+            continue
         segments = item.utterance.segments(tier)
         if not all(isinstance(s, Segment) for s in segments):
             raise CorpusError(
