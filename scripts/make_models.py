@@ -65,7 +65,7 @@ def measure_speaker(names: list[str], work: Path, shared: Path) -> dict[str, dic
         for channel in ("none", "random"):
             out = work / "measured" / f"{'+'.join(names)}-{test}-{channel}"
             run(
-                "verify", *models, "--corpus", corpus, "--mean-from", mean,
+                "verify", *models, "--corpus", corpus, "--mean-from", mean, "--mean-limit", "2000",
                 "--channel", channel, "--overwrite", "missing", "-o", out,
             )  # fmt: skip
             key = f"{test}, {'as recorded' if channel == 'none' else 'random channels'}"

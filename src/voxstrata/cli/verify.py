@@ -80,6 +80,13 @@ def verify(
             rich_help_panel=SCORING,
         ),
     ] = None,
+    mean_limit: Annotated[
+        int | None,
+        typer.Option(
+            help="Use a seeded subset of this many recordings for the mean.",
+            rich_help_panel=SCORING,
+        ),
+    ] = None,
     as_norm: Annotated[
         str | None,
         typer.Option(
@@ -282,6 +289,7 @@ def verify(
         "max_trials": max_trials,
         "limit": limit,
         "mean_from": mean_from,
+        "mean_limit": mean_limit,
         "as_norm": as_norm,
         "top": top,
         "deviation": deviation,

@@ -112,6 +112,8 @@ def prepare(config: VerifyConfig) -> Prepared:
     mean_corpus = cohort_corpus = None
     if config.mean_from != OF_TRIALS:
         mean_corpus = load_corpus(config.mean_from, on_error=config.on_error)
+        if config.mean_limit is not None and config.mean_limit < len(mean_corpus):
+            mean_corpus = mean_corpus.subset(utterances=config.mean_limit, seed=config.seed)
         _shared_speakers(mean_corpus, speakers, "the mean is taken from", notices)
     if config.as_norm is not None:
         cohort_corpus = load_corpus(config.as_norm, on_error=config.on_error)

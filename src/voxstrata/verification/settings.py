@@ -33,6 +33,7 @@ class VerifyConfig(Config):
         pooling: of layers with a time axis, see :func:`voxstrata.verification.embed.choose`.
         crops: average the score of whole recordings with that of five crops.
         mean_from: corpus whose mean embedding is subtracted, or "trials".
+        mean_limit: use a seeded subset of this many recordings of it.
         as_norm: corpus of the cohort; ``None`` for no AS-norm.
         top: how many of the cohort are used for each side.
         deviation: of the cohort's scores: "population" or "sample".
@@ -64,6 +65,7 @@ class VerifyConfig(Config):
     pooling: Pooling = "auto"
     crops: bool = False
     mean_from: str = OF_TRIALS
+    mean_limit: PositiveInt | None = None
     as_norm: str | None = None
     top: Annotated[int, Field(ge=2)] = 300
     deviation: Deviation = "population"
