@@ -39,6 +39,11 @@ for _name, _target, _summary in (
         "phone-normalised mutual information of frame codes (HuBERT units)",
     ),
     ("linear-phone", "linear.labels:linear_phone", "linear probe of phones, with control labels"),
+    (
+        "linear-phone-frame",
+        "linear.frame_phones:linear_phone_frame",
+        "linear probe of the phone at each frame",
+    ),
     ("abx-phone", "tasks.abx_property:abx_phone", "ABX of phones, frames compared by DTW"),
     ("abx-phone-mean", "tasks.abx_property:abx_phone_mean", "ABX of phones, segment means"),
     ("cca-word", "cca.labels:cca_word", "word identity of word segments"),
