@@ -194,7 +194,7 @@ def _show_choices(console: Any, found: list[Recommendation], costs: dict[str, La
         if not wide and len(r.curve.layers) > 1:
             told = "; ".join(f"{n}: {t}" for n, t in zip(_CHANGES, _changes(r), strict=True))
             console.print(f"  {r.model}: {told}.", markup=False, highlight=False)
-    if not wide:
+    if not wide and any(len(r.curve.layers) > 1 for r in found):
         console.print(_CAPTION)
 
 

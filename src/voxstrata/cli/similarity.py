@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from voxstrata.cli.options import (
+    MACHINE,
+    BatchS,
+    Corpus,
+    Device,
+    DiskGib,
+    DryRun,
+    Dtype,
+    KeepStore,
+    Layers,
+    Limit,
+    Models,
+    OnError,
+    Out,
+    OverwriteRule,
+    Quiet,
+    Study,
+    check_named,
+    known_overwrite,
+)
 
 if TYPE_CHECKING:
     from voxstrata.similarity.prepare import Prepared
 
-Models = Annotated[
-    list[str] | None,
-    typer.Argument(
-        help="Models: a registered name (hubert-base), a hub id, a local directory, a checkpoint "
-        "file, or random:NAME for the untrained twin. `voxstrata models list` shows names.",
-        show_default=False,
-    ),
-]
-
 
 def similarity(
     models: Models = None,
-    corpus: Annotated[
-        str | None,
-        typer.Option(
-            "--corpus",
-            "-c",
-            help="A folder of audio, a manifest, a prepared corpus, synthetic:demo.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for results, figures and report.html.")
-    ] = Path("similarity"),
+    corpus: Corpus = None,
+    out: Out = Path("similarity"),
     unit: Annotated[
         str | None,
         typer.Option(
@@ -49,10 +52,7 @@ def similarity(
             show_default=False,
         ),
     ] = None,
-    layers: Annotated[
-        str | None,
-        typer.Option(help="Layers, with commas: names, ranges (4-8) or patterns (conv*)."),
-    ] = None,
+    layers: Layers = None,
     group: Annotated[
         str | None, typer.Option(help="What folds keep together: utterance (default) or speaker.")
     ] = None,
@@ -67,20 +67,17 @@ def similarity(
     precision: Annotated[
         str | None, typer.Option(help="Of the products: float32 (default), float64, bfloat16.")
     ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="Of the models: float32 (default), bfloat16, float16.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda:0.")] = None,
-    batch_s: Annotated[
-        float | None, typer.Option("--batch-seconds", help="Seconds of audio in a batch.")
-    ] = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    batch_s: BatchS = None,
     memory_gib: Annotated[
         float | None,
-        typer.Option(help="Memory for rows and products (default: a third)."),
+        typer.Option(
+            help="Memory for rows and products (default: a third of the machine's).",
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
-    disk_gib: Annotated[
-        float | None, typer.Option(help="Disk for rows (default: what is free, less 2 GiB).")
-    ] = None,
+    disk_gib: DiskGib = None,
     max_rows: Annotated[
         int | None,
         typer.Option(help="Rows that rsa-spearman, mutual-knn, cka-rbf use."),
@@ -94,30 +91,17 @@ def similarity(
     per_type: Annotated[
         int | None, typer.Option(help="At most this many rows of one phone or word (seeded).")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Use a seeded subset of this many recordings.")
-    ] = None,
-    on_error: Annotated[
-        str | None, typer.Option(help="A bad recording: skip it and list it (default), or stop.")
-    ] = None,
-    study: Annotated[str | None, typer.Option(help="Name written into the results.")] = None,
-    keep_store: Annotated[
-        bool | None, typer.Option("--keep-store/--no-keep-store", help="Keep the rows on disk.")
-    ] = None,
+    limit: Limit = None,
+    on_error: OnError = None,
+    study: Study = None,
+    keep_store: KeepStore = None,
     config: Annotated[
         Path | None,
         typer.Option(help="YAML file with the same settings; flags win over it.", exists=False),
     ] = None,
-    overwrite: Annotated[
-        str,
-        typer.Option(
-            help="If OUT holds results: missing (keep and finish), always, never, only-cache."
-        ),
-    ] = "missing",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, print the plan, compute nothing.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    overwrite: OverwriteRule = "missing",
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare every layer of every model with every other layer, within and across models.
 
@@ -127,22 +111,9 @@ def similarity(
     Example: voxstrata similarity hubert-base wavlm-base-plus log-mel -c ~/my-recordings -o out
     """
     from voxstrata.config import load
-    from voxstrata.errors import UsageError
     from voxstrata.similarity.settings import SimilarityConfig
 
-    if config is None and not models:
-        raise UsageError(
-            "no model is named",
-            expected="one or more models before the options",
-            fix="for example: voxstrata similarity hubert-base log-mel --corpus FOLDER; "
-            "`voxstrata models list` shows names",
-        )
-    if config is None and not corpus:
-        raise UsageError(
-            "no corpus is named",
-            expected="--corpus with a folder of audio, a manifest or a corpus",
-            fix="for example --corpus ~/recordings, or --corpus synthetic:demo; docs/corpora.md",
-        )
+    check_named("similarity", models, corpus, config)
     given: dict[str, Any] = {
         "models": tuple(models) if models else None,
         "corpus": corpus,
@@ -177,27 +148,21 @@ def run(
     """Run a similarity job from the command line: plan, compute, report, say where it is."""
     from rich.console import Console
 
-    from voxstrata.errors import UsageError
     from voxstrata.report import draw_report
     from voxstrata.similarity.job import run_similarity
     from voxstrata.similarity.prepare import prepare
-    from voxstrata.streaming.runs import Hooks, Overwrite
+    from voxstrata.streaming.runs import Hooks
 
     console = Console(stderr=True)
-    if overwrite not in get_args(Overwrite):
-        raise UsageError(
-            "--overwrite is not understood",
-            got=overwrite,
-            expected="always, missing, never or only-cache",
-        )
+    rule = known_overwrite(overwrite)
     if dry_run:
-        show_plan(prepare(settings, out, afresh=overwrite == "always"), console)
+        show_plan(prepare(settings, out, afresh=rule == "always"), console)
         return
     hooks: Hooks[Prepared] = Hooks(
         planned=lambda prepared: show_plan(prepared, console), progress=not quiet
     )
-    done_before = (out / "run.json").exists() and overwrite != "always"
-    results = run_similarity(settings, out, overwrite=cast(Overwrite, overwrite), hooks=hooks)
+    done_before = (out / "run.json").exists() and rule != "always"
+    results = run_similarity(settings, out, overwrite=rule, hooks=hooks)
     page = draw_report(out)
     skipped = len(results.record["corpus"]["skipped"])
     console.print(

@@ -88,7 +88,10 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     prepared.models.clear()  # their memory is worth more to the measures
     found = _measure(prepared, samples, folder, hooks)
     if not found.rows:
-        reasons = "; ".join(f"{item.name}: {item.reason}" for item in found.refused[:8])
+        reasons = "; ".join(
+            f"{item.name}: {item.reason.removeprefix(f'{item.name}: ')}"
+            for item in found.refused[:8]
+        )
         raise UsageError(
             "no property has enough units in this corpus",
             got=reasons,

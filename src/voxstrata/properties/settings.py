@@ -25,7 +25,8 @@ class PropertiesConfig(Config):
         twins: also run the untrained twin of every trained model that has one: the control that
             every curve of a trained model needs.
         draws: seeded draws of rows; their spread enters the intervals.
-        folds: folds of cross-validation.
+        folds: folds of cross-validation, and of the jackknife behind intervals. More tell layers
+            apart better and take longer (docs/properties/cca.md, "Ten folds or five").
         group: what folds keep together: "utterance" or "speaker".
         seed: seed of draws, folds, k-means and controls.
         frames: frames of the frame sample, at most.
@@ -57,7 +58,7 @@ class PropertiesConfig(Config):
     layers: tuple[str, ...] | None = None
     twins: bool = True
     draws: PositiveInt = 1
-    folds: Annotated[int, Field(ge=2)] = 10
+    folds: Annotated[int, Field(ge=2)] = 5
     group: Literal["utterance", "speaker"] = "utterance"
     seed: int = 0
     frames: PositiveInt = 20_000
