@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import typing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 import planted
 from voxstrata.cli import app, commands
 from voxstrata.errors import StorageError, UnknownNameError, UsageError
+from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.results import load_results
 
 if not app.registered_commands:
@@ -85,6 +88,24 @@ def test_list_names_every_property() -> None:
     code, text = _invoke("properties", "--list")
     assert code == 0
     assert all(name in text for name in PROPERTIES.names())
+    assert "takes an argument" in text
+    assert "--wordsim FILE" in text
+
+
+@pytest.mark.parametrize("flag", ["folds", "draws", "frames", "words", "clusters_word", "seed"])
+def test_help_gives_the_defaults_of_the_settings(flag: str) -> None:
+    from voxstrata.cli.properties import properties
+
+    hints = typing.get_type_hints(properties, include_extras=True)
+    said = re.search(r"\(default (\d+)\)", hints[flag].__metadata__[0].help)
+    assert said
+    assert int(said[1]) == PropertiesConfig.model_fields[flag].default
+
+
+def test_a_refused_property_is_named_once(recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no property has enough units") as refused:
+        _raise("properties", "mfcc", "-c", str(recordings), "-o", str(tmp_path), "-p", "mi-phone")
+    assert str(refused.value).count("mi-phone") == 1
 
 
 def test_bad_input_is_named(recordings: Path, tmp_path: Path) -> None:
@@ -111,7 +132,6 @@ def test_every_setting_has_a_flag(recordings: Path, monkeypatch: pytest.MonkeyPa
 
     from voxstrata.cli import properties, properties_plan
     from voxstrata.properties import prepare as prepared
-    from voxstrata.properties.settings import PropertiesConfig
 
     renamed = {"properties": "wanted", "tables": "table"}
     typed = inspect.signature(properties.properties).parameters

@@ -159,8 +159,9 @@ def _show_choices(console: Any, found: list[Recommendation], costs: dict[str, La
     from rich.table import Table
 
     wide = console.width >= WIDE
+    caption = _CAPTION if any(len(r.curve.layers) > 1 for r in found) else None
     table = Table(
-        title="Recommended layers", caption=_CAPTION if wide else None, caption_justify="left"
+        title="Recommended layers", caption=caption if wide else None, caption_justify="left"
     )
     table.add_column("model", overflow="fold")
     table.add_column("use layer", style="bold")
@@ -194,8 +195,8 @@ def _show_choices(console: Any, found: list[Recommendation], costs: dict[str, La
         if not wide and len(r.curve.layers) > 1:
             told = "; ".join(f"{n}: {t}" for n, t in zip(_CHANGES, _changes(r), strict=True))
             console.print(f"  {r.model}: {told}.", markup=False, highlight=False)
-    if not wide and any(len(r.curve.layers) > 1 for r in found):
-        console.print(_CAPTION)
+    if caption and not wide:
+        console.print(caption)
 
 
 WIDE = 110

@@ -131,6 +131,19 @@ def test_a_narrow_terminal_keeps_every_number(
     assert "; ".join(f"{name}: {change}" for name, change in told) in narrow
 
 
+def test_changes_are_explained_only_where_there_are_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "Changes are against" in said(str(made(tmp_path / "layers")))
+    row = Row("s", "mfcc", "mfcc", "", "", "cca-word", "pwcca", "word", 0.3, 0.2, 0.4,
+              100, 8, 16, 50, "held-out", 0, "")  # fmt: skip
+    write_results(tmp_path / "one", [row], {"config": {"group": "speaker"}})
+    text = said(str(tmp_path / "one"))
+    assert "one layer only" in text
+    assert "Changes are against" not in text
+
+
 def test_uses_are_listed_and_bad_input_is_refused(tmp_path: Path) -> None:
     assert "keyword spotting" in said("--list")
     with pytest.raises(UsageError, match="no results folder"):
