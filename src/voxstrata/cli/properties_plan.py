@@ -21,7 +21,7 @@ def show_plan(prepared: Prepared, console: Any) -> None:
     corpus = prepared.corpus
     seconds = sum(utterance.duration_s for utterance in corpus.utterances)
     scored = sum(1 for layer in prepared.stack if layer.model < prepared.asked)
-    asked, twins = prepared.asked, len(prepared.twins)
+    asked, twins = prepared.asked, len(set(prepared.twins.values()))
     beside = f" ({_counted(twins, 'untrained twin')} among them)" if twins else ""
     console.print(
         f"[bold]{_counted(asked, 'model')}, {_counted(scored, 'layer')}[/]{beside} over "

@@ -243,6 +243,9 @@ def _twins(
 ) -> tuple[dict[str, str], list[str]]:
     """Load the untrained twin of every trained model that has one; appended to ``models``.
 
+    Models of one shape and front end have one twin between them: the same network would else
+    run several times.
+
     Returns:
         trained model to twin; and a sentence for each model that has none.
     """
@@ -256,10 +259,14 @@ def _twins(
         name = f"random:{model.spec}"
         if name not in {m.spec for m in models}:
             try:
-                models.append(load_model(name, device=device, dtype=config.dtype))
+                twin = load_model(name, device=device, dtype=config.dtype)
             except (ModelError, UsageError) as error:
                 without.append(f"{model.spec} has no untrained twin beside it: {error.what}.")
                 continue
+            same = next((m.spec for m in models if m.fingerprint == twin.fingerprint), None)
+            if same is None:
+                models.append(twin)
+            name = same or name
         twins[model.spec] = name
     return twins, without
 

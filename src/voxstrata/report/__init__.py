@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from voxstrata.report.page import draw_report
+    from voxstrata.report.page import draw_joined, draw_report
 
-__all__ = ["draw_report"]
+__all__ = ["draw_joined", "draw_report"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "draw_report":
-        from voxstrata.report.page import draw_report
+    if name in __all__:
+        from voxstrata.report import page
 
-        return draw_report
+        return getattr(page, name)
     raise AttributeError(f"module 'voxstrata.report' has no attribute {name!r}")

@@ -19,7 +19,7 @@ from voxstrata.report.peaks import (
     twin_of,
 )
 from voxstrata.report.view import View
-from voxstrata.report.words import control_label, counted, listing, number, spread
+from voxstrata.report.words import capital, control_label, counted, listing, number, spread
 
 FEW_GROUPS = 10
 """Independent groups below which an interval is itself uncertain."""
@@ -33,8 +33,8 @@ def lead(view: View, asked: PropertyCurves, variant: Variant) -> str:
     from it."""
     order = peaks(view, variant)
     if not order:
-        return f"{_capital(asked.title)}: no layer has a value."
-    said = _where(view, f"{_capital(asked.title)} ", variant, order[0])
+        return f"{capital(asked.title)}: no layer has a value."
+    said = _where(view, f"{capital(asked.title)} ", variant, order[0])
     said += _beside(view, variant, order[0])
     return " ".join(filter(None, [f"{said}.", _rivals(view, order)]))
 
@@ -132,7 +132,7 @@ def reduced(asked: PropertyCurves) -> list[str]:
     if not found:
         return []
     return [
-        f"Reduced to fit this corpus. {_capital('; '.join(found))}. Values are not comparable with "
+        f"Reduced to fit this corpus. {capital('; '.join(found))}. Values are not comparable with "
         "published ones."
     ]
 
@@ -270,10 +270,6 @@ def _most(variant: Variant) -> str:
 
 def _layer(view: View, point: Point) -> str:
     return view.layers[point.layer].name
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _plain(value: object) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from voxstrata import __version__
+from voxstrata.errors import UsageError
 from voxstrata.files import atomic_write
 from voxstrata.report.figures import draw_figures
+from voxstrata.report.join import join_views
 from voxstrata.report.pack import SCALE, pack_view
 from voxstrata.report.section import SECTIONS, TEMPLATES, Section, json_for_script, render
 from voxstrata.report.sections.opening import title
@@ -38,6 +41,37 @@ def draw_report(folder: Path) -> Path:
     view = read_view(load_results(folder))
     draw_figures(view, Path(folder) / "figures")
     page = Path(folder) / PAGE
+    with atomic_write(page) as file:
+        file.write(page_html(view).encode("utf-8"))
+    return page
+
+
+def draw_joined(folders: Sequence[Path], page: Path) -> Path:
+    """Draw one page of several results folders; nothing is measured.
+
+    The page opens with what they say together: where each model holds what, which layers of
+    different models are alike. It links to the pages of the folders, which are left as they are.
+
+    Args:
+        folders: two or more, each with results of a similarity or properties run.
+        page: the file to write.
+
+    Returns:
+        the path of the page.
+
+    Raises:
+        UsageError: fewer than two folders, or one holds results of another kind.
+        ResultsError: a folder has no results, or one name stands for different models.
+        StorageError: the page cannot be written.
+    """
+    if len(folders) < 2:
+        raise UsageError(
+            "a joined page needs several results folders",
+            got=f"{len(folders)}",
+            expected="two or more",
+            fix="draw_report draws the page of one",
+        )
+    view = join_views([read_view(load_results(folder)) for folder in folders], page.parent)
     with atomic_write(page) as file:
         file.write(page_html(view).encode("utf-8"))
     return page

@@ -95,7 +95,7 @@ def peaks(view: View, variant: Variant) -> list[Peak]:
 
 def twin_of(view: View, model: int) -> int | None:
     """The untrained twin of ``model`` on the page, if any."""
-    return next((i for i, m in enumerate(view.models) if m.twin_of == model), None)
+    return view.models[model].twin
 
 
 def controls_at(variant: Variant, top: Peak) -> list[Beside]:

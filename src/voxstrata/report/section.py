@@ -51,6 +51,11 @@ SECTIONS.add(
     "opening", "voxstrata.report.sections.opening:opening", "what was compared, and how much"
 )
 SECTIONS.add(
+    "answers",
+    "voxstrata.report.sections.answers:answers",
+    "what several results together say, in words",
+)
+SECTIONS.add(
     "verification",
     "voxstrata.report.sections.verification:verification",
     "error rates, DET curves, scores",
@@ -64,6 +69,7 @@ SECTIONS.add("curves", "voxstrata.report.sections.curves:curves", "what each lay
 SECTIONS.add("peaks", "voxstrata.report.sections.peaks:peaks_table", "best layer of every model")
 SECTIONS.add("left-out", "voxstrata.report.sections.left_out:left_out", "properties not run")
 SECTIONS.add("paper", "voxstrata.report.sections.paper:paper", "figure files")
+SECTIONS.add("parts", "voxstrata.report.sections.parts:parts", "what a page was joined from")
 SECTIONS.add("run", "voxstrata.report.sections.run:run", "what was run and how")
 
 

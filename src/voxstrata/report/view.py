@@ -7,7 +7,7 @@ table stores once a pair, is mirrored; an asymmetric one is left as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,9 @@ class Model:
         label: a short name, unique on the page.
         record: its entry in the run record; empty where the record has none.
         random: whether nothing was learned in it.
-        twin_of: position of the trained model whose untrained twin it is, if any.
+        twin_of: position of the trained model whose untrained twin it is, if any; of the first,
+            where models of one shape share a twin.
+        twin: position of its untrained twin, if it has one here.
     """
 
     spec: str
@@ -64,6 +66,7 @@ class Model:
     record: Mapping[str, Any] = field(default_factory=dict)
     random: bool = False
     twin_of: int | None = None
+    twin: int | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ class View:
         table: the whole tidy table.
         folder: the results folder.
         curves: properties of layers; empty for results of another kind.
+        parts: the views that were joined into this one; empty for a single results folder.
     """
 
     models: tuple[Model, ...]
@@ -128,6 +132,7 @@ class View:
     table: pd.DataFrame
     folder: Path
     curves: tuple[PropertyCurves, ...] = ()
+    parts: tuple[View, ...] = ()
 
     def rows_of(self, facet: Facet, model: int) -> list[int]:
         """Rows (and columns) of ``facet`` that belong to ``model``, in order of depth."""
@@ -193,11 +198,11 @@ def _stack(
     used = dict.fromkeys(spec for spec, _ in widths)
     specs = [s for s in told if s in used] + [s for s in used if s not in told]
     labels = short_labels(specs)
-    twins = _twins(record, specs)
-    models = tuple(
-        Model(s, label, told.get(s, {}), bool(told.get(s, {}).get("random", False)), twins.get(s))
+    plain = tuple(
+        Model(s, label, told.get(s, {}), bool(told.get(s, {}).get("random", False)))
         for s, label in zip(specs, labels, strict=True)
     )
+    models = with_twins(plain, record.get("twins"))
     layers: list[Layer] = []
     for position, owner in enumerate(models):
         entries = {str(e.get("name")): e for e in mappings(owner.record.get("layers"))}
@@ -214,15 +219,26 @@ def _stack(
     return models, tuple(layers)
 
 
-def _twins(record: Mapping[str, Any], specs: Sequence[str]) -> dict[str, int]:
-    """Untrained twins by spec: position of the model each stands beside."""
-    told = record.get("twins")
+def with_twins(models: Sequence[Model], told: object) -> tuple[Model, ...]:
+    """The models with their untrained twins marked.
+
+    Args:
+        models: in stack order.
+        told: the record's ``twins``: spec of a trained model to spec of its twin.
+    """
+    at = {model.spec: i for i, model in enumerate(models)}
     pairs = told.items() if isinstance(told, Mapping) else ()
-    return {
-        str(twin): specs.index(str(model))
-        for model, twin in pairs
-        if str(model) in specs and str(twin) in specs and model != twin
+    twin = {
+        at[str(model)]: at[str(other)]
+        for model, other in pairs
+        if str(model) in at and str(other) in at and model != other
     }
+    first: dict[int, int] = {}
+    for model in sorted(twin):
+        first.setdefault(twin[model], model)
+    return tuple(
+        replace(model, twin_of=first.get(i), twin=twin.get(i)) for i, model in enumerate(models)
+    )
 
 
 def _facets(

@@ -175,6 +175,16 @@ def spread(value: float, low: float, high: float) -> str:
     return f"{number(value)}, {number(low)} to {number(high)}"
 
 
+def capital(text: str) -> str:
+    """The text with its first letter raised, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def layer_called(name: str) -> str:
+    """ "layer 3" for a number, "block2" for a name."""
+    return f"layer {name}" if name.isascii() and name.isdigit() else name
+
+
 def listing(items: Sequence[str], conjunction: str = "and") -> str:
     """ "a, b and c"."""
     if len(items) < 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from voxstrata.report.curve_view import JOB
+from voxstrata.report.join import JOINED
 from voxstrata.report.reading import by_reason, mappings
 from voxstrata.report.section import Section, render
 from voxstrata.report.view import View
@@ -12,7 +13,7 @@ from voxstrata.report.view import View
 
 def left_out(view: View) -> Section | None:
     """What the record says was left out or refused; nothing where all was run."""
-    if view.record.get("job") != JOB:
+    if view.record.get("job") not in (JOB, JOINED):
         return None
     kinds = (("left_out", "this corpus does not allow it"), ("refused", "too few units"))
     rows = [

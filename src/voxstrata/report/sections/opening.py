@@ -7,6 +7,12 @@ from typing import Any
 
 from voxstrata.report import sentences
 from voxstrata.report.section import Section, render
+from voxstrata.report.sections.joined_opening import (
+    joined_findings,
+    joined_lead,
+    joined_notices,
+    joined_title,
+)
 from voxstrata.report.sections.property_opening import (
     property_absent,
     property_findings,
@@ -38,6 +44,8 @@ def title(view: View) -> str:
         return training_title(view)
     if not view.models:
         return "Results"
+    if view.parts:
+        return joined_title(view)
     if view.curves:
         return property_title(view)
     labels = [model.label for model in view.models]
@@ -76,6 +84,8 @@ def tiles(view: View) -> list[tuple[str, str]]:
 
 def notices(view: View) -> list[str]:
     """What the record says the reader must know, and random models if it does not say it."""
+    if view.parts:
+        return joined_notices(view)
     told = view.record.get("notices")
     found = [str(text) for text in told] if isinstance(told, list) else []
     # A twin is there to be untrained; a random model that is nobody's twin may be a mistake.
@@ -106,14 +116,16 @@ def opening(view: View) -> Section:
         "sections/opening.html",
         title=title(view),
         kicker=" · ".join(part for part in parts if part),
-        lead=property_lead(view),
+        lead=joined_lead(view) or property_lead(view),
         notices=notices(view),
         tiles=tiles(view),
-        findings=said(view, lambda facet: sentences.findings(view, facet))
+        findings=joined_findings(view)
+        or said(view, lambda facet: sentences.findings(view, facet))
         or property_findings(view)
         or verification_findings(view)
         or training_findings(view),
         absent=property_absent(view),
+        joined=bool(view.parts),
         skipped=skipped,
         skipped_title=f"{counted(len(skipped), 'recording')} skipped",
     )

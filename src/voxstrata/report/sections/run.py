@@ -41,8 +41,13 @@ PLAN = (
 CORPUS_FIRST = ("name", "spec", "utterances", "seconds", "speakers", "skipped", "fingerprint")
 
 
-def run(view: View) -> Section:
-    """Command, models, corpus, route, measures, settings, citation; what is absent is left out."""
+def run(view: View) -> Section | None:
+    """Command, models, corpus, route, measures, settings, citation; what is absent is left out.
+
+    A page of several results folders has none: it says where theirs are.
+    """
+    if view.parts:
+        return None
     record = view.record
     plan = [line for line in _list(record.get("plan")) if isinstance(line, Mapping)]
     heads = [key for key in PLAN if any(key in line for line in plan)]

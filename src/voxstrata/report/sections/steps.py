@@ -15,7 +15,7 @@ from voxstrata.report.view import Facet, View
 def steps(view: View) -> Section | None:
     """The adjacency profile; nothing where no model has two layers."""
     data: dict[str, Any] = {"steps": [pack_steps(view, facet) for facet in view.facets]}
-    if not any(data["steps"]):
+    if view.parts or not any(data["steps"]):
         return None
 
     def speak(facet: Facet) -> list[str]:
