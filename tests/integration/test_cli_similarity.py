@@ -187,7 +187,7 @@ def test_ctrl_c_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     slow = (
         "import time, voxstrata.streaming.onepass as o; plain = o.Pass._checkpoint\n"
-        "def late(self, done):\n    plain(self, done); time.sleep(1)\n"
+        "def late(self, done):\n    plain(self, done); time.sleep(20)\n"
         "o.Pass._checkpoint = late\nfrom voxstrata.cli import main; main()"
     )
     arguments = ["similarity", "log-mel", "-c", str(folder), "-o", str(out), "-q", "--folds", "3"]
