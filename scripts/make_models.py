@@ -106,30 +106,50 @@ def by_model(out: Path, names: dict[str, str]) -> list[tuple[str, dict[str, Any]
     return found
 
 
+PHONES = {"linear-phone-frame": "accuracy", "cca-phone": "pwcca"}
+"""What is measured of speech models: share of frames whose phone a linear classifier names on
+held-out recordings, and PWCCA of phone segments with phone identity."""
+
+
 def measure_speech(names: list[str], work: Path, shared: Path) -> dict[str, dict[str, Any]]:
-    """Phone information of every layer beside twin, first iteration and baselines."""
+    """Phone information of the best layer beside twin, first iteration and baselines."""
     found: dict[str, dict[str, Any]] = {name: {} for name in names}
+    first = str(work / "melhubert-small-1" / "model")
+    models = [str(work / name / "model") for name in names]
     for test in TESTS:
-        corpus = str(shared / "data" / test)
-        for name in names:
-            out = work / "measured" / f"{name}-{test}"
-            others = [str(work / "melhubert-small-1" / "model"), "log-mel", "log-mel,context=5"]
-            run(
-                "properties", work / name / "model", *others, "-c", corpus,
-                "--only", "linear-phone,cca-phone", "--overwrite", "missing", "-o", out,
-            )  # fmt: skip
-            table = load_results(out).table
-            mine = table[
-                (table["control"] == "") & table["property"].isin(["linear-phone", "cca-phone"])
-            ]
-            best = mine.loc[mine.groupby(["model", "property", "measure"])["value"].idxmax()]
-            found[name][test] = {
-                f"{row.model.replace(str(work), '').strip('/')} {row.property} {row.measure}": [
-                    str(row.layer), round(float(row.value), 4)
-                ]
-                for row in best.itertuples()
-            }  # fmt: skip
+        out = work / "measured" / f"{'+'.join(names)}-{test}"
+        run(
+            "properties", *models, first, "log-mel", "log-mel,context=5",
+            "-c", shared / "data" / test, "-p", ",".join(PHONES), "--frames", "30000", "-o", out,
+        )  # fmt: skip
+        table = load_results(out).table
+        table = table[table["control"] == ""]
+        for name, spec in zip(names, models, strict=True):
+            beside = {
+                "this model": spec,
+                "untrained twin": f"random:{spec}",
+                "first iteration": first,
+                "log-mel, one frame": "log-mel",
+                "log-mel, eleven frames": "log-mel,context=5",
+            }
+            rows: dict[str, Any] = {}
+            for asked, measure in PHONES.items():
+                mine = table[(table["property"] == asked) & (table["measure"] == measure)]
+                rows[f"{asked} {measure}, best layer"] = {
+                    label: best_layer(mine[mine["model"] == one]) for label, one in beside.items()
+                }
+            found[name][test] = rows
     return found
+
+
+def best_layer(rows: Any) -> dict[str, Any]:
+    """The layer with the highest value, with its interval."""
+    best = rows.loc[rows["value"].idxmax()]
+    return {
+        "layer": str(best["layer"]),
+        "value": round(float(best["value"]), 4),
+        "95 %": [round(float(best["ci_low"]), 4), round(float(best["ci_high"]), 4)],
+    }
 
 
 def package(name: str, work: Path, measured: dict[str, Any]) -> None:
