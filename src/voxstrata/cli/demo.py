@@ -1,19 +1,33 @@
-"""``voxstrata demo``: the main job, offline, on speech made here."""
+"""``voxstrata demo``: what comes with the package, compared offline on speech made here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 DEMO_MODELS = (
-    "random:hubert-base",
-    "random:wavlm-base",
-    "random:ecapa-512",
-    "log-mel",
-    "mfcc",
+    "ecapa-small-supervised",
+    "ecapa-small-dino",
+    "ecapa-small-contrastive",
+    "melhubert-small",
+    "melhubert-small-denoise",
 )
+"""The models that come with the package; their untrained twins stand beside them."""
+
+BASELINE = "log-mel"
+
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {"corpus": "synthetic:tiny", "scale": "small"},
+    "demo": {"corpus": "synthetic:demo,speakers=40,sentences=6", "phones_per_type": 100},
+}
+"""Settings of the properties run by size; the similarity run takes the corpus of it."""
+
+PROPERTIES = ("linear-phone", "cca-phone", "linear-speaker")
+
+PAGE = "report.html"
 
 
 def demo(
@@ -28,19 +42,77 @@ def demo(
     ] = "missing",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
-    """See the main job end to end: no data, no network, a few minutes.
+    """See what voxstrata does: no data, no network, a few minutes.
 
-    Makes a small corpus of synthetic speech, then compares every layer of two base-size
-    Transformers, an ECAPA-TDNN, log-mel and MFCC. The three networks are randomly initialised
-    twins (no trained weights come with voxstrata yet), and the page says so.
+    Makes a small corpus of synthetic speech and runs the five small trained models that come with
+    voxstrata (three speaker encoders, two speech models), their untrained twins and log-mel over
+    it. OUT/report.html says where each holds phone and speaker information, and which layers of
+    different models are alike; OUT/properties and OUT/similarity hold all the numbers.
     """
-    from voxstrata.cli.similarity import run
+    _shipped(DEMO_MODELS)
+    typer.echo(str(run_demo(DEMO_MODELS, out, size, overwrite, quiet=quiet)))
+
+
+def run_demo(
+    models: Sequence[str], out: Path, size: str, overwrite: str, *, quiet: bool = False
+) -> Path:
+    """Properties and similarities of models and their twins on one synthetic corpus, as one page.
+
+    Args:
+        models: model names; log-mel and untrained twins are added.
+        out: folder of the page; the two results folders lie in it.
+        size: a name in :data:`SIZES`.
+        overwrite: what to do with results that are there.
+        quiet: no progress bars.
+
+    Returns:
+        the path of the page.
+
+    Raises:
+        UsageError: the size is not known.
+        VoxstrataError: whatever the two jobs raise.
+    """
+    from voxstrata.cli import properties, similarity
+    from voxstrata.errors import UsageError
+    from voxstrata.properties.settings import PropertiesConfig
+    from voxstrata.report import draw_joined
+    from voxstrata.results import load_results
     from voxstrata.similarity.settings import SimilarityConfig
 
-    settings = SimilarityConfig(
-        models=DEMO_MODELS,
-        corpus=f"synthetic:{size}",
+    if size not in SIZES:
+        raise UsageError("no such size of the demo", got=size, expected=" or ".join(SIZES))
+    folders = out / "properties", out / "similarity"
+    asked = PropertiesConfig(
+        models=(*models, BASELINE), properties=PROPERTIES, study="demo", **SIZES[size]
+    )
+    properties.run(asked, folders[0], overwrite, quiet=quiet)
+    twins = dict.fromkeys(load_results(folders[0]).record["twins"].values())
+    compared = SimilarityConfig(
+        models=tuple(dict.fromkeys((*asked.models, *twins))),
+        corpus=asked.corpus,
         units=("frame", "utterance"),
+        measures=("cka",),
         study="demo",
     )
-    run(settings, out, overwrite, quiet=quiet)
+    similarity.run(compared, folders[1], overwrite, quiet=quiet)
+    return draw_joined(folders, out / PAGE)
+
+
+def _shipped(names: Sequence[str]) -> None:
+    """Check that the package has its models.
+
+    Raises:
+        ModelError: it lacks some.
+    """
+    from voxstrata.errors import ModelError
+    from voxstrata.models.card import BUNDLED, CARD
+
+    lacking = [name for name in names if not (BUNDLED / name / CARD).is_file()]
+    if lacking:
+        raise ModelError(
+            "this installation lacks models that come with voxstrata",
+            got=f"no {', '.join(lacking)} in {BUNDLED}",
+            expected=f"a folder with {CARD} for each",
+            fix="install voxstrata again, or make them with `make models` (hours); "
+            "`voxstrata similarity` and `voxstrata properties` work with models of your own",
+        )

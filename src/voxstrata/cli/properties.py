@@ -29,6 +29,7 @@ from voxstrata.cli.options import (
 
 if TYPE_CHECKING:
     from voxstrata.properties.prepare import Prepared
+    from voxstrata.properties.settings import PropertiesConfig
 
 Pairs = list[str] | None
 
@@ -232,13 +233,9 @@ def properties(
 
     Afterwards: voxstrata layers out --for asr
     """
-    from rich.console import Console
-
-    from voxstrata.cli.properties_plan import show_end, show_plan
     from voxstrata.config import load
     from voxstrata.properties.settings import PropertiesConfig
 
-    console = Console(stderr=True)
     if list_them:
         _list()
         return
@@ -282,16 +279,36 @@ def properties(
         "keep_store": keep_store,
     }
     settings = load(PropertiesConfig, config, given)
+    if page := run(settings, out, overwrite, dry_run=dry_run, quiet=quiet):
+        typer.echo(str(page))
 
+
+def run(
+    settings: PropertiesConfig,
+    out: Path,
+    overwrite: str,
+    *,
+    dry_run: bool = False,
+    quiet: bool = False,
+) -> Path | None:
+    """Run a properties job from the command line: plan, compute, report.
+
+    Returns:
+        the page; ``None`` if only the plan was asked for.
+    """
+    from rich.console import Console
+
+    from voxstrata.cli.properties_plan import show_end, show_plan
     from voxstrata.properties.job import run_properties
     from voxstrata.properties.prepare import prepare
     from voxstrata.report import draw_report
     from voxstrata.streaming.runs import Hooks
 
+    console = Console(stderr=True)
     rule = known_overwrite(overwrite)
     if dry_run:
         show_plan(prepare(settings, out, afresh=rule == "always"), console)
-        return
+        return None
     hooks: Hooks[Prepared] = Hooks(
         planned=lambda prepared: show_plan(prepared, console), progress=not quiet
     )
@@ -299,7 +316,7 @@ def properties(
     results = run_properties(settings, out, overwrite=rule, hooks=hooks)
     page = draw_report(out)
     show_end(results, console, done_before=done_before)
-    typer.echo(str(page))
+    return page
 
 
 def _list() -> None:

@@ -30,6 +30,7 @@ from voxstrata.cli.options import (
 
 if TYPE_CHECKING:
     from voxstrata.similarity.prepare import Prepared
+    from voxstrata.similarity.settings import SimilarityConfig
 
 
 def similarity(
@@ -139,13 +140,24 @@ def similarity(
         "study": study,
         "keep_store": keep_store,
     }
-    run(load(SimilarityConfig, config, given), out, overwrite, dry_run=dry_run, quiet=quiet)
+    settings = load(SimilarityConfig, config, given)
+    if page := run(settings, out, overwrite, dry_run=dry_run, quiet=quiet):
+        typer.echo(str(page))
 
 
 def run(
-    settings: Any, out: Path, overwrite: str, *, dry_run: bool = False, quiet: bool = False
-) -> None:
-    """Run a similarity job from the command line: plan, compute, report, say where it is."""
+    settings: SimilarityConfig,
+    out: Path,
+    overwrite: str,
+    *,
+    dry_run: bool = False,
+    quiet: bool = False,
+) -> Path | None:
+    """Run a similarity job from the command line: plan, compute, report.
+
+    Returns:
+        the page; ``None`` if only the plan was asked for.
+    """
     from rich.console import Console
 
     from voxstrata.report import draw_report
@@ -157,7 +169,7 @@ def run(
     rule = known_overwrite(overwrite)
     if dry_run:
         show_plan(prepare(settings, out, afresh=rule == "always"), console)
-        return
+        return None
     hooks: Hooks[Prepared] = Hooks(
         planned=lambda prepared: show_plan(prepared, console), progress=not quiet
     )
@@ -170,7 +182,7 @@ def run(
         + ("were there already" if done_before else f"in {results.record['wall_s']:.0f} s")
         + (f"; {skipped} recordings skipped (listed in the report)" if skipped else "")
     )
-    typer.echo(str(page))
+    return page
 
 
 def show_plan(prepared: Prepared, console: Any) -> None:

@@ -102,6 +102,7 @@ def page_html(view: View) -> str:
         sections=[_shown(section) for section in sections],
         bars=[Markup(section.bar) for section in sections if section.bar],
         facets=view.facets,
+        joined=bool(view.parts),
         labels=list(dict.fromkeys(facet.label for facet in view.facets)),
         units=list(dict.fromkeys(facet.unit for facet in view.facets)),
         version=__version__,

@@ -3,8 +3,8 @@ features share with them.
 
 Two networks may be alike because training made them so, or because both still look like their
 input. A pair of layers counts as alike beyond that only if its similarity is clear of three others:
-of the one layer with the untrained twin of the other's model, of the other with the twin of
-the first's, and of either with plain features.
+of the one layer with the untrained twin of the other's model, of the other layer with the twin of
+the first's, and of what plain features share with both (the lesser of the two similarities).
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ class Likeness:
         pair: the two layers.
         twin: the greatest similarity of either with the untrained twin of the other's model;
             ``None`` where there is no twin.
-        plain: the greatest similarity of either with plain features; ``None`` without such.
+        plain: the similarity that plain features have with both at least: the lesser of the two,
+            for the plain features of which it is greatest; ``None`` without such.
+        feature: position of these plain features in ``View.models``.
         beyond: whether the pair is clear of both; ``None`` where an interval or both are missing.
     """
 
     pair: Cell
     twin: Cell | None
     plain: Cell | None
+    feature: int | None
     beyond: bool | None
 
 
@@ -100,16 +103,22 @@ def likeness(view: View, facet: Facet, pair: Cell) -> Likeness:
         if twin is not None
         for column in view.rows_of(facet, twin)
     ]
-    plain = [
-        cell(facet, row, column)
-        for row in (pair.row, pair.column)
-        for other in baselines(view)
-        for column in view.rows_of(facet, other)
-    ]
-    held = [next(iter(ranked(facet, cells)), None) for cells in (twins, plain)]
-    clear = [_clear(pair, other) for other in held if other is not None]
+    plain, feature = _shared(view, facet, pair)
+    twin = next(iter(ranked(facet, twins)), None)
+    clear = [_clear(pair, other) for other in (twin, plain) if other is not None]
     beyond = None if not clear else False if False in clear else None if None in clear else True
-    return Likeness(pair, held[0], held[1], beyond)
+    return Likeness(pair, twin, plain, feature, beyond)
+
+
+def _shared(view: View, facet: Facet, pair: Cell) -> tuple[Cell | None, int | None]:
+    """The similarity that plain features have with both layers at least, and which features."""
+    found: tuple[Cell | None, int | None] = (None, None)
+    for other in baselines(view):
+        for column in view.rows_of(facet, other):
+            both = ranked(facet, [cell(facet, row, column) for row in (pair.row, pair.column)])
+            if len(both) == 2 and (found[0] is None or both[1].value > found[0].value):
+                found = both[1], other
+    return found
 
 
 def _clear(pair: Cell, other: Cell) -> bool | None:
@@ -132,7 +141,7 @@ def most_alike(view: View, facet: Facet, found: Sequence[Kin]) -> str:
     if rivals:
         others = "another pair is" if rivals == 1 else f"{rivals} other pairs are"
         said += f" ({others} not told apart from it)"
-    return f"{said}. {_verdict(best.best)}".strip()
+    return f"{said}. {_verdict(view, best.best)}".strip()
 
 
 def most_alike_beyond(view: View, facet: Facet, found: Sequence[Kin]) -> str:
@@ -155,7 +164,7 @@ def most_alike_beyond(view: View, facet: Facet, found: Sequence[Kin]) -> str:
         return f"Such layers are found in {count}."
     return (
         f"Most alike beyond what untrained twins and plain features share with them are "
-        f"{_pair(view, facet, top.pair)}{_against(top)}; such layers are found in {count}."
+        f"{_pair(view, facet, top.pair)}: {_against(view, top)}. Such layers are found in {count}."
     )
 
 
@@ -167,26 +176,42 @@ def most_alike_across(view: View, facet: Facet, found: Sequence[Kin]) -> str:
     best = across[0]
     return (
         f"Of models of different architecture, the most alike layers are "
-        f"{_pair(view, facet, best.best.pair)}. {_verdict(best.best)}"
+        f"{_pair(view, facet, best.best.pair)}. {_verdict(view, best.best)}"
     ).strip()
 
 
 def nearest_kin(view: View, facet: Facet, found: Sequence[Kin], model: int) -> str:
-    """The layer of any other model that is most like one of ``model``'s."""
+    """The layer of any other model that is most like one of ``model``'s, and the one that is most
+    like it beyond twins and plain features."""
     mine = [kin for kin in found if model in kin.models]
     if not mine:
         return ""
     best = mine[0].best
-    row, column = best.pair.row, best.pair.column
+    said = (
+        f"Its layer most like one of another model is {_seen_from(view, facet, best.pair, model)}"
+    )
+    said = f"{said}. {_verdict(view, best)}".strip()
+    beyond = [kin.beyond for kin in mine if kin.beyond is not None]
+    if best.beyond or not beyond:
+        return said
+    top = max(beyond, key=lambda known: known.pair.value)
+    return (
+        f"{said} Most alike beyond that is {_seen_from(view, facet, top.pair, model)}: "
+        f"{_against(view, top)}."
+    )
+
+
+def _seen_from(view: View, facet: Facet, pair: Cell, model: int) -> str:
+    """ "block2, with layer 3 of B (debiased CKA 0.62 [0.60, 0.64])"."""
+    row, column = pair.row, pair.column
     if view.layer(facet, row).model != model:
         row, column = column, row
-    shown = interval(best.pair.value, best.pair.low, best.pair.high)
+    shown = interval(pair.value, pair.low, pair.high)
     other = view.models[view.layer(facet, column).model].label
-    said = (
-        f"Its layer most like one of another model is {layer_called(view.layer(facet, row).name)}, "
-        f"with {layer_called(view.layer(facet, column).name)} of {other} ({facet.spoken} {shown})"
+    return (
+        f"{layer_called(view.layer(facet, row).name)}, with "
+        f"{layer_called(view.layer(facet, column).name)} of {other} ({facet.spoken} {shown})"
     )
-    return f"{said}. {_verdict(best)}".strip()
 
 
 def table(view: View, facet: Facet, found: Sequence[Kin]) -> list[dict[str, str]]:
@@ -211,27 +236,29 @@ def table(view: View, facet: Facet, found: Sequence[Kin]) -> list[dict[str, str]
     return rows
 
 
-def _verdict(found: Likeness) -> str:
-    against = _against(found).removeprefix("; ")
+def _verdict(view: View, found: Likeness) -> str:
+    against = _against(view, found)
     if not against:
         return ""
     if found.beyond is None:
-        return f"{capital(against)}: without intervals nothing can be told from that."
+        return f"{capital(against)}; without intervals nothing can be told from that."
     if found.beyond:
         return f"{capital(against)}: the two have more in common than that."
     return f"{capital(against)}, so this likeness need not come from training."
 
 
-def _against(found: Likeness) -> str:
-    """ "; with the untrained twin of the other, either reaches 0.60; with plain features 0.41"."""
+def _against(view: View, found: Likeness) -> str:
+    """ "with an untrained twin of the other's model, either reaches 0.60 at most, ..."."""
     parts = []
     if found.twin is not None:
-        twin = f"{number(found.twin.value)} with the other's untrained twin"
-        parts.append(f"either reaches up to {twin}")
-    if found.plain is not None:
-        plain = f"{number(found.plain.value)} with plain features"
-        parts.append(plain if parts else f"either reaches up to {plain}")
-    return f"; {' and '.join(parts)}" if parts else ""
+        parts.append(
+            f"with the untrained twin of the other's model either of them reaches "
+            f"{number(found.twin.value)} at most"
+        )
+    if found.plain is not None and found.feature is not None:
+        label = view.models[found.feature].label
+        parts.append(f"with {label} both reach {number(found.plain.value)}")
+    return ", ".join(parts)
 
 
 def _pair(view: View, facet: Facet, pair: Cell) -> str:

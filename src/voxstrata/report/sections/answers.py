@@ -52,7 +52,7 @@ def answers(view: View) -> Section | None:
             if (text := curve_words.verdict(view, first.main))
         ],
         measures=[
-            f"{words.subject(first)} is {first.title} ({first.main.axis})"
+            f"{words.subject(first)} is measured by {first.main.axis} of {first.title}"
             for first, *_ in questions
         ],
         units=units,

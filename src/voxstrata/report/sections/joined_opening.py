@@ -64,8 +64,8 @@ def joined_notices(view: View) -> list[str]:
         if heard:
             found.insert(
                 1,
-                f"{listing(heard)} heard speech of the same synthesiser in training (other voices "
-                "and sentences), which favours them here.",
+                f"{listing(heard)} heard speech of the same synthesiser in training, which "
+                "favours them here.",
             )
     return found
 

@@ -9,6 +9,7 @@ from voxstrata.report.charts import path_chart
 from voxstrata.report.pack import pack_paths
 from voxstrata.report.section import Section, render
 from voxstrata.report.sections.said import said
+from voxstrata.report.sides import asked_models
 from voxstrata.report.view import Facet, View
 
 
@@ -16,11 +17,13 @@ def paths(view: View) -> Section | None:
     """Line charts and tables; nothing where there is one model only."""
     if not view.facets or len(view.models) < 2:
         return None
+    # A joined page is about some of its models; the others have theirs in the full results.
+    shown = asked_models(view) if view.parts else range(len(view.models))
     html = render(
         "sections/paths.html",
         models=[
-            {"label": model.label, "at": at, "facets": said(view, _speaker(view, at))}
-            for at, model in enumerate(view.models)
+            {"label": view.models[at].label, "at": at, "facets": said(view, _speaker(view, at))}
+            for at in shown
         ],
     )
     data: dict[str, Any] = {"paths": [pack_paths(view, facet) for facet in view.facets]}
