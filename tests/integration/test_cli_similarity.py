@@ -1,4 +1,4 @@
-"""The commands ``similarity``, ``doctor`` and ``demo`` as a user runs them."""
+"""The commands ``similarity`` and ``doctor`` as a user runs them."""
 
 from __future__ import annotations
 
@@ -236,11 +236,3 @@ def test_brackets_in_names_are_no_markup(tmp_path: Path) -> None:
     )
     assert code == 0, text
     assert "[bold] speech" in " ".join(text.split())
-
-
-@pytest.mark.slow
-def test_demo_tiny(tmp_path: Path) -> None:
-    code, text = _invoke("demo", "--size", "tiny", "-o", str(tmp_path / "demo"), "-q")
-    assert code == 0, text
-    page = (tmp_path / "demo" / "report.html").read_text()
-    assert "randomly initialised" in page

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from report_made import MADE, made_record, made_rows, made_view
+from report_made_joined import joined
 from report_made_training import made_training
 from voxstrata.report.page import page_html
 
@@ -77,6 +78,19 @@ def test_figures_are_drawn_without_complaint(
     assert "could not be drawn" not in body
     assert body.count("<canvas") == charts
     assert "<title>owned" not in document
+
+
+def test_a_joined_page_draws_both_parts(browser: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(page_html(joined(tmp_path / "made")), "utf-8")
+    document, console = open_page(browser, page, tmp_path / "profile")
+    assert console == []
+    assert 'data-drawn="yes"' in document
+    body = re.sub(r"<script.*?</script>", "", document, flags=re.S)
+    assert "could not be drawn" not in body
+    # the matrix, best matches of the three models, three properties small and large
+    assert body.count("<canvas") == 1 + 3 + 3 + 3
+    assert "untrained twin of a and b" in body
 
 
 USE = """

@@ -20,7 +20,7 @@ DEMO_MODELS = (
 BASELINE = "log-mel"
 
 SIZES: Mapping[str, Mapping[str, Any]] = {
-    "tiny": {"corpus": "synthetic:tiny", "scale": "small"},
+    "tiny": {"corpus": "synthetic:tiny", "scale": "small", "phones_per_type": 10, "folds": 3},
     "demo": {"corpus": "synthetic:demo,speakers=40,sentences=6", "phones_per_type": 100},
 }
 """Settings of the properties run by size; the similarity run takes the corpus of it."""

@@ -9,7 +9,7 @@ from voxstrata.report.curve_view import Curve, Point, PropertyCurves, Variant
 from voxstrata.report.figure_lines import COLOURS
 from voxstrata.report.peaks import Peak, control_names, depths, in_order, looks, peak
 from voxstrata.report.view import View
-from voxstrata.report.words import CONTROLS, control_label
+from voxstrata.report.words import CONTROLS, control_label, listing
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 """Markers (Vega's names): they change where colours begin again."""
@@ -27,6 +27,7 @@ def pack_curves(view: View) -> dict[str, Any]:
                 "shape": SHAPES[number // len(COLOURS) % len(SHAPES)],
                 "untrained": untrained,
                 "twinOf": view.models[model].twin_of,
+                "twinNames": listing([m.label for m in view.models if m.twin == model]),
             }
             for model, (number, untrained) in enumerate(looks(view))
         ],

@@ -27,10 +27,10 @@ def typical(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
 
 def test_every_section_is_there(typical: tuple[str, Page]) -> None:
     _, page = typical
-    of_properties = {"curves", "peaks", "left-out", "verification", "training"}
-    assert of_properties < set(SECTIONS.names())
+    of_others = {"curves", "peaks", "left-out", "verification", "training", "answers", "parts"}
+    assert of_others < set(SECTIONS.names())
     for name in SECTIONS.names():
-        assert page.with_id(name) == (name not in of_properties)
+        assert page.with_id(name) == (name not in of_others)
     for text in ("hubert-base-ls960", "12 min 47 s", "nothing was learned", "the file is empty"):
         assert text in page.words
     for text in ("fedcba9876543210", "94,371,712", "10 folds of moments", "voxstrata similarity"):

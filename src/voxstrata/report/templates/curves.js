@@ -63,7 +63,7 @@
     const present = all.order.filter((m) => models.has(m));
     present.forEach((m) => {
       const look = all.looks[m];
-      const twin = look.twinOf === null ? "" : ` (untrained twin of ${labelOf(look.twinOf)})`;
+      const twin = look.twinOf === null ? "" : ` (untrained twin of ${look.twinNames})`;
       const sample = dashes({ width: 2, dash: layersOf(m) === 1 ? "1.5 2.5" : look.untrained ? "5 3" : "", mark: MARKS[look.shape] }, look.colour);
       list.append(button(labelOf(m), `${V.page.models[m].spec}${twin}`, !state.models.has(m), sample, () => toggle(state.models, m, present)));
     });
