@@ -175,8 +175,8 @@ def also(view: View, first: PropertyCurves, other: PropertyCurves, model: int) -
         said = f"By {other.title} it is highest in the same layer ({value})"
     elif b.point.layer in near or a.point.layer in near_two:
         said = (
-            f"By {other.title} it is highest in {_layer_name(view, b)} ({value}); one of the two "
-            "measures does not tell these layers apart"
+            f"By {other.title} it is highest in {_layer_name(view, b)} ({value}; one of the two "
+            "measures does not tell these layers apart)"
         )
     else:
         said = f"By {other.title} it is highest in {_layer_name(view, b)} instead ({value})"

@@ -161,7 +161,10 @@ def most_alike_beyond(view: View, facet: Facet, found: Sequence[Kin]) -> str:
     top = beyond[0].beyond
     count = f"{len(beyond)} of {counted(len(found), 'pair')} of models"
     if top is None or top.pair == found[0].best.pair:
-        return f"Such layers are found in {count}."
+        return (
+            "Layers more alike than untrained twins and plain features explain are found in "
+            f"{count}."
+        )
     return (
         f"Most alike beyond what untrained twins and plain features share with them are "
         f"{_pair(view, facet, top.pair)}: {_against(view, top)}. Such layers are found in {count}."

@@ -7,7 +7,7 @@ from voxstrata.report import curve_words, resemblance
 from voxstrata.report.section import Section, render
 from voxstrata.report.sides import asked_models
 from voxstrata.report.view import View
-from voxstrata.report.words import capital
+from voxstrata.report.words import capital, property_measure
 
 
 def answers(view: View) -> Section | None:
@@ -52,7 +52,8 @@ def answers(view: View) -> Section | None:
             if (text := curve_words.verdict(view, first.main))
         ],
         measures=[
-            f"{words.subject(first)} is measured by {first.main.axis} of {first.title}"
+            f"{words.subject(first)} is {first.title}, measured by "
+            f"{property_measure(first.main.measure)}"
             for first, *_ in questions
         ],
         units=units,

@@ -43,6 +43,8 @@ def curves(view: View) -> Section | None:
         groups=groups,
         several=len(view.curves) > 1,
         twins=any(model.twin_of is not None for model in view.models),
+        shared=sum(model.twin is not None for model in view.models)
+        > sum(model.twin_of is not None for model in view.models),
         controls=controls,
         meanings=meanings(asked.main.measure for asked in view.curves),
     )

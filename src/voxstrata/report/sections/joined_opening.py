@@ -32,8 +32,11 @@ def joined_lead(view: View) -> str:
     said = f"Compared are {listing([view.models[m].label for m in asked_models(view)])}"
     plain = [view.models[m].label for m in baselines(view)]
     twins = sum(model.twin_of is not None for model in view.models)
-    beside = [f"{counted(twins, 'untrained twin')} (the same network before training)"]
-    beside = beside if twins else []
+    shared = twins < sum(model.twin is not None for model in view.models)
+    beside = []
+    if twins:
+        about = "the network before training" + (", one for each shape" if shared else "")
+        beside.append(f"{counted(twins, 'untrained twin')} ({about})")
     if plain:
         beside.append(f"{listing(plain)} (plain features of the sound, without a network)")
     if beside:
