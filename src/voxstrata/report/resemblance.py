@@ -29,7 +29,7 @@ class Likeness:
         plain: the similarity that plain features have with both at least: the lesser of the two,
             for the plain features of which it is greatest; ``None`` without such.
         feature: position of these plain features in ``View.models``.
-        beyond: whether the pair is clear of both; ``None`` where an interval or both are missing.
+        beyond: whether the pair is clear of both; ``None`` where intervals or the twin are missing.
     """
 
     pair: Cell
@@ -106,7 +106,11 @@ def likeness(view: View, facet: Facet, pair: Cell) -> Likeness:
     plain, feature = _shared(view, facet, pair)
     twin = next(iter(ranked(facet, twins)), None)
     clear = [_clear(pair, other) for other in (twin, plain) if other is not None]
-    beyond = None if not clear else False if False in clear else None if None in clear else True
+    beyond = None
+    if False in clear:
+        beyond = False
+    elif twin is not None and None not in clear:
+        beyond = True
     return Likeness(pair, twin, plain, feature, beyond)
 
 
@@ -146,8 +150,8 @@ def most_alike(view: View, facet: Facet, found: Sequence[Kin]) -> str:
 
 def most_alike_beyond(view: View, facet: Facet, found: Sequence[Kin]) -> str:
     """The most alike layers beyond twins and plain features, where that is another pair."""
-    held = [k for k in found if k.best.beyond is not None or k.beyond is not None]
-    if not held:
+    held = [k for k in found if k.best.twin is not None]
+    if all(k.best.beyond is None and k.beyond is None for k in held):
         return ""
     beyond = sorted(
         (k for k in found if k.beyond is not None),
@@ -244,7 +248,8 @@ def _verdict(view: View, found: Likeness) -> str:
     if not against:
         return ""
     if found.beyond is None:
-        return f"{capital(against)}; without intervals nothing can be told from that."
+        lacking = "intervals" if found.twin is not None else "an untrained twin"
+        return f"{capital(against)}; without {lacking} nothing can be told from that."
     if found.beyond:
         return f"{capital(against)}: the two have more in common than that."
     return f"{capital(against)}, so this likeness need not come from training."

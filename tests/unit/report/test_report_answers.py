@@ -155,3 +155,13 @@ def test_twins_and_features_are_not_compared_as_models(view: View) -> None:
     _, found = alike(view)
     labels = {frozenset(view.models[m].spec for m in kin.models) for kin in found}
     assert labels == {frozenset(p) for p in (("a", "b"), ("a", "m"), ("b", "m"))}
+
+
+def test_without_twins_nothing_is_said_to_be_learned(tmp_path: Path) -> None:
+    pairs = {k: v for k, v in PLANTED_PAIRS.items() if not any("random" in name for name in k)}
+    view = joined(tmp_path, PLANTED_CURVES, pairs)
+    facet, found = alike(view)
+    assert not any(kin.beyond for kin in found)
+    assert resemblance.most_alike(view, facet, found).endswith(
+        "With log-mel both reach 0.60; without an untrained twin nothing can be told from that."
+    )
