@@ -23,7 +23,7 @@ from voxstrata.training.objective import Context
 from voxstrata.training.objectives.masked import recordings, sources, targets
 from voxstrata.training.objectives.masked.examples import MaskedExamples
 from voxstrata.training.objectives.masked.kind import KIND
-from voxstrata.training.objectives.masked.settings import MaskedOptions
+from voxstrata.training.objectives.masked.settings import MaskedOptions, TargetsConfig
 from voxstrata.training.settings import TrainConfig
 from voxstrata.types import FrameGrid, Utterance
 
@@ -328,3 +328,25 @@ def test_other_features_as_targets(corpus: Path, tmp_path: Path) -> None:
     assert found.codes(4).tolist() == assign(joined, found.centres)[0][::2].tolist()
     config: Any = found.front.config
     assert (config.normalise, config.stack) == ("global", 2)
+
+
+def test_frames_of_a_layer_may_be_normalised_and_joined() -> None:
+    model = load_model(MODEL)
+    rng = np.random.default_rng(0)
+    waves = [(0.1 * rng.standard_normal(n)).astype(np.float32) for n in (9000, 16000)]
+    plain = sources.ModelSource(model, "1").rows(waves)
+    found = sources.ModelSource(model, "1", "instance", 1).rows(waves)
+    for frames, made in zip(plain, found, strict=True):
+        z = (frames - frames.mean(0)) / np.sqrt(frames.var(0) + 1e-5)
+        assert made.shape == (len(z), 3 * z.shape[1])
+        np.testing.assert_allclose(made[1:-1, : z.shape[1]], z[:-2], atol=1e-4)
+        np.testing.assert_allclose(made[:, z.shape[1] : -z.shape[1]], z, atol=1e-4)
+        np.testing.assert_allclose(made[-1, -z.shape[1] :], z[-1], atol=1e-4)
+    digests = {
+        sources.ModelSource(model, "1", how, n).fingerprint
+        for how in ("none", "mean", "instance")
+        for n in (0, 1)
+    }
+    assert len(digests) == 6
+    with pytest.raises(ValueError, match="layers of a model"):
+        TargetsConfig(normalise="mean")

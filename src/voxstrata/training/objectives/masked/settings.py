@@ -34,7 +34,10 @@ class TargetsConfig(Config):
             iteration); ``None`` for acoustic features.
         front_end, front_end_options: features that are clustered instead of the network's own
             log-mel frames of 10 ms; with ``front_end_options`` alone, changes to those.
-        context: frames of that front end on each side that are clustered together with a frame.
+        normalise: of a layer's frames, over each recording: "none" as published; "mean", or
+            "instance" for mean and deviation, takes out much of what is the speaker's and the
+            channel's.
+        context: frames on each side that are clustered together with a frame.
         folder: output folder of an earlier run whose statistics and codes are taken over; all
             other settings here are then that run's.
         statistics: "corpus" for mean and deviation of the training corpus in the network's front
@@ -53,6 +56,7 @@ class TargetsConfig(Config):
     layer: str | None = None
     front_end: str | None = None
     front_end_options: dict[str, Any] = Field(default_factory=dict)
+    normalise: Literal["none", "mean", "instance"] = "none"
     context: Annotated[int, Field(ge=0, le=25)] = 0
     folder: str | None = None
     statistics: Literal["corpus", "front_end"] = "corpus"
@@ -67,8 +71,13 @@ class TargetsConfig(Config):
     def _one_source(self) -> TargetsConfig:
         if (self.model is None) != (self.layer is None):
             raise ValueError("targets.model and targets.layer go together")
-        if self.model is not None and (self.front_end or self.front_end_options or self.context):
+        if self.model is not None and (self.front_end or self.front_end_options):
             raise ValueError("targets come from a model or from a front end, not both")
+        if self.model is None and self.normalise != "none":
+            raise ValueError(
+                "targets.normalise is for layers of a model; a front end has normalise among its "
+                "own settings (targets.front_end_options)"
+            )
         if self.folder is not None and self.model is not None:
             raise ValueError("targets.folder already says where its codes came from")
         return self

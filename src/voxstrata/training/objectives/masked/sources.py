@@ -14,6 +14,7 @@ from voxstrata.config import build
 from voxstrata.errors import ConfigError
 from voxstrata.files import fingerprint
 from voxstrata.frontend import FrontEnd, front_end
+from voxstrata.frontend.features import normalise
 from voxstrata.models.base import SpeechModel, layer
 from voxstrata.training.objectives.masked.settings import TargetsConfig
 from voxstrata.types import FrameGrid
@@ -97,20 +98,25 @@ class ModelSource:
     Args:
         model: the model.
         name: the layer.
+        normalise: over each recording: "none", "mean" or "instance".
+        context: neighbours on either side that are joined to a frame, after that.
 
     Raises:
         UnknownNameError: the model has no such layer.
         ConfigError: the layer has no time axis.
     """
 
-    def __init__(self, model: SpeechModel, name: str) -> None:
+    def __init__(
+        self, model: SpeechModel, name: str, normalise: str = "none", context: int = 0
+    ) -> None:
         info = layer(model, name)
         if info.grid is None:
             raise ConfigError(
                 f"the layer {name} of {model.spec} has no frames", expected="a layer over time"
             )
         self._model, self._layer, self.grid = model, name, info.grid
-        self.fingerprint = fingerprint([model.fingerprint, name])
+        self._normalise, self._context = normalise, context
+        self.fingerprint = fingerprint([model.fingerprint, name, normalise, context])
         self.summary = f"layer {name} of {model.spec}"
         self.minimum = int(getattr(model, "minimum", 0)) or _least(model, name)
 
@@ -120,7 +126,8 @@ class ModelSource:
         for group in _batches([len(wave) for wave in waves]):
             made = self._model.encode([waves[i] for i in group], [self._layer])
             for index, one in zip(group, made, strict=True):
-                found[index] = one[self._layer].float().cpu().numpy()
+                frames = normalise(one[self._layer].float().cpu()[None], self._normalise)[0]
+                found[index] = with_context(frames.numpy(), self._context)
         return found
 
 
@@ -138,7 +145,9 @@ def open_source(config: TargetsConfig, front: FrontEnd) -> Source:
     if config.model is not None:
         from voxstrata.models.load import load_model
 
-        return ModelSource(load_model(config.model), str(config.layer))
+        return ModelSource(
+            load_model(config.model), str(config.layer), config.normalise, config.context
+        )
     if config.front_end is not None:
         chosen = front_end(config.front_end, **config.front_end_options)
         return FrontSource(chosen, f"features {config.front_end}", config.context)
