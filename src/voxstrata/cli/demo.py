@@ -8,14 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-DEMO_MODELS = (
-    "ecapa-small-supervised",
-    "ecapa-small-dino",
-    "ecapa-small-contrastive",
-    "melhubert-small",
-    "melhubert-small-denoise",
-)
-"""The models that come with the package; their untrained twins stand beside them."""
+FAMILIES = ("ecapa", "melhubert")
+"""Families of the models that come with the package, in the order in which they are shown."""
 
 BASELINE = "log-mel"
 
@@ -44,13 +38,12 @@ def demo(
 ) -> None:
     """See what voxstrata does: no data, no network, a few minutes.
 
-    Makes a small corpus of synthetic speech and runs the five small trained models that come with
-    voxstrata (three speaker encoders, two speech models), their untrained twins and log-mel over
-    it. OUT/report.html says where each holds phone and speaker information, and which layers of
+    Makes a small corpus of synthetic speech and runs the small trained models that come with
+    voxstrata (`voxstrata models list` names them), their untrained twins and log-mel over it.
+    OUT/report.html says where each holds phone and speaker information, and which layers of
     different models are alike; OUT/properties and OUT/similarity hold all the numbers.
     """
-    _shipped(DEMO_MODELS)
-    typer.echo(str(run_demo(DEMO_MODELS, out, size, overwrite, quiet=quiet)))
+    typer.echo(str(run_demo(shipped(), out, size, overwrite, quiet=quiet)))
 
 
 def run_demo(
@@ -98,21 +91,22 @@ def run_demo(
     return draw_joined(folders, out / PAGE)
 
 
-def _shipped(names: Sequence[str]) -> None:
-    """Check that the package has its models.
+def shipped() -> list[str]:
+    """The trained models that come with the package.
 
     Raises:
-        ModelError: it lacks some.
+        ModelError: there are none.
     """
     from voxstrata.errors import ModelError
-    from voxstrata.models.card import BUNDLED, CARD
+    from voxstrata.models.card import BUNDLED, bundled
 
-    lacking = [name for name in names if not (BUNDLED / name / CARD).is_file()]
-    if lacking:
+    names = [name for family in FAMILIES for name in bundled(family)]
+    if not names:
         raise ModelError(
-            "this installation lacks models that come with voxstrata",
-            got=f"no {', '.join(lacking)} in {BUNDLED}",
-            expected=f"a folder with {CARD} for each",
+            "this installation lacks the models that come with voxstrata",
+            got=f"none in {BUNDLED}",
+            expected="a folder with a card for each",
             fix="install voxstrata again, or make them with `make models` (hours); "
             "`voxstrata similarity` and `voxstrata properties` work with models of your own",
         )
+    return names
