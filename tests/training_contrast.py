@@ -279,7 +279,10 @@ def _main(folder: str, rank: str, processes: str) -> None:
         state = run_case(case, int(rank), int(processes))
         found.update({f"{case}/{name}": value.contiguous() for name, value in state.items()})
     save_file(found, f"{folder}/{rank}.safetensors")
+    dist.barrier()
     dist.destroy_process_group()
+    # Threads of gloo may outlive their group and abort an orderly exit.
+    os._exit(0)
 
 
 if __name__ == "__main__":

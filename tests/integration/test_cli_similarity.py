@@ -185,9 +185,12 @@ def test_errors_come_without_a_traceback_and_leave_nothing(tmp_path: Path) -> No
 def test_ctrl_c_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:
     """A real SIGINT to a real process; the second run finishes."""
     out = tmp_path / "out"
+    told = tmp_path / "told"
     slow = (
-        "import time, voxstrata.streaming.onepass as o; plain = o.Pass._checkpoint\n"
-        "def late(self, done):\n    plain(self, done); time.sleep(20)\n"
+        "import os, time, voxstrata.streaming.onepass as o; plain = o.Pass._checkpoint\n"
+        "def late(self, done):\n"
+        "    plain(self, done)\n"
+        f"    while not os.path.exists({str(told)!r}): time.sleep(0.02)\n"
         "o.Pass._checkpoint = late\nfrom voxstrata.cli import main; main()"
     )
     arguments = ["similarity", "log-mel", "-c", str(folder), "-o", str(out), "-q", "--folds", "3"]
@@ -201,6 +204,7 @@ def test_ctrl_c_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:
     while not cursor.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
+    told.touch()
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in stderr

@@ -118,22 +118,30 @@ class Engine:
         self._resume()
         log = TrainLog(self.folder, self.step, self.config.run.tensorboard) if self.lead else None
         try:
-            with self._signals():
-                self._loop(log)
-                self._average(log)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            try:
+                with self._signals():
+                    self._loop(log)
+                    self._average(log)
+            finally:
+                if log is not None:
+                    log.close()
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if not self._loader_died(error):
                 raise
             raise RunInterruptedError(
                 f"a process that loads recordings died at step {self.step} of {self.steps}",
-                got=str(error).splitlines()[0],
+                got=str(error).splitlines()[0] if str(error) else type(error).__name__,
                 fix="it may have run out of memory: make data.workers smaller; the same command "
                 f"goes on from the latest checkpoint in {self.folder}",
             ) from None
-        finally:
-            if log is not None:
-                log.close()
         return self.told
+
+    def _loader_died(self, error: Exception) -> bool:
+        """Whether an error is what is left of a loader process: torch's own message, or a
+        connection to it that broke before torch noticed."""
+        if isinstance(error, RuntimeError):
+            return "DataLoader worker" in str(error)
+        return self.config.data.workers > 0
 
     def _resume(self) -> None:
         found = state.load(self.folder, self.identity)
