@@ -9,7 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("similarity.py", "overhead.py", "memory.py", "crossval.py", "synthetic_corpus.py")
+BENCHMARKS = (
+    "similarity.py",
+    "overhead.py",
+    "memory.py",
+    "crossval.py",
+    "logistic.py",
+    "synthetic_corpus.py",
+    "training.py",
+)
 
 
 def main() -> None:

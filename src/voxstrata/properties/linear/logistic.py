@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from voxstrata.errors import NumericsError, ShapeError, UsageError
 from voxstrata.numerics.jackknife import jackknife
+from voxstrata.numerics.threads import one_blas_thread
 
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 """Penalties lambda, strong to weak; each fit starts where the stronger one ended."""
@@ -185,19 +186,16 @@ class Training:
             start = torch.zeros(r + 1, classes, dtype=torch.float64)
             start[-1] = (counts / n).log()
         exact = self.dtype == torch.float64
-        found = minimize(
-            objective,
-            (start / stretch).reshape(-1).numpy(),
-            jac=True,
-            method="L-BFGS-B",
-            options={
-                "maxiter": ITERATIONS,
-                "maxcor": 10,
-                # float32 products carry about 1e-7 of noise: the search must not chase it
-                "ftol": 1e-14 if exact else 1e-6,
-                "gtol": 1e-9 if exact else 1e-5,
-            },
-        )
+        options = {
+            "maxiter": ITERATIONS,
+            "maxcor": 10,
+            # float32 products carry about 1e-7 of noise: the search must not chase it
+            "ftol": 1e-14 if exact else 1e-6,
+            "gtol": 1e-9 if exact else 1e-5,
+        }
+        begin = (start / stretch).reshape(-1).numpy()
+        with one_blas_thread():
+            found = minimize(objective, begin, jac=True, method="L-BFGS-B", options=options)
         if not np.isfinite(found.fun):
             raise NumericsError("logistic regression met numbers that are not finite")
         weights = torch.from_numpy(found.x.copy()).reshape(r + 1, classes) * stretch
