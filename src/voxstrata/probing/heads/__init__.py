@@ -1,0 +1,1 @@
+"""Heads of SUPERB's tasks with their published layouts, one file each."""
