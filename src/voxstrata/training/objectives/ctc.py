@@ -22,6 +22,7 @@ from torch import nn
 from voxstrata.config import Config
 from voxstrata.errors import CorpusError
 from voxstrata.frontend import FrontEnd
+from voxstrata.metrics.edit import collapse_padded, edit_distances
 from voxstrata.streaming.unit_segment import SILENCES, stress_free
 from voxstrata.training import distributed
 from voxstrata.training.data.crops import CropExamples
@@ -260,36 +261,4 @@ def greedy(scores: torch.Tensor) -> NDArray[np.int64]:
 
     Rows are padded with 0.
     """
-    path = scores.argmax(2).cpu().numpy()
-    before = np.pad(path[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
-    kept = (path != BLANK) & (path != before)
-    out = np.zeros((len(path), max(1, int(kept.sum(1).max(initial=0)))), dtype=np.int64)
-    row, _ = np.nonzero(kept)
-    out[row, (kept.cumsum(1) - 1)[kept]] = path[kept]
-    return out
-
-
-def edit_distances(wanted: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Insertions, deletions and substitutions between rows padded with 0 (Levenshtein), [N].
-
-    Example:
-        >>> edit_distances(np.array([[1, 2, 3]]), np.array([[1, 3, 0]])).tolist()
-        [1]
-    """
-    count, width = found.shape
-    along = np.arange(width + 1)
-    cost = np.tile(along, (count, 1))
-    ends = (found != 0).sum(1)
-    lengths = (wanted != 0).sum(1)
-    rows = np.arange(count)
-    result: NDArray[np.int64] = cost[rows, ends].copy()  # of no wanted ones: all are insertions
-    for position in range(wanted.shape[1]):
-        here = wanted[:, position, None]
-        step = np.empty_like(cost)
-        step[:, 0] = position + 1
-        step[:, 1:] = np.minimum(cost[:, 1:] + 1, cost[:, :-1] + (found != here))
-        # An insertion adds one to the left neighbour: a running minimum along the row.
-        cost = np.minimum.accumulate(step - along, axis=1) + along
-        done = lengths == position + 1
-        result[done] = cost[rows, ends][done]
-    return result
+    return collapse_padded(scores.argmax(2).cpu().numpy(), blank=BLANK)
