@@ -1,4 +1,4 @@
-"""What heads that write symbols share: the CTC loss, and its greedy reading.
+"""What heads that write symbols share: the CTC loss, and the best class of each frame.
 
 Connectionist temporal classification: Graves et al., ICML 2006. Class 0 is the blank, as in the
 vocabularies of PR, ASR and SF.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from voxstrata.errors import ShapeError, UsageError
-from voxstrata.probing.heads.head import valid
 
 BLANK = 0
 
@@ -55,14 +56,14 @@ def frames_needed(target: torch.Tensor) -> int:
     return len(target) + int((target[1:] == target[:-1]).sum())
 
 
-def greedy_symbols(logits: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
-    """Best symbol of every frame, repeats merged, blanks dropped; a list for each recording.
+def best_paths(logits: torch.Tensor, lengths: torch.Tensor) -> list[NDArray[np.int64]]:
+    """The best class of every own frame, int64 [T_i] a recording.
+
+    :func:`voxstrata.metrics.edit.collapse` makes symbols of them.
 
     Args:
         logits: [B, T, V].
         lengths: int64 [B].
     """
-    path = logits.argmax(2).masked_fill(~valid(lengths, logits.shape[1]), BLANK)
-    kept = path != BLANK
-    kept[:, 1:] &= path[:, 1:] != path[:, :-1]
-    return [row[keep].tolist() for row, keep in zip(path, kept, strict=True)]
+    paths = logits.detach().argmax(2).cpu().numpy()
+    return [path[:length] for path, length in zip(paths, lengths.tolist(), strict=True)]

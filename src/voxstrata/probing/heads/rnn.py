@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from voxstrata.probing.heads.ctc import ctc_loss, greedy_symbols
+from voxstrata.probing.heads.ctc import best_paths, ctc_loss
 from voxstrata.probing.heads.head import Head
 from voxstrata.probing.seeded import Dropout, Stream, initial_weights
 
@@ -76,6 +78,6 @@ class RecurrentHead(Head):
         """CTC; see :func:`voxstrata.probing.heads.ctc.ctc_loss` for targets and errors."""
         return ctc_loss(outputs, lengths, targets)
 
-    def predict(self, outputs: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
-        """Symbols read greedily."""
-        return greedy_symbols(outputs, lengths)
+    def predict(self, outputs: torch.Tensor, lengths: torch.Tensor) -> list[NDArray[np.int64]]:
+        """The best class of every own frame; ``metrics.edit.collapse`` makes symbols of them."""
+        return best_paths(outputs, lengths)
