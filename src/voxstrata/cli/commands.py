@@ -16,6 +16,7 @@ def attach(app: typer.Typer) -> None:
         doctor,
         layers,
         models,
+        probe,
         properties,
         report,
         similarity,
@@ -26,6 +27,7 @@ def attach(app: typer.Typer) -> None:
     app.command("demo")(demo.demo)
     app.command("similarity", help=flowing(similarity.similarity))(similarity.similarity)
     app.command("properties", help=flowing(properties.properties))(properties.properties)
+    app.command("probe", help=flowing(probe.probe))(probe.probe)
     app.command("layers", help=flowing(layers.layers))(layers.layers)
     app.command("train", help=flowing(train.train))(train.train)
     app.command("verify", help=flowing(verify.verify))(verify.verify)

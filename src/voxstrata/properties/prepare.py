@@ -8,12 +8,13 @@ from pathlib import Path
 
 import voxstrata
 from voxstrata.corpora import Corpus, load_corpus
-from voxstrata.errors import ModelError, StorageError, UsageError
+from voxstrata.errors import StorageError, UsageError
 from voxstrata.files import fingerprint, sha256_file
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.load import find_family
 from voxstrata.models.spec import parse
+from voxstrata.models.twins import add_twins
 from voxstrata.properties.names import expand
 from voxstrata.properties.property import Property
 from voxstrata.properties.registry import make_property
@@ -120,7 +121,9 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
     folds = fold_recordings(corpus, groups, config.folds, config.seed)
     device = choose_device(config.device)
     models = [load_model(spec, device=device, dtype=config.dtype) for spec in config.models]
-    twins, without_twin = _twins(config, models, device)
+    twins, without_twin = (
+        add_twins(models, device=device, dtype=config.dtype) if config.twins else ({}, [])
+    )
     asked = len(models)
     named = {model.spec for model in models}
     for helper in dict.fromkeys(h for p in properties for h in p.helpers(config)):
@@ -236,39 +239,6 @@ def _properties(config: PropertiesConfig, corpus: Corpus) -> tuple[list[Property
             "what each property needs",
         )
     return found, left_out
-
-
-def _twins(
-    config: PropertiesConfig, models: list[SpeechModel], device: str
-) -> tuple[dict[str, str], list[str]]:
-    """Load the untrained twin of every trained model that has one; appended to ``models``.
-
-    Models of one shape and front end have one twin between them: the same network would else
-    run several times.
-
-    Returns:
-        trained model to twin; and a sentence for each model that has none.
-    """
-    twins: dict[str, str] = {}
-    without: list[str] = []
-    if not config.twins:
-        return twins, without
-    for model in list(models):
-        if model.details.get("random") or not model.details.get("parameters", 1):
-            continue
-        name = f"random:{model.spec}"
-        if name not in {m.spec for m in models}:
-            try:
-                twin = load_model(name, device=device, dtype=config.dtype)
-            except (ModelError, UsageError) as error:
-                without.append(f"{model.spec} has no untrained twin beside it: {error.what}.")
-                continue
-            same = next((m.spec for m in models if m.fingerprint == twin.fingerprint), None)
-            if same is None:
-                models.append(twin)
-            name = same or name
-        twins[model.spec] = name
-    return twins, without
 
 
 def _stack(

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 JOB = "properties"
-"""The job whose results folders hold curves."""
+PROBING = "probing"
+"""The jobs whose results folders hold curves."""
 
 GROUPS = (
     *("acoustic", "phonetic", "lexical", "semantic", "speaker"),
@@ -168,6 +169,9 @@ class PropertyCurves:
 
 def property_rows(table: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of a table that are curves; none for results of another job."""
+    if record.get("job") == PROBING:
+        # Sums of layers and what they are held against are no points of a curve.
+        return table[~table["layer"].str.startswith("weighted-sum")]
     if record.get("job") != JOB:
         return table.iloc[:0]
     return table[(table["property"] != "similarity") & (table["model"] != "")]

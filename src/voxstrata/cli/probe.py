@@ -1,0 +1,261 @@
+"""``voxstrata probe``: what simple heads can do with a model's layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from voxstrata.cli.options import (
+    BatchS,
+    Corpus,
+    Device,
+    DryRun,
+    Dtype,
+    KeepStore,
+    Layers,
+    Limit,
+    Models,
+    OnError,
+    Out,
+    OverwriteRule,
+    Quiet,
+    Study,
+    known_overwrite,
+)
+
+if TYPE_CHECKING:
+    from voxstrata.probing.prepare import Prepared
+    from voxstrata.probing.settings import ProbeConfig
+
+TRAINING = "Training of heads"
+
+
+def probe(
+    models: Models = None,
+    corpus: Corpus = None,
+    out: Out = Path("probing"),
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            "--tasks",
+            "-t",
+            help="Names with commas, all (default), superb, YAML files of your own.",
+        ),
+    ] = None,
+    corpus_map: Annotated[
+        Path | None,
+        typer.Option("--corpus-map", "-m", help="YAML file: which corpus each task gets."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML file of settings; flags go before it.")
+    ] = None,
+    list_them: Annotated[bool, typer.Option("--list", help="List tasks and stop.")] = False,
+    dry_run: DryRun = False,
+    layers: Layers = None,
+    limit: Limit = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="small (default), superb (published constants), or a YAML file.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    lrs: Annotated[
+        str | None,
+        typer.Option(
+            help="Learning rates with commas, instead of the protocol's.", rich_help_panel=TRAINING
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Runs with other initial weights.", rich_help_panel=TRAINING),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Updates of every head.", rich_help_panel=TRAINING)
+    ] = None,
+    twins: Annotated[
+        bool | None,
+        typer.Option("--twins/--no-twins", help="Untrained twins too.", rich_help_panel=TRAINING),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="Features that stand beside the models (default mfcc); '' for none.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    controls: Annotated[
+        bool | None,
+        typer.Option(
+            "--controls/--no-controls",
+            help="Also train on labels dealt anew.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    ablation: Annotated[
+        bool | None,
+        typer.Option(
+            "--ablation/--no-ablation",
+            help="Also train the weighted sum without each layer.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of splits and heads.", rich_help_panel=TRAINING)
+    ] = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    batch_s: BatchS = None,
+    on_error: OnError = None,
+    study: Study = None,
+    keep_store: KeepStore = None,
+    overwrite: OverwriteRule = "missing",
+    quiet: Quiet = False,
+) -> None:
+    """Probe layers: train small heads on frozen features, as SUPERB does.
+
+    For every task and model: a head on every layer and on the learned sum of all layers, at every
+    learning rate and seed; what is reported was chosen on dev speakers. Features are made once.
+    results.parquet, probes.parquet (every head), weights.parquet (layer weights), run.json, figures
+    and report.html go to OUT. Stop with Ctrl-C whenever you like: the same command goes on.
+
+    Example: voxstrata probe hubert-base wavlm-base --tasks sid,ks,ic -m corpora.yaml -o out
+
+    A first look: voxstrata probe log-mel -c synthetic:demo --tasks gender,channel -o out
+    """
+    from voxstrata.config import load
+    from voxstrata.probing.settings import ProbeConfig
+
+    if list_them:
+        _list()
+        return
+    _check(models, corpus, corpus_map, config)
+    given: dict[str, Any] = {
+        "models": tuple(models) if models else None,
+        "tasks": tasks,
+        "corpus": corpus,
+        "corpus_map": str(corpus_map) if corpus_map else None,
+        "protocol": protocol,
+        "layers": layers,
+        "lrs": lrs,
+        "seeds": seeds,
+        "steps": steps,
+        "twins": twins,
+        "baseline": baseline,
+        "controls": controls,
+        "ablation": ablation,
+        "seed": seed,
+        "dtype": dtype,
+        "device": device,
+        "batch_s": batch_s,
+        "limit": limit,
+        "on_error": on_error,
+        "study": study,
+        "keep_store": keep_store,
+    }
+    settings = load(ProbeConfig, config, given)
+    if page := run(settings, out, overwrite, dry_run=dry_run, quiet=quiet):
+        typer.echo(str(page))
+
+
+def run(
+    settings: ProbeConfig, out: Path, overwrite: str, *, dry_run: bool = False, quiet: bool = False
+) -> Path | None:
+    """Run a probing job from the command line: plan, compute, report.
+
+    Returns:
+        the page; ``None`` if only the plan was asked for.
+    """
+    from rich.console import Console
+
+    from voxstrata.probing.job import run_probing
+    from voxstrata.probing.prepare import prepare
+    from voxstrata.report import draw_report
+    from voxstrata.streaming.runs import Hooks
+
+    console = Console(stderr=True)
+    rule = known_overwrite(overwrite)
+    if dry_run:
+        _show_plan(prepare(settings, out, afresh=rule == "always"), console)
+        return None
+    hooks: Hooks[Prepared] = Hooks(
+        planned=lambda prepared: _show_plan(prepared, console), progress=not quiet
+    )
+    results = run_probing(settings, out, overwrite=rule, hooks=hooks)
+    page = draw_report(out)
+    console.print(f"{len(results.table)} values in {results.record['wall_s']:.0f} s")
+    return page
+
+
+def _check(
+    models: list[str] | None, corpus: str | None, corpus_map: Path | None, config: Path | None
+) -> None:
+    from voxstrata.errors import UsageError
+
+    if config is not None:
+        return
+    if not models:
+        raise UsageError(
+            "no model is named",
+            expected="one or more models before the options",
+            fix="for example: voxstrata probe hubert-base log-mel --corpus FOLDER; "
+            "`voxstrata models list` shows names",
+        )
+    if not corpus and not corpus_map:
+        raise UsageError(
+            "no corpus is named",
+            expected="--corpus with one corpus for all tasks, or --corpus-map with a YAML file",
+            fix="for example --corpus synthetic:demo; docs/probing.md says what a map looks like",
+        )
+
+
+def _show_plan(prepared: Prepared, console: Any) -> None:
+    """Print what is about to happen: tasks with their examples, what is left out, disk."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from voxstrata.probing.task import PARTS
+
+    seconds = sum(utterance.duration_s for utterance in prepared.utterances)
+    console.print(
+        f"[bold]{len(prepared.models)} models, {len(prepared.stack)} layers[/] over "
+        f"[bold]{len(prepared.utterances)} recordings[/] ({seconds / 60:.1f} min), protocol "
+        f"{escape(prepared.protocol.name)}, on {prepared.device}; features take "
+        f"{prepared.disk_bytes / 1e6:.1f} MB"
+    )
+    table = Table("task", "classes", *PARTS, "rounds", "steps")
+    for one in prepared.asked:
+        first = one.data.rounds[0].parts
+        table.add_row(
+            escape(one.task.title),
+            escape(" x ".join(str(len(names)) for names in one.data.classes.values())),
+            *(str(len(first[part])) for part in PARTS),
+            str(len(one.data.rounds)),
+            str(prepared.protocol.of(one.task.name).steps),
+        )
+    console.print(table)
+    for item in prepared.left_out:
+        console.print(
+            f"  left out: {item.name}: {item.reason}", style="yellow", markup=False, highlight=False
+        )
+
+
+def _list() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from voxstrata.probing.registry import TASKS, get_task
+
+    table = Table("task", "asks", "needs the tiers", "test speakers")
+    for name in TASKS.names():
+        task = get_task(name)
+        table.add_row(name, task.summary, ", ".join(dict.fromkeys(task.tiers)), task.speakers)
+    console = Console()
+    console.print(table)
+    console.print(
+        "A task of your own is a YAML file: --tasks sid,mine.yaml (docs/probing.md).",
+        markup=False,
+        highlight=False,
+    )

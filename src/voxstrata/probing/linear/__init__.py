@@ -1,0 +1,1 @@
+"""Heads that are linear up to the mean over time, many at once on cached means."""

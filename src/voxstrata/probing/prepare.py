@@ -1,0 +1,257 @@
+"""Everything a probing run needs before work starts, checked and planned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import voxstrata
+from voxstrata.corpora import Corpus
+from voxstrata.errors import CorpusError, LabelError, StorageError, UsageError, VoxstrataError
+from voxstrata.files import fingerprint
+from voxstrata.models import load_model
+from voxstrata.models.base import SpeechModel
+from voxstrata.models.twins import add_twins
+from voxstrata.probing.registry import get_tasks
+from voxstrata.probing.settings import ProbeConfig, ProtocolConfig, read_protocol
+from voxstrata.probing.sources import Library, Material, TaskSource, read_map
+from voxstrata.probing.task import Task, TaskData
+from voxstrata.streaming.batches import Shard, make_shards
+from voxstrata.streaming.setup import (
+    SHARD_S,
+    batch_seconds,
+    choose_device,
+    free_disk,
+    untrained_notice,
+)
+from voxstrata.streaming.stack import StackLayer, build_stack
+from voxstrata.types import Utterance
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A task that is not run.
+
+    Attributes:
+        name: which.
+        reason: why not.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A task with what it made of its corpus.
+
+    Attributes:
+        task: which.
+        data: its examples.
+        corpora: corpus specs by part.
+    """
+
+    task: Task
+    data: TaskData
+    corpora: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked and planned run.
+
+    Attributes:
+        config: its settings.
+        protocol: grid and constants.
+        models: those asked for, the baseline, and twins (last).
+        twins: trained model to its untrained twin.
+        stack: chosen layers of all models.
+        asked: the tasks.
+        left_out: what was asked for and cannot be.
+        corpora: every corpus, by spec.
+        utterances: every recording that some task needs, once.
+        shards: order of work.
+        batch_s: seconds of audio a batch.
+        device: where models run.
+        identity: digest of all that numbers depend on.
+        disk_bytes: of the features.
+        pass_flops: operations of the models.
+        notices: what the reader of the results must know.
+    """
+
+    config: ProbeConfig
+    protocol: ProtocolConfig
+    models: list[SpeechModel]
+    twins: dict[str, str]
+    stack: list[StackLayer]
+    asked: list[Asked]
+    left_out: list[LeftOut]
+    corpora: Mapping[str, Corpus]
+    utterances: tuple[Utterance, ...]
+    shards: list[Shard]
+    batch_s: float
+    device: str
+    identity: str
+    disk_bytes: float
+    pass_flops: float
+    notices: list[str]
+
+
+def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared:
+    """Load, check and plan; nothing is computed and nothing written.
+
+    Args:
+        config: the settings.
+        out: output folder (its disk is what the features may use).
+        afresh: what an unfinished run left in ``out`` will be deleted; plan without it.
+
+    Raises:
+        VoxstrataError: anything in the settings, corpora or models is wrong; no task can run.
+    """
+    protocol = _protocol(config)
+    tasks = get_tasks(config.tasks)
+    names = [task.name for task in tasks]
+    if config.corpus_map is not None:
+        sources = read_map(config.corpus_map, names)
+    else:
+        sources = dict.fromkeys(names, TaskSource(corpus=config.corpus))
+    library = Library(config.limit)
+    asked, left_out, held = _tasks(tasks, sources, library, config)
+    device = choose_device(config.device)
+    specs = list(config.models)
+    if config.baseline and config.baseline not in specs:
+        specs.append(config.baseline)
+    models = [load_model(spec, device=device, dtype=config.dtype) for spec in specs]
+    twins, without = (
+        add_twins(models, device=device, dtype=config.dtype) if config.twins else ({}, [])
+    )
+    stack = build_stack(models, config.layers)
+    utterances = tuple(held.values())
+    disk = 4.0 * len(utterances) * sum(layer.width for layer in stack)
+    have = free_disk(out, afresh)
+    if disk > have:
+        raise StorageError(
+            "the features do not fit on the disk",
+            got=f"{disk / 2**30:.3g} GiB against {have / 2**30:.3g} GiB",
+            fix="fewer --layers or --tasks, or another --out",
+        )
+    identity = fingerprint(
+        {
+            "version": voxstrata.__version__,
+            "config": config.model_dump(mode="json", exclude={"keep_store"}),
+            "protocol": protocol.model_dump(mode="json"),
+            "corpora": {spec: corpus.fingerprint for spec, corpus in library.opened.items()},
+            "models": [model.fingerprint for model in models],
+            "tasks": {
+                one.task.name: [
+                    [r.name, {p: (e.ids, e.targets.tolist()) for p, e in r.parts.items()}]
+                    for r in one.data.rounds
+                ]
+                for one in asked
+            },
+        }
+    )
+    seconds = sum(utterance.duration_s for utterance in utterances)
+    trained_for = set(twins.values())
+    shown = [model for model in models if model.spec not in trained_for]
+    return Prepared(
+        config=config,
+        protocol=protocol,
+        models=models,
+        twins=twins,
+        stack=stack,
+        asked=asked,
+        left_out=left_out,
+        corpora=library.opened,
+        utterances=utterances,
+        shards=make_shards(utterances, [0] * len(utterances), SHARD_S),
+        batch_s=batch_seconds(config.batch_s, device),
+        device=device,
+        identity=identity,
+        disk_bytes=disk,
+        pass_flops=seconds * sum(model.flops_per_second for model in models),
+        notices=untrained_notice(shown) + without,
+    )
+
+
+def _protocol(config: ProbeConfig) -> ProtocolConfig:
+    """The protocol with what the settings put in its place."""
+    protocol = read_protocol(config.protocol)
+    changed: dict[str, object] = {}
+    if config.lrs is not None:
+        changed["lrs"] = config.lrs
+    if config.seeds is not None:
+        changed["seeds"] = config.seeds
+    if config.steps is not None:
+        steps = {"steps": config.steps}
+        changed["default"] = protocol.default.model_copy(update=steps)
+        changed["tasks"] = {n: p.model_copy(update=steps) for n, p in protocol.tasks.items()}
+    return protocol.model_copy(update=changed)
+
+
+def _tasks(
+    tasks: Sequence[Task],
+    sources: Mapping[str, TaskSource],
+    library: Library,
+    config: ProbeConfig,
+) -> tuple[list[Asked], list[LeftOut], dict[str, Utterance]]:
+    """Each task's examples; a task whose corpus lacks what it needs is left out with the reason."""
+    asked: list[Asked] = []
+    left_out: list[LeftOut] = []
+    held: dict[str, Utterance] = {}
+    for task in tasks:
+        material = library.material(sources[task.name])
+        try:
+            data = task.data(material, config.seed)
+        except (LabelError, UsageError) as error:
+            left_out.append(LeftOut(task.name, _reason(error)))
+            continue
+        _hold(held, material, set(data.ids), task.name)
+        asked.append(Asked(task, data, sources[task.name].specs))
+    if not asked:
+        raise UsageError(
+            "none of the tasks can be done here",
+            got="; ".join(f"{item.name}: {item.reason}" for item in left_out[:8]),
+            expected="tiers that at least one of them needs",
+            fix="`voxstrata corpora show` lists the tiers of a corpus, `voxstrata probe --list` "
+            "what each task needs",
+        )
+    return asked, left_out, held
+
+
+def _reason(error: VoxstrataError) -> str:
+    said = [error.what]
+    if error.got is not None:
+        said.append(f"found {error.got}")
+    if error.expected is not None:
+        said.append(f"expected {error.expected}")
+    return "; ".join(said)
+
+
+def _hold(held: dict[str, Utterance], material: Material, needed: set[str], task: str) -> None:
+    """Collect recordings by id; one id must be one recording in all corpora of a run."""
+    for part in material.parts.values():
+        for utterance in part:
+            if utterance.id not in needed:
+                continue
+            before = held.setdefault(utterance.id, utterance)
+            if before is not utterance and not _same(before, utterance):
+                raise CorpusError(
+                    f"two recordings of this run have the id {utterance.id!r}",
+                    got=f"another of {utterance.duration_s:.2f} s in a corpus of {task}",
+                    expected="ids that are unique over all corpora of the map",
+                    fix="probe the tasks in two runs, or rename the recordings in one manifest",
+                )
+
+
+def _same(a: Utterance, b: Utterance) -> bool:
+    from voxstrata.corpora.cuts import CutReader, files_of
+
+    if not (isinstance(a.read, CutReader) and isinstance(b.read, CutReader)):
+        return False
+    one, two = a.read.cut, b.read.cut
+    return files_of(one) == files_of(two) and (one.start, one.duration) == (
+        two.start,
+        two.duration,
+    )

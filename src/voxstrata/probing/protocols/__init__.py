@@ -1,0 +1,1 @@
+"""Protocols: grids and constants of training, a YAML file each."""

@@ -1,0 +1,72 @@
+"""Tasks by name, and tasks of one's own from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import resources
+from pathlib import Path
+
+from voxstrata.config import build, read_yaml
+from voxstrata.errors import UsageError
+from voxstrata.probing.task import Task
+from voxstrata.registry import Registry, unknown_name
+
+TASKS: Registry[Callable[[], Task]] = Registry("task", "voxstrata.tasks")
+
+SUPERB = ("pr", "asr", "ks", "qbe", "sid", "asv", "sd", "ic", "sf", "er")
+"""The suite, in the order of its tables."""
+
+
+def _shipped(name: str) -> Task:
+    from voxstrata.probing.tasks.classes import ClassTask
+
+    place = resources.files("voxstrata.probing.tasks") / f"{name}.yaml"
+    with resources.as_file(place) as path:
+        return build(ClassTask, read_yaml(path), source=f"the task {name}")
+
+
+for _name in ("ks", "sid", "ic", "er", "gender", "accent", "channel", "rate", "slots"):
+    TASKS.put(_name, partial(_shipped, _name))
+
+
+def get_task(name: str) -> Task:
+    """A task by name, or from a YAML file of one's own.
+
+    Args:
+        name: a registered name, or a path that ends in .yaml or .yml.
+
+    Raises:
+        UnknownNameError: no such task.
+        ConfigError: the file is not a task.
+    """
+    from voxstrata.probing.tasks.classes import ClassTask
+
+    if name.endswith((".yaml", ".yml")):
+        return build(ClassTask, read_yaml(Path(name).expanduser()), source=name)
+    if name not in TASKS:
+        raise unknown_name("task", name, [*TASKS.names(), "a .yaml file"])
+    return TASKS.get(name)()
+
+
+def get_tasks(names: tuple[str, ...]) -> list[Task]:
+    """Tasks by name; "all" for every one there is, "superb" for the suite.
+
+    Raises:
+        UnknownNameError: as :func:`get_task`.
+        UsageError: a task is named twice.
+    """
+    wanted: list[str] = []
+    for name in names:
+        if name == "all":
+            wanted += TASKS.names()
+        elif name == "superb":
+            wanted += [task for task in SUPERB if task in TASKS]
+        else:
+            wanted.append(name)
+    tasks = [get_task(name) for name in dict.fromkeys(wanted)]
+    held = [task.name for task in tasks]
+    twice = sorted({name for name in held if held.count(name) > 1})
+    if twice:
+        raise UsageError("two tasks have one name", got=", ".join(twice), fix="rename one of them")
+    return tasks

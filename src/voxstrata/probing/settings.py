@@ -1,0 +1,145 @@
+"""Settings of a probing run, and the protocols."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from voxstrata.config import Config, build, read_yaml
+from voxstrata.errors import UnknownNameError
+from voxstrata.probing.linear.probes import Plan
+from voxstrata.registry import unknown_name
+
+
+class HeadPlan(Config):
+    """Constants of one task's training; see :class:`voxstrata.probing.linear.probes.Plan`.
+
+    Attributes:
+        steps, batch, hidden, clip, every, balanced: as there.
+    """
+
+    steps: PositiveInt = 1000
+    batch: PositiveInt = 32
+    hidden: PositiveInt = 256
+    clip: PositiveFloat = 1.0
+    every: PositiveInt = 100
+    balanced: bool = False
+
+    def plan(self, measure: str) -> Plan:
+        """For the trainer of linear heads."""
+        return Plan(
+            steps=self.steps,
+            batch=self.batch,
+            hidden=self.hidden,
+            clip=self.clip,
+            every=min(self.every, self.steps),
+            balanced=self.balanced,
+            measure=measure,
+        )
+
+
+class ProtocolConfig(Config):
+    """A protocol: the grid, and the constants of every task.
+
+    Attributes:
+        name: of the protocol.
+        lrs: learning rates of linear heads, one of which is chosen on dev for each cell.
+        seeds: runs of linear heads with other initial weights and orders.
+        default: constants of tasks that have none of their own.
+        tasks: constants by task.
+    """
+
+    name: str
+    lrs: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    seeds: PositiveInt
+    default: HeadPlan = HeadPlan()
+    tasks: dict[str, HeadPlan] = Field(default_factory=dict)
+
+    def of(self, task: str) -> HeadPlan:
+        """Constants of a task."""
+        return self.tasks.get(task, self.default)
+
+
+def read_protocol(name: str) -> ProtocolConfig:
+    """A protocol that comes with the package, or a YAML file.
+
+    Raises:
+        UnknownNameError: there is no such protocol.
+        ConfigError: the file is not one.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return build(ProtocolConfig, read_yaml(Path(name).expanduser()), source=name)
+    folder = resources.files("voxstrata.probing.protocols")
+    known = sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if ".yaml" in f.name)
+    if name not in known:
+        raise _unknown(name, known)
+    with resources.as_file(folder / f"{name}.yaml") as path:
+        return build(ProtocolConfig, read_yaml(path), source=f"the protocol {name}")
+
+
+def _unknown(name: str, known: list[str]) -> UnknownNameError:
+    return unknown_name("protocol", name, [*known, "a .yaml file"])
+
+
+class ProbeConfig(Config):
+    """What is asked of which models.
+
+    Attributes:
+        models: model names (docs/models.md), at least one.
+        tasks: names (``voxstrata probe --list``), YAML files, "all" or "superb".
+        corpus: one corpus for all tasks; or
+        corpus_map: a YAML file with corpora by task (docs/probing.md).
+        protocol: "small", "superb" or a YAML file.
+        layers: names, patterns or ranges of layers; ``None`` for each model's default set.
+        lrs, seeds, steps: instead of the protocol's.
+        twins: also probe the untrained twin of every trained model that has one.
+        baseline: a model without training that stands beside the others; "" for none.
+        controls: also train on labels dealt anew.
+        ablation: also train the weighted sum without each layer in turn.
+        seed: of splits, initial weights and orders.
+        study: name written into the results.
+        dtype, device, batch_s, limit, on_error, keep_store: as for similarity.
+    """
+
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)] = ("all",)
+    corpus: str | None = None
+    corpus_map: str | None = None
+    protocol: str = "small"
+    layers: tuple[str, ...] | None = None
+    lrs: tuple[PositiveFloat, ...] | None = None
+    seeds: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    twins: bool = True
+    baseline: str = "mfcc"
+    controls: bool = True
+    ablation: bool = True
+    seed: int = 0
+    study: str = "probing"
+    dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
+    device: str = "auto"
+    batch_s: PositiveFloat | None = None
+    limit: PositiveInt | None = None
+    on_error: Literal["skip", "stop"] = "skip"
+    keep_store: bool = False
+
+    @field_validator("models", "tasks", "layers", "lrs", mode="before")
+    @classmethod
+    def _listed(cls, given: Any, info: Any) -> Any:
+        """One name need not be a list; layer numbers need no quotes; flags' commas are read."""
+        if isinstance(given, str):
+            parts = given.split(",") if info.field_name != "models" else [given]
+            return tuple(part.strip() for part in parts if part.strip())
+        if info.field_name == "layers" and isinstance(given, int | list | tuple):
+            listed = [given] if isinstance(given, int) else given
+            return tuple(str(x) if isinstance(x, int) else x for x in listed)
+        return given
+
+    @model_validator(mode="after")
+    def _one_corpus(self) -> ProbeConfig:
+        if (self.corpus is None) == (self.corpus_map is None):
+            raise ValueError("give `corpus` or `corpus_map`, one of them")
+        return self

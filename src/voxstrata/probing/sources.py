@@ -1,0 +1,140 @@
+"""Which recordings a task gets: the corpus map, and what it opens to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import field_validator, model_validator
+
+from voxstrata.config import Config, build, read_yaml
+from voxstrata.corpora import Corpus, load_corpus
+from voxstrata.errors import ConfigError
+from voxstrata.types import Utterance
+
+
+class TaskSource(Config):
+    """The corpora of one task, as an entry of the corpus map.
+
+    Either ``corpus`` alone (parts are made by a seeded split), or ``train`` and ``test`` with or
+    without ``dev`` (which is then split off training), or ``folds`` (each is tested once).
+
+    Attributes:
+        corpus: one corpus for all parts.
+        train, dev, test: a corpus each.
+        folds: at least two corpora.
+    """
+
+    corpus: str | None = None
+    train: str | None = None
+    dev: str | None = None
+    test: str | None = None
+    folds: tuple[str, ...] = ()
+
+    @field_validator("folds", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _one_way(self) -> TaskSource:
+        parts = self.train or self.dev or self.test
+        ways = sum((self.corpus is not None, bool(parts), bool(self.folds)))
+        if ways != 1 or (parts and not (self.train and self.test)) or len(self.folds) == 1:
+            raise ValueError(
+                "give `corpus`, or `train` and `test` (and `dev`), or at least two `folds`"
+            )
+        return self
+
+    @property
+    def specs(self) -> dict[str, str]:
+        """Corpus specs by part; folds are "fold1", ...; "all" for one corpus."""
+        if self.corpus is not None:
+            return {"all": self.corpus}
+        if self.folds:
+            return {f"fold{i + 1}": spec for i, spec in enumerate(self.folds)}
+        named = {"train": self.train, "dev": self.dev, "test": self.test}
+        return {part: spec for part, spec in named.items() if spec is not None}
+
+
+@dataclass(frozen=True)
+class Material:
+    """The recordings of one task.
+
+    Attributes:
+        source: the entry of the corpus map.
+        parts: recordings by part, as :attr:`TaskSource.specs` names them.
+        skipped: recordings that the corpora left out, with reasons.
+    """
+
+    source: TaskSource
+    parts: Mapping[str, tuple[Utterance, ...]]
+    skipped: tuple[dict[str, str], ...] = ()
+
+
+def read_map(path: str | Path, tasks: list[str]) -> dict[str, TaskSource]:
+    """The corpus map: a YAML file with an entry a task.
+
+    An entry is a corpus spec, or a mapping with the keys of :class:`TaskSource`; the entry
+    ``default`` serves the tasks that have none.
+
+    Args:
+        path: the file.
+        tasks: tasks that need an entry.
+
+    Raises:
+        ConfigError: the file cannot be read or holds something else, or a task has no entry.
+    """
+    given = read_yaml(path)
+    entries = {
+        str(name): build(
+            TaskSource,
+            {"corpus": entry} if isinstance(entry, str) else dict(entry or {}),
+            source=f"{path}, {name}",
+        )
+        for name, entry in given.items()
+        if isinstance(entry, str | Mapping) or entry is None
+    }
+    odd = [str(name) for name in given if str(name) not in entries]
+    if odd:
+        raise ConfigError(
+            f"{path}: an entry is neither a corpus nor a mapping",
+            got=", ".join(odd),
+            expected="`sid: CORPUS` or `sid: {train: CORPUS, test: CORPUS}`",
+        )
+    without = [task for task in tasks if task not in entries and "default" not in entries]
+    if without:
+        raise ConfigError(
+            f"{path} says nothing about some tasks",
+            got=", ".join(without),
+            expected="an entry for each task that is asked for, or `default: CORPUS`",
+            fix="add them, or ask for other --tasks",
+        )
+    return {task: entries.get(task) or entries["default"] for task in tasks}
+
+
+class Library:
+    """Opens every corpus once, however many tasks name it."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._held: dict[str, Corpus] = {}
+        self.limit = limit
+
+    def corpus(self, spec: str) -> Corpus:
+        """The corpus named ``spec``; see :func:`voxstrata.corpora.load_corpus` for errors."""
+        if spec not in self._held:
+            self._held[spec] = load_corpus(spec, limit=self.limit)
+        return self._held[spec]
+
+    @property
+    def opened(self) -> Mapping[str, Corpus]:
+        """Every corpus that was asked for."""
+        return self._held
+
+    def material(self, source: TaskSource) -> Material:
+        """The recordings of a task; ids are made unique by :meth:`key`."""
+        held = {part: self.corpus(spec) for part, spec in source.specs.items()}
+        skipped = [{"id": p.id, "what": p.what} for c in held.values() for p in c.skipped]
+        return Material(source, {p: c.utterances for p, c in held.items()}, tuple(skipped))

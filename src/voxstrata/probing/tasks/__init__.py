@@ -1,0 +1,1 @@
+"""Tasks: one YAML file or module each."""
