@@ -361,6 +361,8 @@ def test_one_speaker_is_refused_before_anything_is_trained(tmp_path: Path) -> No
         (["objective.crop=1"], UsageError, "crop_s"),
         (["model={family: melhubert}"], UsageError, "does not train this family"),
         (["data.corpus=/nowhere/at/all"], Exception, "/nowhere/at/all"),
+        (["run.device=cuda:99"], UsageError, "the device 'cuda:99' cannot be used"),
+        (["run.device=toaster"], UsageError, "the device 'toaster' cannot be used"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import resource
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -198,6 +199,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def command_line() -> str:
+    """What was typed, for the record, as it can be typed again."""
+    first = Path(sys.argv[0]).name
+    # Of `python -m voxstrata` (and torchrun -m) only a file's name is left.
+    start = ["python", "-m", "voxstrata"] if first == "__main__.py" else [first]
+    return shlex.join([*start, *sys.argv[1:]])
 
 
 def peak_memory() -> int:

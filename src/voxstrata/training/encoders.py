@@ -11,8 +11,8 @@ from torch import nn
 from voxstrata.config import build
 from voxstrata.errors import CheckpointError, ConfigError
 from voxstrata.frontend import FrontEnd, front_end
-from voxstrata.models.ecapa.network import Ecapa
-from voxstrata.models.ecapa.options import preset_options
+from voxstrata.models.ecapa.network import Ecapa, minimum_frames
+from voxstrata.models.ecapa.options import EcapaOptions, preset_options
 from voxstrata.models.melhubert.network import MelHubert
 from voxstrata.models.melhubert.options import MelHubertOptions
 from voxstrata.models.weights import load_strictly
@@ -75,6 +75,12 @@ def build_encoder(config: ModelConfig, front: FrontEnd, seed: int) -> Callable[[
     return make
 
 
+def frames_needed(network: nn.Module) -> int:
+    """Fewest frames of a whole recording that a network gives finite numbers for."""
+    options = getattr(network, "options", None)
+    return minimum_frames(options) if isinstance(options, EcapaOptions) else 1
+
+
 def _start(config: ModelConfig, options: object, front: FrontEnd) -> dict[str, torch.Tensor]:
     """Weights of a trained model folder, checked against the configuration."""
     from voxstrata.models.load import load_model
@@ -83,13 +89,19 @@ def _start(config: ModelConfig, options: object, front: FrontEnd) -> dict[str, t
     network = getattr(model, "_module", None)
     if network is None or model.family != config.family:
         raise CheckpointError(
-            f"{config.start} is not a model of the family {config.family}", got=model.family
+            f"{config.start} is not a model of the family {config.family}",
+            got=model.family,
+            expected=config.family,
+            fix="give model.start a folder that `voxstrata train` wrote, or set model.family",
         )
     if network.options != options:
+        theirs, ours = network.options.model_dump(), dict(options)  # type: ignore[call-overload]
+        other = [name for name in ours if theirs.get(name) != ours[name]]
         raise CheckpointError(
             f"{config.start} has another architecture than model.options",
-            got=str(network.options),
-            expected=str(options),
+            got=", ".join(f"{name}={theirs.get(name)}" for name in other),
+            expected=", ".join(f"{name}={ours[name]}" for name in other),
+            fix="set model.preset and model.options as in its card.json, or drop model.start",
         )
     own = getattr(model, "front", None)
     if own is not None and own.fingerprint != front.fingerprint:

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from voxstrata.corpora import Corpus
-from voxstrata.errors import AudioError
+from voxstrata.errors import AudioError, CorpusError
 from voxstrata.frontend import FrontEnd
 from voxstrata.metrics.eer import eer
+from voxstrata.training.encoders import frames_needed
 from voxstrata.training.objective import Evaluator, Objective
 
 
@@ -43,21 +44,59 @@ class PairsEvaluator:
     def embed(self, network: nn.Module) -> torch.Tensor:
         """Embeddings [N, D], float64 on the CPU."""
         if self._features is None:
-            self._load()
+            self._load(frames_needed(network))
         assert self._features is not None
         rows = [network(one[None].to(self.device))[0].double().cpu() for one in self._features]
         return torch.stack(rows)
 
-    def _load(self) -> None:
-        self._features = []
+    def _load(self, least: int) -> None:
+        features: list[torch.Tensor] = []
         for utterance in self.corpus:
             try:
                 wave = torch.from_numpy(utterance.read())[None]
-                features = self.front(wave)[0]
+                found = self.front(wave)[0]
             except AudioError:
                 continue
-            self._features.append(features)
+            if len(found) < least:  # the network would give NaN for it
+                continue
+            features.append(found)
             self._speakers.append(str(utterance.tiers["speaker"]))
+        _both_kinds(self.name, self._speakers, "usable recordings")
+        self._features = features
+
+
+def check_evaluation(name: str, corpus: Corpus) -> None:
+    """Refuse an evaluation corpus that gives no error rate, before anything is trained.
+
+    Args:
+        name: its key under ``data.valid``.
+        corpus: recordings.
+
+    Raises:
+        CorpusError: recordings without speaker; or no pair of one speaker, or of two.
+    """
+    without = [u.id for u in corpus.utterances if "speaker" not in u.tiers]
+    if without:
+        raise CorpusError(
+            f"{len(without)} of {len(corpus)} recordings of the evaluation corpus {name!r} have "
+            "no speaker",
+            got=", ".join(without[:5]),
+            expected="the tier 'speaker' on every recording: error rates are computed over pairs",
+            fix=f"give a corpus with speakers, or leave it out (-s data.valid.{name}=)",
+        )
+    speakers = [str(u.tiers["speaker"]) for u in corpus.utterances]
+    _both_kinds(name, speakers, "recordings")
+
+
+def _both_kinds(name: str, speakers: list[str], what: str) -> None:
+    count = len(set(speakers))
+    if count < 2 or count == len(speakers):
+        raise CorpusError(
+            f"the evaluation corpus {name!r} gives no error rate",
+            got=f"{len(speakers)} {what} of {count} speakers",
+            expected="at least two speakers, and of one of them two recordings",
+            fix=f"give a larger corpus, or leave it out (-s data.valid.{name}=)",
+        )
 
 
 def speaker_evaluators(

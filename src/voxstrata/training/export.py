@@ -21,6 +21,7 @@ from voxstrata.frontend import FrontEnd
 from voxstrata.models.card import write_model
 from voxstrata.streaming.progress import bar
 from voxstrata.training.data.items import Items
+from voxstrata.training.encoders import frames_needed
 from voxstrata.training.engine import Told
 from voxstrata.training.log import LOG
 from voxstrata.training.objective import BESIDE, Objective
@@ -101,12 +102,13 @@ def training_mean(
 ) -> NDArray[np.float32]:
     """Mean embedding [D] of whole training recordings at their own speed, each once.
 
-    At most ``count`` of them, evenly spread over the corpus; unreadable ones are left out.
+    At most ``count`` of them, evenly spread over the corpus; unreadable ones, and those that are
+    too short for the network, are left out.
     """
     utterances = items.corpus.utterances
     chosen = np.unique(np.linspace(0, len(utterances) - 1, min(count, len(utterances))).astype(int))
     total: torch.Tensor | None = None
-    found = 0
+    found, least = 0, frames_needed(network)
     with torch.no_grad(), bar("mean embedding", len(chosen), "recordings", show=progress) as step:
         for index in chosen:
             step(1)
@@ -114,12 +116,17 @@ def training_mean(
                 features = front(torch.from_numpy(utterances[index].read())[None])
             except AudioError:
                 continue
+            if features.shape[1] < least:  # one NaN would spoil the mean
+                continue
             row = network(features.to(device))[0].double().cpu()
             total = row if total is None else total + row
             found += 1
     if total is None:
         raise AudioError(
-            "no training recording could be embedded", expected="at least one for the mean"
+            "no training recording could be embedded",
+            got=f"{len(chosen)} unreadable or too short ones",
+            expected="at least one for the mean",
+            fix="leave short recordings out (data.min_s), or set run.mean_of to 0",
         )
     mean: NDArray[np.float32] = (total / found).float().numpy()
     return mean

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +20,7 @@ from voxstrata.streaming.runs import (
     STATE,
     Hooks,
     Overwrite,
+    command_line,
     peak_memory,
     plain,
     remember_plan,
@@ -90,7 +89,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     _refuse_other(folder, prepared.identity, plan)
     remember_plan(folder, prepared.identity, plan)
     objective, told, front = _train(prepared, folder, hooks, leave=False)
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = command_line()
     wall = time.perf_counter() - begun
     card = export(
         prepared, objective, told, front, folder / MODEL, command, wall, progress=hooks.progress

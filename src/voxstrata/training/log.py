@@ -83,7 +83,8 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # Cut off within a letter, a line is no UTF-8 either.
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             entries.append(json.loads(line))
         except ValueError:

@@ -19,11 +19,13 @@ from voxstrata.corpora.load import JOIN, join_corpora
 from voxstrata.errors import UsageError
 from voxstrata.files import fingerprint
 from voxstrata.frontend import FrontEnd
+from voxstrata.models.placement import torch_device
 from voxstrata.streaming.setup import choose_device
 from voxstrata.training import distributed
 from voxstrata.training.data.batches import BatchPlan
 from voxstrata.training.data.items import Items
 from voxstrata.training.encoders import build_encoder, build_front_end
+from voxstrata.training.evaluate import check_evaluation
 from voxstrata.training.objective import Context, ObjectiveKind
 from voxstrata.training.registry import OBJECTIVES
 from voxstrata.training.settings import DataConfig, TrainConfig
@@ -98,6 +100,7 @@ def prepare(config: TrainConfig) -> Prepared:
     device = choose_device(config.run.device)
     if device.startswith("cuda") and distributed.size() > 1:
         device = f"cuda:{torch.cuda.current_device()}"
+    torch_device(device)  # one that is not there is told now
     front = build_front_end(config.model)
     encoder = build_encoder(config.model, front, config.run.seed)
     data = config.data
@@ -107,6 +110,8 @@ def prepare(config: TrainConfig) -> Prepared:
     valid = {name: load_corpus(text, check=data.check) for name, text in data.valid.items()}
     for name, one in valid.items():
         _refuse_shared(name, one, corpus)
+        if config.model.family == "ecapa":
+            check_evaluation(name, one)
     seed = config.run.seed * 1000 + _ORDER
     plan = BatchPlan(items, data, seed, distributed.rank(), distributed.size())
     per_epoch = max(1, plan.per_epoch // config.run.accumulate)

@@ -27,7 +27,10 @@ def drawn(scores: Floats, target: NDArray[np.bool_], curve: ErrorCurve) -> dict[
         ``edges`` [61], ``target`` and ``nontarget`` [60] (densities that integrate to 1),
         ``miss`` and ``false_alarm`` (up to 300 points), six digits each.
     """
-    edges = np.histogram_bin_edges(scores, BINS)
+    low, high = float(scores.min()), float(scores.max())
+    if high - low < 1e-9 * max(1.0, abs(low), abs(high)):  # all alike: no room for 60 bins
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, BINS + 1)
     _, miss, false_alarm = thinned(curve, POINTS)
     found = {"edges": edges, "miss": miss, "false_alarm": false_alarm}
     for name, kind in (("target", target), ("nontarget", ~target)):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from voxstrata.streaming.runs import (
     Hooks,
     Overwrite,
     clean_up,
+    command_line,
     describe_model,
     peak_memory,
     plain,
@@ -149,7 +148,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "job": "verify",
         "study": prepared.config.study,
         "identity": prepared.identity,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "config": prepared.config.model_dump(mode="json"),
         "models": [_described(one) for one in prepared.systems],
         "twins": prepared.twins,

@@ -23,6 +23,7 @@ class _Samples:
     """A front end that shows the samples themselves: frames of ten."""
 
     width = 10
+    minimum = 1
 
     def __call__(self, wave: torch.Tensor) -> torch.Tensor:
         return wave[:, : wave.shape[1] // 10 * 10].reshape(1, -1, 10)
@@ -197,6 +198,14 @@ def test_what_has_no_speech_is_refused(wave: NDArray[np.float32], said: str) -> 
     with pytest.raises(AudioError, match="cannot be trained on") as caught:
         _examples(*crops("x", 0.1, 1)).make(_item(wave), np.random.default_rng(0))
     assert said in str(caught.value)
+
+
+def test_a_recording_shorter_than_a_frame_is_refused() -> None:
+    examples = CropExamples(crops("x", 0.1, 1), front_end("wespeaker"))
+    assert examples.make(_item(np.ones(400, np.float32)), np.random.default_rng(0))
+    with pytest.raises(AudioError, match="cannot be trained on") as caught:
+        examples.make(_item(np.ones(399, np.float32)), np.random.default_rng(0))
+    assert "at least 0.025 s" in str(caught.value)
 
 
 def test_features_that_are_not_finite_are_refused_by_name() -> None:

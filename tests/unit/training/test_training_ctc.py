@@ -97,6 +97,7 @@ def test_the_phones_of_a_crop_are_those_that_lie_in_it(inside: float) -> None:
 def test_starts_are_where_crops_were_cut() -> None:
     class Samples:
         width = 10
+        minimum = 1
 
         def __call__(self, wave: torch.Tensor) -> torch.Tensor:
             return wave.reshape(1, -1, 10)

@@ -64,6 +64,13 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [2, 6]
 
 
+def test_a_line_cut_off_within_a_letter_is_left_out(tmp_path: Path) -> None:
+    _write(tmp_path, 2)
+    with (tmp_path / LOG).open("ab") as file:
+        file.write('{"kind": "bad", "step": 4, "recording": "ä'.encode()[:-1])
+    assert [e["step"] for e in read_log(tmp_path)] == [2]
+
+
 def test_a_full_disk_while_resuming_keeps_the_old_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,11 +130,15 @@ def test_what_cannot_work_is_refused() -> None:
         SupervisedOptions(margin_from=2, margin_to=1)
 
 
-def _folder(tmp_path: Path, speakers: list[str], centres: int = 1) -> Path:
+def _folder(
+    tmp_path: Path, speakers: list[str], centres: int = 1, stated: int | None = None
+) -> Path:
     """A model folder with a classifier whose row n k is filled with its number."""
     rows = torch.arange(len(speakers) * centres * 2.0)  # as many again for other speeds
     weight = rows[:, None].expand(-1, 16).contiguous()
-    about = {"name": "x", "family": "ecapa", "training": {"speakers": speakers}}
+    objective = {"name": "aam", "centres": stated or centres}
+    training = {"speakers": speakers, "objective": objective}
+    about = {"name": "x", "family": "ecapa", "training": training}
     network = tc.encoder()
     beside = {BESIDE: {"classifier.weight": weight}}
     write_model(tmp_path, about, network, front_end("wespeaker"), beside=beside)
@@ -159,6 +163,15 @@ def test_fine_tuning_refuses_what_does_not_fit(tmp_path: Path) -> None:
         KIND.check(options, context.config, context.items)
     with pytest.raises(ConfigError, match="own speed"):
         KIND.check(options, context.config, made.planted_items(12, 2, speeds=(1.0, 0.9)))
+    two = made.planted_items(12, 2)
+    # Twice two rows are there: enough, but not the second centres of two speakers.
+    with pytest.raises(CheckpointError, match="another number of centres") as caught:
+        KIND.check(SupervisedOptions(classifier=str(folder), centres=2), context.config, two)
+    assert caught.value.fix == "set objective.centres to 1"
+    _folder(tmp_path, ["s0", "s1"], stated=5)
     many = SupervisedOptions(classifier=str(folder), centres=5)
     with pytest.raises(CheckpointError, match="too few rows"):
-        KIND.check(many, context.config, made.planted_items(12, 2))
+        KIND.check(many, context.config, two)
+    (tmp_path / BESIDE).unlink()
+    with pytest.raises(CheckpointError, match="holds no classifier"):
+        KIND.check(many, context.config, two)

@@ -23,12 +23,14 @@ from voxstrata.errors import (
     RunInterruptedError,
     UsageError,
 )
+from voxstrata.metrics.curve import SortedTrials
 from voxstrata.metrics.dcf import min_dcf
 from voxstrata.metrics.eer import eer
 from voxstrata.models import load_model
 from voxstrata.results import Results
 from voxstrata.verification import prepare as preparing
 from voxstrata.verification.channels import ChannelsOf
+from voxstrata.verification.drawn import drawn
 from voxstrata.verification.embed import embed
 from voxstrata.verification.job import verify
 from voxstrata.verification.pairs import all_pairs
@@ -294,6 +296,18 @@ def test_what_figures_are_drawn_from(recordings: Path, tmp_path: Path) -> None:
         assert (entry["miss"][0], entry["false_alarm"][0]) == (0, 1)
         crossing = np.interp(entry["eer"], entry["miss"], entry["false_alarm"])
         assert crossing == pytest.approx(entry["eer"], abs=0.05)
+
+
+@pytest.mark.parametrize("rounding", [0.0, 1e-16])
+def test_scores_that_are_all_alike_can_be_drawn(rounding: float) -> None:
+    """As of silent recordings, or of a collapsed model."""
+    scores = np.array([1.0, 1.0, 1.0 - rounding, 1.0])
+    target = np.array([True, True, False, False])
+    found = drawn(scores, target, SortedTrials(scores, target).curve())
+    width = np.diff(found["edges"])
+    assert np.all(width > 0)
+    for kind in ("target", "nontarget"):
+        assert np.sum(width * found[kind]) == pytest.approx(1, abs=1e-3)
 
 
 def test_settings_that_contradict_each_other(recordings: Path, tmp_path: Path) -> None:

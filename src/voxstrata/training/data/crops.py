@@ -17,6 +17,7 @@ from voxstrata.errors import AudioError, NumericsError
 from voxstrata.frontend import FrontEnd
 from voxstrata.training.data.items import Item, samples
 from voxstrata.training.objective import Batch, Made
+from voxstrata.types import SAMPLE_RATE
 
 Place = Literal["anywhere", "apart", "adjacent"]
 """Where the crops of a recording lie: independently at random; in different places as far as its
@@ -82,7 +83,7 @@ class CropExamples:
         With ``starts`` also ``"KEY.start": [crops] int64``, samples of the recording at its speed.
 
         Raises:
-            AudioError: the recording is empty, or silent throughout.
+            AudioError: the recording is empty, silent throughout, or shorter than one frame.
         """
         wave = item.read()
         if len(wave) == 0 or not np.any(wave):
@@ -90,6 +91,12 @@ class CropExamples:
                 f"{item.id} cannot be trained on",
                 got="no samples" if len(wave) == 0 else "digital silence throughout",
                 expected="speech",
+            )
+        if len(wave) < self.front.minimum:
+            raise AudioError(
+                f"{item.id} cannot be trained on",
+                got=f"{len(wave) / SAMPLE_RATE:.3f} s, shorter than one frame",
+                expected=f"at least {self.front.minimum / SAMPLE_RATE:.3f} s",
             )
         starts = self._starts(len(wave), rng)
         profiles = {}

@@ -73,7 +73,8 @@ class _Batches(Dataset["Loaded | VoxstrataError"]):
                 raise CorpusError(
                     f"{ATTEMPTS + 1} recordings in a row cannot be used",
                     got="; ".join(f"{name}: {why}" for name, why in bad[-3:]),
-                    fix="look at the corpus with `voxstrata corpora validate`",
+                    fix="look at the corpus with `voxstrata corpora validate`; data.min_s leaves "
+                    "short recordings out",
                 )
         return Loaded(spec, self.examples.collate(made), bad)
 

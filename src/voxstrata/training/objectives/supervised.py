@@ -237,7 +237,24 @@ def _rows(options: SupervisedOptions, items: Items) -> torch.Tensor:
             fix="set data.speeds to [1.0] for fine-tuning",
         )
     folder = Path(str(options.classifier)).expanduser()
-    known: Sequence[str] = read_card(folder).get("training", {}).get("speakers", [])
+    training = read_card(folder).get("training", {})
+    known: Sequence[str] = training.get("speakers", [])
+    if not known or not (folder / BESIDE).is_file():
+        raise CheckpointError(
+            f"{folder} holds no classifier",
+            got=f"no {BESIDE}" if known else "a card without speakers",
+            expected="the model folder of a run with objective aam",
+            fix="drop objective.classifier, so that the classifier begins at random",
+        )
+    # Numbers of rows do not tell: three speeds of one centre are as many as three centres.
+    theirs = int(training.get("objective", {}).get("centres", 1))
+    if theirs != options.centres:
+        raise CheckpointError(
+            f"the classifier of {folder} has another number of centres a class",
+            got=theirs,
+            expected=f"{options.centres} (objective.centres)",
+            fix=f"set objective.centres to {theirs}",
+        )
     weight = read_checkpoint(folder / BESIDE)["classifier.weight"].float()
     place = {name: i for i, name in enumerate(known)}
     strange = [name for name in items.names if name not in place]
@@ -255,7 +272,7 @@ def _rows(options: SupervisedOptions, items: Items) -> torch.Tensor:
             f"the classifier of {folder} has too few rows",
             got=len(weight),
             expected=f"{centres} for each of {len(known)} speakers",
-            fix="give objective.centres as that run had it",
+            fix="copy the whole folder again: its card and its classifier are of two runs",
         )
     return weight[rows]
 
