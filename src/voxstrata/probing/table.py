@@ -109,6 +109,7 @@ def rows_of(cell: Cell, study: str, seed: int) -> list[Row]:
                 found += _values(cell, runs, layer, study, seed)
     if SUM in layers:
         found += _against_best(cell, study, seed)
+        found += _weights(cell, study, seed)
         found += _without(cell, study, seed)
     return found
 
@@ -150,17 +151,34 @@ def _without(cell: Cell, study: str, seed: int) -> list[Row]:
     """What the sum loses when a layer is left out, paired."""
     whole = chosen(cell.ran, SUM)
     found = []
-    for i, name in enumerate(cell.names):
+    for name in cell.names:
         runs = chosen(cell.ran, f"{SUM} without {name}")
         if not runs:
             continue
         difference = cell.right(whole) - cell.right(runs)
         value = float((cell.weight * difference).sum())
         low, high = bootstrap(difference, cell.weight, cell.members, seed)
-        made = _row(cell, SUM, "accuracy-lost-without", value, study, seed, low, high)
-        found.append(
-            replace(made, other_model=cell.model, other_layer=name, other_d=cell.widths[i])
-        )
+        found.append(_row(cell, name, "lost-without-layer", value, study, seed, low, high))
+    return found
+
+
+def _weights(cell: Cell, study: str, seed: int) -> list[Row]:
+    """Softmax weights of the sum, raw and times the layer's norm; means over seeds and rounds."""
+    runs = chosen(cell.ran, SUM)
+    raw = np.mean([one.weights for one in runs], axis=0)
+    corrected = np.mean([corrected_weights(one.weights, cell.norms) for one in runs], axis=0)
+    return [
+        _row(cell, name, measure, float(values[i]), study, seed, None, None)
+        for measure, values in (("layer-weight", raw), ("layer-weight-by-norm", corrected))
+        for i, name in enumerate(cell.names)
+    ]
+
+
+def corrected_weights(weights: NDArray[np.float64], norms: Sequence[float]) -> NDArray[np.float64]:
+    """Weight times mean norm of the layer's states, as shares: what each layer brings to the sum's
+    size. Raw weights mislead where norms differ, as in models with layer norm before blocks."""
+    brought = weights * np.asarray(norms)
+    found: NDArray[np.float64] = brought / brought.sum()
     return found
 
 
@@ -227,10 +245,8 @@ def weight_lines(cell: Cell) -> list[dict[str, object]]:
     """A line a layer and run of the weighted sum: softmax weight, norm, and weight times norm as a
     share."""
     found: list[dict[str, object]] = []
-    norms = np.array(cell.norms)
     for one in chosen(cell.ran, SUM):
-        corrected = one.weights * norms
-        corrected = corrected / corrected.sum()
+        corrected = corrected_weights(one.weights, cell.norms)
         for i, name in enumerate(cell.names):
             found.append(
                 {
@@ -241,7 +257,7 @@ def weight_lines(cell: Cell) -> list[dict[str, object]]:
                     "lr": one.probe.lr,
                     "layer": name,
                     "weight": float(one.weights[i]),
-                    "norm": float(norms[i]),
+                    "norm": cell.norms[i],
                     "corrected": float(corrected[i]),
                 }
             )

@@ -37,6 +37,7 @@ LOWER_IS_BETTER = (
 NEITHER_IS_BETTER = (
     *("gap", "overlap", "angle-smallest", "phone-in-speaker", "speaker-in-phone"),
     *("share-rest", "share-rest-corrected", "share-interaction", "share-interaction-corrected"),
+    *("layer-weight", "layer-weight-by-norm", "lost-without-layer"),
 )
 """Measures that describe a layer without ranking it: figures and sentences give their values and
 controls, and no verdict against controls."""

@@ -61,6 +61,9 @@ SECTIONS.add(
     "error rates, DET curves, scores",
 )
 SECTIONS.add("training", "voxstrata.report.sections.training:training", "curves of a training run")
+SECTIONS.add(
+    "probing", "voxstrata.report.sections.probing:probing", "tasks, heads and layer weights"
+)
 SECTIONS.add("curves", "voxstrata.report.sections.curves:curves", "what each layer encodes")
 SECTIONS.add("peaks", "voxstrata.report.sections.peaks:peaks_table", "best layer of every model")
 SECTIONS.add("matrix", "voxstrata.report.sections.matrix:matrix", "every layer against every layer")

@@ -80,6 +80,13 @@ class ClassTask(Config):
                 else:
                     labelled[part].append((utterance, labels))
         self._leave_out_rare(labelled, dropped)
+        if not any(labelled.values()):
+            raise UsageError(
+                f"no recording is left for the task {self.name!r}",
+                got="; ".join(f"{n} left out: {why}" for why, n in dropped.items()),
+                expected=f"classes with at least {self.least} recordings",
+                fix="use a larger corpus",
+            )
         notes: list[str] = []
         rounds = [
             (name, parts)

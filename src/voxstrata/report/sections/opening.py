@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from voxstrata.report import sentences
+from voxstrata.report.probing_view import is_probing
 from voxstrata.report.section import Section, render
 from voxstrata.report.sections.joined_opening import (
     joined_findings,
@@ -13,6 +14,7 @@ from voxstrata.report.sections.joined_opening import (
     joined_notices,
     joined_title,
 )
+from voxstrata.report.sections.probing import probing_lead, probing_title
 from voxstrata.report.sections.property_opening import (
     property_absent,
     property_findings,
@@ -46,6 +48,8 @@ def title(view: View) -> str:
         return "Results"
     if view.parts:
         return joined_title(view)
+    if is_probing(view):
+        return probing_title(view)
     if view.curves:
         return property_title(view)
     labels = [model.label for model in view.models]
@@ -66,7 +70,8 @@ def tiles(view: View) -> list[tuple[str, str]]:
     )
     if view.curves:
         asked = len(view.curves)
-        found.append((f"{asked:,}", "property" if asked == 1 else "properties"))
+        nouns = ("task", "tasks") if is_probing(view) else ("property", "properties")
+        found.append((f"{asked:,}", nouns[0] if asked == 1 else nouns[1]))
     corpus = view.record.get("corpus")
     if isinstance(corpus, Mapping):
         if isinstance(count := corpus.get("utterances"), int):
@@ -116,7 +121,7 @@ def opening(view: View) -> Section:
         "sections/opening.html",
         title=title(view),
         kicker=" · ".join(part for part in parts if part),
-        lead=joined_lead(view) or property_lead(view),
+        lead=joined_lead(view) or (probing_lead(view) if is_probing(view) else property_lead(view)),
         notices=notices(view),
         tiles=tiles(view),
         findings=joined_findings(view)
