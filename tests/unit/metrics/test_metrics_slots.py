@@ -58,6 +58,13 @@ def test_pairs_are_chosen_for_the_whole_type() -> None:
     assert found.matched_edits.tolist() == [2]
 
 
+def test_what_is_left_over_counts_in_the_choice_of_pairs() -> None:
+    """AB with XY (2) leaves ABCDE (5); AB with ABCDE (3) leaves XY (2), which is less."""
+    found = slot_counts(["B-x AB E-x"], ["B-x XY E-x B-x ABCDE E-x"])
+    assert found.matched_edits.tolist() == [5]
+    assert found.value_edits.tolist() == [2]
+
+
 @pytest.mark.parametrize(
     ("text", "slots"),
     [
