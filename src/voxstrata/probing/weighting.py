@@ -214,7 +214,7 @@ class LayerWeights(nn.Module):
         else:
             frames = min(x.shape[1] for x in timed)
             timed = [x[:, :frames] for x in timed]
-            found = torch.stack([own[i] for i in self._timed]).amin(0).clamp(max=frames)
+            found = torch.stack([own[i] for i in self._timed]).amin(0)
         for i, x in zip(self._timed, timed, strict=True):
             parts[i] = x
         return parts, found

@@ -260,3 +260,31 @@ def test_frames_are_matched_to_labels_as_published() -> None:
     assert match_frames(frames, 7)[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3]
     with pytest.raises(ShapeError, match="no frames"):
         match_frames(frames[:0], 2)
+
+
+PUBLISHED: dict[str, Callable[[], Head]] = {
+    "utterance": lambda: UtteranceHead(768, (3, 2)),
+    "frame": lambda: FrameHead(768, 74),
+    "rnn": lambda: RecurrentHead(768, 32),
+    "x-vector": lambda: XVectorHead(768, 1211),
+    "diarization": lambda: DiarizationHead(768),
+}
+
+
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_a_step_at_published_size_lowers_the_loss_of_its_batch(name: str) -> None:
+    head = PUBLISHED[name]()
+    generator = torch.Generator().manual_seed(0)
+    z, lengths = torch.randn(4, 23, 768, generator=generator), torch.tensor(LENGTHS)
+    targets = CASES[name].together([0, 1, 2, 3])
+    optimiser = torch.optim.Adam(head.parameters(), lr=1e-4)
+    losses = []
+    for _ in range(2):
+        head.at_step(0)
+        loss = head.loss(head(z, lengths), lengths, targets)
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        assert all(bool(torch.isfinite(p.grad).all()) for p in head.parameters())
+        optimiser.step()
+    assert losses[1] < losses[0]

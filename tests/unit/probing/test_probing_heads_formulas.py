@@ -93,7 +93,9 @@ def _embedded(head: XVectorHead, x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("published", [False, True])
 def test_embeddings_are_those_of_spliced_frames_pooled(published: bool) -> None:
-    head = XVectorHead(3, 4, hidden=6, pooled=7, published_pooling=published).double()
+    head = XVectorHead(3, 4, hidden=12, pooled=7, published_pooling=published).double()
+    for layer in head.parameters():
+        layer.data.mul_(3)  # far from 0, so that ReLU matters
     z, lengths = _random(3, 30, 3), torch.tensor([28, 20, 16])
     got, outputs = head.embedding(z, lengths), head(z, lengths)
     for row, length in enumerate(lengths.tolist()):
@@ -103,9 +105,12 @@ def test_embeddings_are_those_of_spliced_frames_pooled(published: bool) -> None:
         x = _time_delay(head, frames)
         assert len(x) == length - 14 + (published and length < 28)
         wanted = _embedded(head, x)
-        torch.testing.assert_close(got[row], wanted, rtol=0, atol=1e-12)
+        torch.testing.assert_close(got[row], wanted, rtol=1e-12, atol=1e-12)
+        assert 0 < int((wanted == 0).sum()) < 12
+        assert 0 < int((x == 0).sum()) < x.numel()
         second = functional.relu(head.second(wanted))
-        torch.testing.assert_close(outputs[row], second, rtol=0, atol=1e-12)
+        torch.testing.assert_close(outputs[row], second, rtol=1e-12, atol=1e-12)
+        assert 0 < int((second == 0).sum()) < 12
 
 
 def test_am_softmax_takes_the_margin_off_the_true_cosine() -> None:

@@ -104,6 +104,15 @@ def test_layers_of_different_width_are_refused_by_name_and_summed_through_maps()
     mapped = [m(x) for m, x in zip(weights.maps, xs, strict=True)]
     torch.testing.assert_close(z, _naive(weights.weights(), mapped), rtol=0, atol=1e-13)
     assert weights.width == 5
+    shares = weights.logits.softmax(0)
+    wanted = torch.autograd.grad(
+        sum(s * m for s, m in zip(shares, mapped, strict=True)).square().sum(),  # type: ignore[union-attr]
+        list(weights.parameters()),
+        retain_graph=True,
+    )
+    got = torch.autograd.grad(z.square().sum(), list(weights.parameters()))
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-11)
     again = LayerWeights(_infos(4, 6), width=5, seed=2)
     other = LayerWeights(_infos(4, 6), width=5, seed=3)
     assert again.maps is not None
