@@ -14,7 +14,7 @@ from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.load import find_family
 from voxstrata.models.spec import parse
-from voxstrata.streaming.setup import batch_seconds, choose_device, groups_of, untrained_notice
+from voxstrata.streaming.setup import batch_seconds, choose_device, untrained_notice
 from voxstrata.verification.channels import ChannelsOf, channels
 from voxstrata.verification.embed import Extraction, choose
 from voxstrata.verification.pairs import all_pairs
@@ -118,7 +118,7 @@ def prepare(config: VerifyConfig) -> Prepared:
     if config.as_norm is not None:
         cohort_corpus = load_corpus(config.as_norm, on_error=config.on_error)
         if config.cohort == "speaker":
-            groups_of(cohort_corpus, "speaker")  # raises where a recording has none
+            _need_speakers(cohort_corpus, config.as_norm)
         _shared_speakers(cohort_corpus, speakers, "the cohort holds", notices)
     device = choose_device(config.device)
     systems, twins = _systems(config, device, notices)
@@ -195,6 +195,17 @@ def _speakers(corpus: Corpus, trials: Trials, notices: list[str]) -> dict[str, s
             "somewhat too narrow (docs/verification.md)."
         )
     return speakers
+
+
+def _need_speakers(cohort: Corpus, spec: str) -> None:
+    without = [u.id for u in cohort.utterances if u.tiers.get("speaker") is None]
+    if without:
+        raise LabelError(
+            f"AS-norm takes the mean embedding of each speaker of {spec}, which does not name all",
+            got=f"{len(without)} of {len(cohort)} recordings without, such as {without[0]}",
+            expected="the tier 'speaker' on every recording",
+            fix="give --as-norm a corpus with speakers",
+        )
 
 
 def _shared_speakers(

@@ -310,6 +310,16 @@ def test_scores_that_are_all_alike_can_be_drawn(rounding: float) -> None:
         assert np.sum(width * found[kind]) == pytest.approx(1, abs=1e-3)
 
 
+def test_a_cohort_of_speakers_needs_speakers(recordings: Path, tmp_path: Path) -> None:
+    others = planted.write_corpus(tmp_path / "others", recordings=4, speakers=2)
+    manifest = others / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace('"speaker"', '"voice"', 1))
+    with pytest.raises(LabelError, match="AS-norm takes the mean embedding") as caught:
+        _quick("mfcc", recordings, tmp_path / "o", as_norm=str(others))
+    assert "1 of 4 recordings" in str(caught.value)
+    assert "--as-norm" in caught.value.fix
+
+
 def test_settings_that_contradict_each_other(recordings: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no trial list"):
         _quick("mfcc", recordings, tmp_path / "o", trials="list", same_gender=True)

@@ -58,8 +58,11 @@ class BatchPlan:
                 got=f"{len(items)} recordings, {items.seconds:.0f} s",
                 expected=f"{data.batch} recordings"
                 if data.batch
-                else f"{data.batch_s:g} s of speech a batch",
-                fix="make data.batch (or data.batch_s) smaller",
+                else f"{data.batch_s:g} s of speech a batch, of like lengths (data.buckets "
+                f"{data.buckets})",
+                fix="make data.batch smaller"
+                if data.batch
+                else "make data.batch_s or data.buckets smaller",
             )
 
     @cached_property
