@@ -42,3 +42,21 @@ def run_slow_properties(settings: dict[str, Any], out: str, pause_s: float) -> N
 
     job._one_draw = slow
     job.run_properties(PropertiesConfig.model_validate(settings), out)
+
+
+def run_slow_probing(settings: dict[str, Any], out: str, pause_s: float) -> None:
+    """Run the probing job, waiting ``pause_s`` after every round of heads."""
+    import torch
+
+    from voxstrata.probing import job
+    from voxstrata.probing.settings import ProbeConfig
+
+    torch.set_num_threads(1)
+    plain = job._keep
+
+    def slow(*args: Any) -> Any:
+        plain(*args)
+        time.sleep(pause_s)
+
+    job._keep = slow
+    job.run_probing(ProbeConfig.model_validate(settings), out)

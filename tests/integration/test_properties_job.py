@@ -16,6 +16,7 @@ import killable
 import planted
 from voxstrata.corpora import load_corpus
 from voxstrata.errors import ResultsError, UnknownNameError, UsageError
+from voxstrata.models import twins
 from voxstrata.properties import prepare
 from voxstrata.properties.job import run_properties
 from voxstrata.properties.settings import PropertiesConfig
@@ -151,6 +152,7 @@ def test_the_untrained_twin_runs_beside_a_trained_model(
 ) -> None:
     monkeypatch.setattr(prepare, "find_family", lambda _spec: None)
     monkeypatch.setattr(prepare, "load_model", planted.load)
+    monkeypatch.setattr(twins, "load_model", planted.load)
     settings = config(recordings, models=("planted",))
     result = run_properties(settings, tmp_path / "out")
     assert result.record["twins"] == {"planted": "random:planted"}

@@ -125,6 +125,22 @@ def test_the_second_iteration_and_its_noisy_twin(first: Path, recipe: Path, tmp_
     assert one.front.fingerprint == other.front.fingerprint
 
 
+def test_the_second_iteration_may_begin_with_the_first(
+    first: Path, recipe: Path, tmp_path: Path
+) -> None:
+    """Weights and front end are the first one's: a step that is next to nothing changes neither."""
+    folder = first / "model"
+    changes = ["run.steps=1", "schedule.lr=1e-12", f"model.start={folder}"]
+    changes += [f"objective.targets.model={folder}", "objective.targets.layer='2'"]
+    run_training(read_recipe(recipe, changes), tmp_path / "second")
+    before: Any = load_model(str(folder))
+    after: Any = load_model(str(tmp_path / "second" / "model"))
+    assert after.front.fingerprint == before.front.fingerprint
+    ours, theirs = _weights(tmp_path / "second"), _weights(first)
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=0, atol=1e-6)
+
+
 def test_stopped_and_resumed_is_uninterrupted(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

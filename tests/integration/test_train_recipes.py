@@ -59,7 +59,9 @@ def _changes(name: str, corpus: Path) -> list[str]:
     if config.objective["name"] == "moco":
         found += ["objective.queue=16"]
     if config.model.start is not None:
-        found += ["model.start=", "objective.classifier="]
+        found += ["model.start="]
+    if config.objective.get("classifier") is not None:
+        found += ["objective.classifier="]
     return found
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +37,7 @@ from voxstrata.streaming.runs import (
     Hooks,
     Overwrite,
     clean_up,
+    command_line,
     describe_model,
     peak_memory,
     plain,
@@ -108,7 +107,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "job": "probing",
         "study": config.study,
         "identity": prepared.identity,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "config": config.model_dump(mode="json"),
         "protocol": prepared.protocol.model_dump(mode="json"),
         "models": described,

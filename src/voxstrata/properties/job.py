@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shlex
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from voxstrata.streaming.runs import (
     Hooks,
     Overwrite,
     clean_up,
+    command_line,
     describe_model,
     peak_memory,
     plain,
@@ -103,7 +102,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "job": "properties",
         "study": prepared.config.study,
         "identity": prepared.identity,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "config": prepared.config.model_dump(mode="json"),
         "models": models,
         "twins": prepared.twins,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from voxstrata.streaming.runs import (
     Hooks,
     Overwrite,
     clean_up,
+    command_line,
     describe_model,
     peak_memory,
     plain,
@@ -202,7 +201,7 @@ def _record(prepared: Prepared, report: PassReport, models: list[dict[str, Any]]
         "job": "similarity",
         "study": config.study,
         "identity": prepared.identity,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "config": config.model_dump(mode="json"),
         "models": models,
         "corpus": corpus_record(

@@ -20,11 +20,17 @@ from voxstrata.training.settings import ModelConfig
 
 
 def build_front_end(config: ModelConfig) -> FrontEnd:
-    """The front end of a configuration.
+    """The front end of a configuration; where it names none, that of the model it starts from.
 
     Raises:
         ConfigError, UnknownNameError: it is unknown or its changes are wrong.
     """
+    if config.start and config.front_end is None and not config.front_end_options:
+        from voxstrata.models.load import load_model
+
+        own = getattr(load_model(str(config.start)), "front", None)
+        if isinstance(own, FrontEnd):
+            return own
     if config.family == "melhubert":
         inputs = int(config.options.get("inputs", 80))
         usual = {40: "melhubert-10ms", 80: "melhubert-20ms"}.get(inputs)

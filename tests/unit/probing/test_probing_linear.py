@@ -235,9 +235,7 @@ def test_a_step_that_is_not_finite_is_left_out_and_told() -> None:
 def test_balanced_batches_hold_every_class_as_often() -> None:
     targets = torch.tensor([[0]] * 90 + [[1]] * 10)
     weights = training._evenly(targets)
-    drawn = torch.cat(
-        [b for _, b in zip(range(40), order(100, Plan(1), 0, weights), strict=False)]
-    )
+    drawn = torch.cat([b for _, b in zip(range(40), order(100, Plan(1), 0, weights), strict=False)])
     assert 0.4 < float((targets[drawn] == 1).double().mean()) < 0.6
 
 

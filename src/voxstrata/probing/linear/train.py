@@ -9,6 +9,7 @@ numbers instead of running the model; parameters and Adam's two moments are what
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -214,7 +215,7 @@ def _say(
     """Classes that one head chooses, int64 [N, G]."""
     with torch.no_grad():
         logits = heads.logits([part.layers[p] for p in probe.layers], one=k)
-        said = [logits[:, a:b].argmax(dim=1) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        said = [logits[:, a:b].argmax(dim=1) for a, b in itertools.pairwise(starts)]
     return torch.stack(said, dim=1).cpu().numpy()
 
 

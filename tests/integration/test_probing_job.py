@@ -1,0 +1,134 @@
+"""The probing job whole: planted layers are found, runs resume, what is left out is said."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import killable
+import planted
+from voxstrata.cli import app, commands
+from voxstrata.errors import ResultsError, UsageError
+from voxstrata.probing.cells import SUM
+from voxstrata.probing.job import PROBES, WEIGHTS, run_probing
+from voxstrata.probing.settings import ProbeConfig
+from voxstrata.report import draw_report
+
+if not app.registered_commands:
+    commands.attach(app)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings in which two speakers differ in every layer."""
+    return planted.write_corpus(tmp_path_factory.mktemp("planted"), 24, 4)
+
+
+def config(recordings: Path, **changes: object) -> ProbeConfig:
+    values: dict[str, object] = {
+        "models": ("random:melhubert,layers=2,width=16,ffn=32,heads=2,conv_pos=8", "log-mel"),
+        "corpus": str(recordings),
+        "tasks": ("sid", "gender", "ks"),
+        "steps": 30,
+        "seeds": 2,
+        "lrs": (0.1, 0.01),
+    }
+    return ProbeConfig.model_validate(values | changes)
+
+
+def test_everything_is_there_and_chosen_on_dev(recordings: Path, tmp_path: Path) -> None:
+    result = run_probing(config(recordings), tmp_path)
+    table = result.table
+    model = config(recordings).models[0]
+    mine = table[(table["model"] == model) & (table["property"] == "sid")]
+    scores = mine[(mine["measure"] == "accuracy") & (mine["control"] == "")]
+    assert list(scores["layer"]) == ["0", "1", "2", SUM]
+    assert scores["value"].between(0, 1).all()
+    assert set(table["model"]) == {model, "log-mel", "mfcc"}
+    assert "ks" in {item["name"] for item in result.record["left_out"]}
+    probes = pd.read_parquet(tmp_path / PROBES)
+    # four readings and three sums without a layer, two rates, two seeds; controls have one seed
+    grid = probes[(probes["model"] == model) & (probes["task"] == "sid")]
+    whole = grid[~grid["layer"].str.contains("without")]
+    assert len(whole[whole["control"] == ""]) == 4 * 2 * 2
+    assert len(whole[whole["control"] != ""]) == 4 * 2
+    assert len(grid) - len(whole) == 3 * 2
+    for (layer, control), cell in whole.groupby(["layer", "control"]):
+        dev = cell.groupby("lr")["dev"].mean()
+        picked = set(cell[cell["chosen"]]["lr"])
+        assert len(picked) == 1
+        assert dev[picked.pop()] == dev.max(), (layer, control)
+        if control == "":
+            value = scores[scores["layer"] == layer]["value"].item()
+            assert value == pytest.approx(cell[cell["chosen"]]["test"].mean())
+    weights = pd.read_parquet(tmp_path / WEIGHTS)
+    sums = weights.groupby(["task", "model", "seed"])[["weight", "corrected"]].sum()
+    np.testing.assert_allclose(sums, 1.0)
+    html = draw_report(tmp_path).read_text()
+    assert "What can simple heads do" in html
+    assert "Weights of the sum" in html
+
+
+def test_killed_and_resumed(recordings: Path, tmp_path: Path) -> None:
+    settings = config(recordings, tasks=("sid", "gender"), models=("log-mel",))
+    want = run_probing(settings, tmp_path / "whole").table
+    out = tmp_path / "broken"
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(
+        target=killable.run_slow_probing, args=(settings.model_dump(mode="json"), str(out), 2.0)
+    )
+    child.start()
+    until = time.monotonic() + 60
+    while not list(out.glob("state/heads/*.npz")) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    assert list(out.glob("state/heads/*.npz"))
+    assert not (out / "run.json").exists()
+    got = run_probing(settings, out)
+    assert got.record["resumed"] is True
+    pd.testing.assert_frame_equal(want, got.table, check_exact=True)
+    with pytest.raises(ResultsError):
+        run_probing(settings.model_copy(update={"steps": 31}), out)
+
+
+def test_a_bad_recording_is_left_out_of_every_part(recordings: Path, tmp_path: Path) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(recordings, broken)
+    file = sorted(broken.rglob("*.wav"))[0]
+    file.write_bytes(b"RIFF and then nothing")
+    settings = config(broken, tasks=("sid",), models=("log-mel",), baseline="")
+    result = run_probing(settings, tmp_path / "out")
+    assert len(result.record["corpus"]["skipped"]) == 1
+    assert set(result.table["model"]) == {"log-mel"}
+
+
+def test_nothing_to_do_is_refused_before_work(recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="none of the tasks"):
+        run_probing(config(recordings, tasks=("ks",)), tmp_path / "out")
+    assert not (tmp_path / "out" / "state").exists()
+
+
+def test_command(recordings: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    found = runner.invoke(app, ["probe", "--list"])
+    assert found.exit_code == 0
+    assert "speaker" in found.output
+    done = runner.invoke(
+        app,
+        ["probe", "log-mel", "-c", str(recordings), "-t", "sid", "--steps", "10", "--seeds", "1",
+         "--lrs", "0.01", "--baseline", "", "-q", "-o", str(tmp_path / "out")],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "report.html").exists()
