@@ -266,6 +266,7 @@ def test_a_corpus_that_lost_a_class_is_refused(corpus: Path, tmp_path: Path) -> 
     with pytest.raises(StorageError) as caught:
         run_training(read_recipe(recipe), tmp_path / "out")
     assert "classes: 4 then, 3 now" in str(caught.value)
+    assert "speaker missing now: s2" in str(caught.value)
     assert "training recordings:" in str(caught.value)
 
 

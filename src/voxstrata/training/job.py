@@ -139,6 +139,7 @@ def _plan(prepared: Prepared) -> dict[str, Any]:
         "training recordings": prepared.items.corpus.fingerprint,
         "evaluation recordings": {n: one.fingerprint for n, one in prepared.valid.items()},
         "classes": prepared.items.classes,
+        "speakers": list(prepared.items.names),
         "processes": distributed.size(),
         "steps": prepared.steps,
     }
@@ -158,11 +159,23 @@ def _refuse_other(folder: Path, identity: str, plan: dict[str, Any]) -> None:
     if held.get("identity") == identity or not isinstance(then, dict) or "settings" not in then:
         return
     old, new = {**then.pop("settings"), **then}, {**now.pop("settings"), **now}
+    gone, come = (
+        [one for one in a.get("speakers") or [] if one not in set(b.get("speakers") or [])]
+        for a, b in ((old, new), (new, old))
+    )
     changed = [
         f"{name}: {old.get(name)!r} then, {new.get(name)!r} now"
         for name in dict.fromkeys([*new, *old])
-        if old.get(name) != new.get(name)
+        if name != "speakers" and old.get(name) != new.get(name)
     ]
+    if "speakers" in old:
+        changed += [
+            f"{len(names)} {'speaker' if len(names) == 1 else 'speakers'} {what}: "
+            + ", ".join(names[:5])
+            + (", ..." if len(names) > 5 else "")
+            for names, what in ((gone, "missing now"), (come, "not there then"))
+            if names
+        ]
     raise StorageError(
         f"{folder} holds an unfinished run of other settings, recordings or classes",
         got="; ".join(changed) or "the same settings, but another version of voxstrata",

@@ -10,6 +10,7 @@ import voxstrata
 from voxstrata.corpora import Corpus, load_corpus
 from voxstrata.errors import LabelError, ModelError, UnknownNameError, UsageError
 from voxstrata.files import fingerprint
+from voxstrata.metrics.bootstrap import LEAST_SPEAKERS
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.load import find_family
@@ -189,7 +190,12 @@ def _speakers(corpus: Corpus, trials: Trials, notices: list[str]) -> dict[str, s
             f"{wrong} of {len(trials)} labels of the trial list contradict the corpus' speakers; "
             "the list is followed."
         )
-    if facts["speakers"] < FEW:
+    if facts["speakers"] < LEAST_SPEAKERS:
+        notices.append(
+            f"No intervals: there are only {facts['speakers']} speakers, and at least "
+            f"{LEAST_SPEAKERS} must be there to be drawn again."
+        )
+    elif facts["speakers"] < FEW:
         notices.append(
             f"There are only {facts['speakers']} speakers: intervals rest on few of them and are "
             "somewhat too narrow (docs/verification.md)."

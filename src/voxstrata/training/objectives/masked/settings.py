@@ -72,7 +72,10 @@ class TargetsConfig(Config):
         if (self.model is None) != (self.layer is None):
             raise ValueError("targets.model and targets.layer go together")
         if self.model is not None and (self.front_end or self.front_end_options):
-            raise ValueError("targets come from a model or from a front end, not both")
+            raise ValueError(
+                "targets come from a model or from a front end, not both: unset the other "
+                "(targets.front_end= and targets.front_end_options={})"
+            )
         if self.model is None and self.normalise != "none":
             raise ValueError(
                 "targets.normalise is for layers of a model; a front end has normalise among its "
