@@ -49,14 +49,15 @@ def run_slow_probing(settings: dict[str, Any], out: str, pause_s: float) -> None
     import torch
 
     from voxstrata.probing import job
+    from voxstrata.probing.kinds import kept
     from voxstrata.probing.settings import ProbeConfig
 
     torch.set_num_threads(1)
-    plain = job._keep
+    plain = kept.keep
 
     def slow(*args: Any) -> Any:
         plain(*args)
         time.sleep(pause_s)
 
-    job._keep = slow
+    kept.keep = slow
     job.run_probing(ProbeConfig.model_validate(settings), out)

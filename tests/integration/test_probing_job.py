@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import killable
 import planted
 from voxstrata.cli import app, commands
-from voxstrata.errors import ResultsError, UsageError
+from voxstrata.errors import ResultsError, StorageError, UsageError
 from voxstrata.probing.cells import SUM
 from voxstrata.probing.job import PROBES, WEIGHTS, run_probing
 from voxstrata.probing.settings import ProbeConfig
@@ -132,3 +132,42 @@ def test_command(recordings: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_phones_are_recognised_from_frames(recordings: Path, tmp_path: Path) -> None:
+    settings = config(recordings, tasks=("pr", "sid"), seeds=1, steps=60, ablation=False)
+    result = run_probing(settings, tmp_path)
+    table = result.table
+    mine = table[(table["property"] == "pr") & (table["measure"] == "per")]
+    scores = mine[mine["control"] == ""].set_index(["model", "layer"])["value"]
+    model = settings.models[0]
+    assert set(scores[model].index) == {"0", "1", "2", SUM}
+    # Phones are tones of a fixed frequency: cepstra tell them apart, dealt transcripts do not.
+    dealt = mine[mine["control"] != ""].set_index(["model", "layer"])["value"]
+    assert scores["mfcc", "mfcc"] < 0.6 < dealt["mfcc", "mfcc"]
+    over = table[table["measure"] == "per-over-best-layer"]
+    best = result.record["best"][f"pr {model}"]
+    assert over["other_layer"].item() == best
+    assert over["value"].item() == pytest.approx(scores[model, SUM] - scores[model, best])
+    probes = pd.read_parquet(tmp_path / PROBES)
+    grid = probes[(probes["task"] == "pr") & (probes["control"] == "")]
+    for _, cell in grid.groupby(["model", "layer"]):
+        assert cell[cell["chosen"]]["dev"].item() == cell["dev"].min()
+    html = draw_report(tmp_path).read_text()
+    assert "phone error rate (lower is better)" in html
+    again = run_probing(settings, tmp_path / "again").table
+    pd.testing.assert_frame_equal(table, again, check_exact=True)
+
+
+def test_frames_that_do_not_fit_on_the_disk_are_refused(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voxstrata.probing import prepare
+
+    monkeypatch.setattr(prepare, "free_disk", lambda _out, _afresh: 1e5)
+    settings = config(recordings, tasks=("sid",))
+    assert prepare.prepare(settings, tmp_path).frame_bytes == 0
+    with pytest.raises(StorageError, match="do not fit") as error:
+        prepare.prepare(config(recordings, tasks=("pr",)), tmp_path)
+    assert "all frames of 24 recordings" in str(error.value)
+    assert "--layers or --tasks" in str(error.value)

@@ -102,6 +102,14 @@ def probe(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    utterance_layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Layers of one vector a recording, where heads read frames: 'leave out' (default) "
+            "or 'repeat'.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of splits and heads.", rich_help_panel=TRAINING)
     ] = None,
@@ -146,6 +154,7 @@ def probe(
         "baseline": baseline,
         "controls": controls,
         "ablation": ablation,
+        "utterance_layers": utterance_layers,
         "seed": seed,
         "dtype": dtype,
         "device": device,
@@ -219,11 +228,17 @@ def _show_plan(prepared: Prepared, console: Any) -> None:
     from voxstrata.probing.task import PARTS
 
     seconds = sum(utterance.duration_s for utterance in prepared.utterances)
+    frames = ""
+    if prepared.frame_ids:
+        frames = (
+            f", {prepared.frame_bytes / 1e6:.1f} MB of them all frames of "
+            f"{len(prepared.frame_ids)} recordings"
+        )
     console.print(
         f"[bold]{len(prepared.models)} models, {len(prepared.stack)} layers[/] over "
         f"[bold]{len(prepared.utterances)} recordings[/] ({seconds / 60:.1f} min), protocol "
         f"{escape(prepared.protocol.name)}, on {prepared.device}; features take "
-        f"{prepared.disk_bytes / 1e6:.1f} MB"
+        f"{prepared.disk_bytes / 1e6:.1f} MB{frames}"
     )
     table = Table("task", "classes", *PARTS, "rounds", "steps")
     for one in prepared.asked:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voxstrata.probing.linear.probes import Part, Plan, Probe, Trained
-from voxstrata.probing.linear.train import train_linear
-from voxstrata.probing.task import PARTS, Round, TaskData
+from voxstrata.probing.linear.probes import Part, Probe
+from voxstrata.probing.task import Round, TaskData
 
 SUM = "weighted-sum"
 """Name of the learned sum of all layers, where results name a layer."""
+
+Counts = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""By measure: what each test example brings to its numerator and denominator, [N] each."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,14 @@ class Ran:
     Attributes:
         layer: layer read, :data:`SUM`, or ``SUM without LAYER``.
         round: of the task.
-        probe, dev, step, weights, diverged: see :class:`Trained`.
-        right: whether each test example was answered rightly, [N].
-        test: classes it chose for the test examples, int64 [N, G].
+        probe: which.
+        dev: its measure on dev at each look.
+        step: the look that was kept, in steps.
+        weights: softmax of its layer weights at that step.
+        diverged: some gradient was not finite; that step was left out.
+        lower: whether less of the measure is better.
+        scores: its measures on the test part.
+        counts: those of them that are a sum by a sum, by test example.
     """
 
     layer: str
@@ -59,13 +66,19 @@ class Ran:
     step: int
     weights: NDArray[np.float64]
     diverged: bool
-    right: NDArray[np.bool_]
-    test: NDArray[np.int64]
+    lower: bool
+    scores: Mapping[str, float]
+    counts: Counts
 
     @property
     def best(self) -> float:
         """Its measure on dev, at the step that was kept."""
-        return max(self.dev)
+        return min(self.dev) if self.lower else max(self.dev)
+
+    @property
+    def gain(self) -> float:
+        """The same, so that more is better."""
+        return -self.best if self.lower else self.best
 
 
 def probes_of(
@@ -81,44 +94,13 @@ def probes_of(
     return found
 
 
-def run_round(
-    features: Features,
-    division: Round,
-    classes: Sequence[int],
-    plan: Plan,
-    probes: Sequence[Probe],
-    *,
-    workers: int,
-    done: Callable[[int], None] = lambda _n: None,
-) -> list[Ran]:
-    """Train and test probes on one round of a task."""
-    parts = {name: features.part(division, name)[0] for name in PARTS}
-    trained = train_linear(parts, classes, probes, plan, workers=workers, done=done)
-    truth = parts["test"].targets.numpy()
-    return [_ran(one, features, division.name, truth) for one in trained]
-
-
-def _ran(one: Trained, features: Features, division: str, truth: NDArray[np.int64]) -> Ran:
-    reads = one.probe.layers
-    every = len(features.names)
+def name_of(reads: Sequence[int], names: Sequence[str]) -> str:
+    """What results call the layers that a probe reads."""
     if len(reads) == 1:
-        name = features.names[reads[0]]
-    elif len(reads) == every:
-        name = SUM
-    else:
-        gone = [features.names[i] for i in range(every) if i not in reads]
-        name = f"{SUM} without {', '.join(gone)}"
-    return Ran(
-        layer=name,
-        round=division,
-        probe=one.probe,
-        dev=one.dev,
-        step=one.step,
-        weights=one.weights,
-        diverged=one.diverged,
-        right=(one.test == truth).all(axis=1),
-        test=one.test,
-    )
+        return names[reads[0]]
+    if len(reads) == len(names):
+        return SUM
+    return f"{SUM} without {', '.join(n for i, n in enumerate(names) if i not in reads)}"
 
 
 def chosen(ran: Sequence[Ran], layer: str, *, control: bool = False) -> list[Ran]:
@@ -133,12 +115,14 @@ def chosen(ran: Sequence[Ran], layer: str, *, control: bool = False) -> list[Ran
 
 
 def _dev(mine: Sequence[Ran], lr: float) -> float:
-    return float(np.mean([one.best for one in mine if one.probe.lr == lr]))
+    return float(np.mean([one.gain for one in mine if one.probe.lr == lr]))
 
 
 def best_layer(ran: Sequence[Ran], names: Sequence[str]) -> str:
-    """The single layer that is best on dev (the first of equals)."""
-    return max(names, key=lambda n: float(np.mean([r.best for r in chosen(ran, n)])))
+    """The single layer that is best on dev (the first of equals), among those that were trained."""
+    held = {one.layer for one in ran}
+    among = [name for name in names if name in held]
+    return max(among, key=lambda n: float(np.mean([r.gain for r in chosen(ran, n)])))
 
 
 def ablations(layers: int, lr: float, seeds: int, first: int) -> list[Probe]:
@@ -152,11 +136,15 @@ def ablations(layers: int, lr: float, seeds: int, first: int) -> list[Probe]:
     ]
 
 
-def groups_of(data: TaskData, features: Features) -> dict[str, tuple[str, ...]]:
+def groups_of(data: TaskData, place: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     """What intervals resample, for each test example that has features, by round."""
-    found = {}
-    for division in data.rounds:
-        _, here = features.part(division, "test")
-        groups = division.parts["test"].groups
-        found[division.name] = tuple(g for g, good in zip(groups, here, strict=True) if good)
-    return found
+    return {
+        division.name: tuple(
+            group
+            for group, name in zip(
+                division.parts["test"].groups, division.parts["test"].ids, strict=True
+            )
+            if name in place
+        )
+        for division in data.rounds
+    }

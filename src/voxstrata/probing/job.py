@@ -6,28 +6,21 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from voxstrata.errors import StorageError
 from voxstrata.files import atomic_write, fingerprint
-from voxstrata.probing.cells import (
-    SUM,
-    Features,
-    Ran,
-    ablations,
-    chosen,
-    groups_of,
-    probes_of,
-    run_round,
-)
-from voxstrata.probing.linear.probes import Probe
+from voxstrata.probing.cells import Features, groups_of
+from voxstrata.probing.frames import FrameFeatures, FrameStore, frame_sinks
+from voxstrata.probing.kinds.kind import KINDS, Kind, Work
 from voxstrata.probing.norms import MeanReducer, NormUnit
 from voxstrata.probing.prepare import Asked, Prepared, prepare
 from voxstrata.probing.settings import ProbeConfig
 from voxstrata.probing.table import Cell, probe_lines, rows_of, weight_lines
+from voxstrata.probing.task import TaskData
 from voxstrata.results import Results, Row, load_results, write_results
 from voxstrata.streaming.onepass import Pass, PassReport, Sink
 from voxstrata.streaming.progress import Advance, bar
@@ -90,7 +83,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     config = prepared.config
     plan = {"tasks": [one.task.name for one in prepared.asked], "disk_bytes": prepared.disk_bytes}
     resumed = remember_plan(folder, prepared.identity, plan)
-    report, store, norms = _extract(prepared, folder, hooks)
+    report, held = _extract(prepared, folder, hooks)
     passed = time.perf_counter()
     described = [
         describe_model(model, prepared.stack, position)
@@ -98,7 +91,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     ]
     specs = [model.spec for model in prepared.models]
     prepared.models.clear()  # their memory is worth more to the heads
-    cells = _cells(prepared, specs, store, norms, folder, hooks)
+    cells = _cells(prepared, specs, held, folder, hooks)
     rows: list[Row] = []
     for cell in cells:
         rows += rows_of(cell, config.study, config.seed)
@@ -157,141 +150,150 @@ def _corpora(prepared: Prepared, report: PassReport) -> dict[str, Any]:
     }
 
 
-def _extract(
-    prepared: Prepared, folder: Path, hooks: Hooks[Prepared]
-) -> tuple[PassReport, RowStore, list[float]]:
-    """Time means of every layer of every recording, and mean norms of layers."""
-    every = tuple(range(len(prepared.stack)))
+def _extract(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> tuple[PassReport, Held]:
+    """Time means of every layer of every recording, mean norms of layers, and the frames that some
+    task needs."""
+    stack, identity = prepared.stack, prepared.identity
+    every = tuple(range(len(stack)))
     unit = UtteranceUnit()
-    store = StoreReducer(
-        folder / STORE / "means",
-        prepared.stack,
-        meta={"unit": unit.describe(), "identity": prepared.identity},
+    means = StoreReducer(
+        folder / STORE / "means", stack, meta={"unit": unit.describe(), "identity": identity}
     )
-    norms = MeanReducer(len(prepared.stack))
-    sinks = [Sink(unit, every, store, "means"), Sink(NormUnit(), every, norms, "norms")]
+    norms = MeanReducer(len(stack))
+    sinks = [Sink(unit, every, means, "means"), Sink(NormUnit(), every, norms, "norms")]
+    frames: list[Sink] = []
+    if prepared.frame_ids:
+        frames = frame_sinks(folder / STORE / "frames", stack, prepared.frame_ids, identity)
     work = Pass(
         prepared.utterances,
         prepared.models,
-        prepared.stack,
-        sinks,
+        stack,
+        [*sinks, *frames],
         prepared.shards,
         batch_s=prepared.batch_s,
         on_error=prepared.config.on_error,
         state=folder / STATE,
-        identity=prepared.identity,
+        identity=identity,
     )
     seconds = sum(utterance.duration_s for utterance in prepared.utterances)
     with bar("models", seconds, "s of speech", show=hooks.progress) as advance:
         report = work.run(advance)
-    return report, store.finish(), norms.finish()
+    kept: dict[int, tuple[FrameStore, int]] = {}
+    for sink in frames:
+        assert isinstance(sink.reducer, StoreReducer)
+        store = FrameStore(sink.reducer.finish())
+        kept |= {position: (store, i) for i, position in enumerate(sink.layers)}
+    return report, Held(means.finish(), kept, norms.finish())
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the pass left.
+
+    Attributes:
+        means: time means of every layer.
+        frames: for each frame layer, by position in the stack, its store and place there.
+        norms: mean norms of layers.
+    """
+
+    means: RowStore
+    frames: Mapping[int, tuple[FrameStore, int]]
+    norms: Sequence[float]
 
 
 def _cells(
-    prepared: Prepared,
-    specs: Sequence[str],
-    store: RowStore,
-    norms: Sequence[float],
-    folder: Path,
-    hooks: Hooks[Prepared],
+    prepared: Prepared, specs: Sequence[str], held: Held, folder: Path, hooks: Hooks[Prepared]
 ) -> list[Cell]:
-    place = {str(name): i for i, name in enumerate(store.index["utterance"])}
-    protocol, config = prepared.protocol, prepared.config
-    workers = os.cpu_count() or 1 if prepared.device == "cpu" else 1
-    sizes = [
-        sum(layer.model == position for layer in prepared.stack) for position in range(len(specs))
-    ]
+    place = {str(name): i for i, name in enumerate(held.means.index["utterance"])}
+    layers = {
+        (position, on_frames): _layers(prepared, position, on_frames)
+        for position in range(len(specs))
+        for on_frames in (False, True)
+    }
+    kinds = [KINDS.get(one.task.head) for one in prepared.asked]
     total = sum(
-        len(one.data.rounds)
-        * (
-            len(probes_of(size, protocol.lrs, protocol.seeds, 0, controls=config.controls))
-            + (len(ablations(size, 1.0, protocol.seeds, 0)) if config.ablation else 0)
-        )
-        for one in prepared.asked
-        for size in sizes
+        len(one.data.rounds) * kind.count(one.task, len(mine), prepared.config, prepared.protocol)
+        for position in range(len(specs))
+        for one, kind in zip(prepared.asked, kinds, strict=True)
+        if (mine := layers[position, kind.ON_FRAMES])
     )
     found = []
     with bar("heads", total, "heads", show=hooks.progress) as advance:
         for position, spec in enumerate(specs):
-            layers = [i for i, layer in enumerate(prepared.stack) if layer.model == position]
-            features = Features(
-                tuple(prepared.stack[i].info.name for i in layers),
-                [store.layer(i) for i in layers],
-                place,
-            )
-            for one in prepared.asked:
+            for one, kind in zip(prepared.asked, kinds, strict=True):
+                mine = layers[position, kind.ON_FRAMES]
+                if not mine:
+                    continue  # a model of utterance layers, asked of frames
                 advance.at(f"{one.task.title} {spec}")
-                ran = _ran(prepared, one, spec, features, folder, workers, advance)
+                work = _work(prepared, one, spec, mine, held, place, kind, folder, advance)
                 found.append(
                     Cell(
                         task=one.task.name,
                         model=spec,
-                        names=features.names,
-                        widths=tuple(prepared.stack[i].width for i in layers),
-                        norms=tuple(norms[i] for i in layers),
-                        ran=ran,
-                        truth={
-                            r.name: features.part(r, "test")[0].targets.numpy()
-                            for r in one.data.rounds
-                        },
-                        groups=groups_of(one.data, features),
+                        names=work.names,
+                        widths=tuple(prepared.stack[i].width for i in mine),
+                        norms=tuple(held.norms[i] for i in mine),
+                        ran=kind.run(work),
+                        groups=groups_of(one.data, place),
                         classes=sum(len(names) for names in one.data.classes.values()),
                         measures=one.task.measures,
+                        better=one.task.better,
                     )
                 )
     return found
 
 
-def _ran(
+def _layers(prepared: Prepared, model: int, on_frames: bool) -> list[int]:
+    """Layers of a model that heads read; none where heads on frames would find no frames."""
+    mine = [i for i, layer in enumerate(prepared.stack) if layer.model == model]
+    if not on_frames:
+        return mine
+    timed = [i for i in mine if prepared.stack[i].info.kind == "frame"]
+    repeated = prepared.config.utterance_layers == "repeat"
+    return mine if timed and repeated else timed
+
+
+def _work(
     prepared: Prepared,
     one: Asked,
     spec: str,
-    features: Features,
+    layers: Sequence[int],
+    held: Held,
+    place: dict[str, int],
+    kind: Kind,
     folder: Path,
-    workers: int,
     advance: Advance,
-) -> list[Ran]:
-    """Every probe of a cell; each round is kept on disk as soon as it is done."""
-    config, protocol = prepared.config, prepared.protocol
-    plan = protocol.of(one.task.name).plan(one.task.measures[0])
-    classes = [len(names) for names in one.data.classes.values()]
-    layers = len(features.names)
-    wanted = probes_of(layers, protocol.lrs, protocol.seeds, config.seed, controls=config.controls)
-    found: list[Ran] = []
-
-    def stage(probes: Sequence[Probe], name: str) -> None:
-        for division in one.data.rounds:
-            key = fingerprint([one.task.name, spec, division.name, name])[:16]
-            path = folder / STATE / "heads" / f"{one.task.name}-{key}.npz"
-            if path.exists():
-                found.extend(_read(path, probes))
-                advance(len(probes))
-                continue
-            made = run_round(
-                features, division, classes, plan, probes, workers=workers, done=advance
-            )
-            _keep(path, made)
-            found.extend(made)
-
-    stage(wanted, "grid")
-    if config.ablation and layers > 2:
-        lr = chosen(found, SUM)[0].probe.lr
-        stage(ablations(layers, lr, protocol.seeds, config.seed), "without")
-    return found
+) -> Work:
+    infos = [prepared.stack[i].info for i in layers]
+    rows = [held.means.layer(i) for i in layers]
+    frames = None
+    if kind.ON_FRAMES:
+        sources = [held.frames.get(i, mean) for i, mean in zip(layers, rows, strict=True)]
+        frames = FrameFeatures(infos, sources, place)
+    return Work(
+        task=one.task,
+        data=one.data,
+        spec=spec,
+        config=prepared.config,
+        protocol=prepared.protocol,
+        means=Features(tuple(info.name for info in infos), rows, place),
+        frames=frames,
+        folder=folder / STATE / "heads",
+        workers=os.cpu_count() or 1 if prepared.device == "cpu" else 1,
+        advance=advance,
+    )
 
 
 def _described(one: Asked, cells: Sequence[Cell]) -> dict[str, Any]:
     """A task as the record holds it, with the keys of a property: its curves are drawn alike."""
     task, data = one.task, one.data
     sizes = [{name: len(part) for name, part in r.parts.items()} for r in data.rounds]
-    majority = []
-    for division in data.rounds:
-        train, test = division.parts["train"], division.parts["test"]
-        rows, counts = np.unique(train.targets, axis=0, return_counts=True)
-        majority.append(float((test.targets == rows[counts.argmax()]).all(axis=1).mean()))
     mine = [cell for cell in cells if cell.task == task.name]
     diverged = sum(r.diverged for cell in mine for r in cell.ran)
-    notices = list(data.notes)
+    notices = [
+        *data.notes,
+        *(f"{n} {why}." for why, n in data.dropped.items() if task.better == "lower"),
+    ]
     if diverged:
         notices.append(f"{diverged} heads left out steps whose gradient was not finite.")
     return {
@@ -305,7 +307,7 @@ def _described(one: Asked, cells: Sequence[Cell]) -> dict[str, Any]:
         "corpora": dict(one.corpora),
         "classes": {name: len(names) for name, names in data.classes.items()},
         "sizes": sizes,
-        "majority": float(np.mean(majority)),
+        "majority": _majority(data),
         "facts": [
             {
                 "classes": {name: list(names) for name, names in data.classes.items()},
@@ -317,50 +319,16 @@ def _described(one: Asked, cells: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
-def _keep(path: Path, made: Sequence[Ran]) -> None:
-    """Trained probes on disk; arrays and text only."""
-    width = max(len(one.weights) for one in made)
-    weights = np.full((len(made), width), np.nan)
-    for i, one in enumerate(made):
-        weights[i, : len(one.weights)] = one.weights
-    with atomic_write(path) as file:
-        np.savez(
-            file,
-            layer=np.array([one.layer for one in made]),
-            round=np.array([one.round for one in made]),
-            dev=np.array([one.dev for one in made]),
-            step=np.array([one.step for one in made]),
-            weights=weights,
-            diverged=np.array([one.diverged for one in made]),
-            right=np.array([one.right for one in made]),
-            test=np.array([one.test for one in made]),
-        )
-
-
-def _read(path: Path, probes: Sequence[Probe]) -> list[Ran]:
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            held: Mapping[str, Any] = {name: saved[name] for name in saved.files}
-        return [
-            Ran(
-                layer=str(held["layer"][i]),
-                round=str(held["round"][i]),
-                probe=probe,
-                dev=tuple(float(v) for v in held["dev"][i]),
-                step=int(held["step"][i]),
-                weights=held["weights"][i][: len(probe.layers)],
-                diverged=bool(held["diverged"][i]),
-                right=held["right"][i],
-                test=held["test"][i],
-            )
-            for i, probe in enumerate(probes)
-        ]
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise StorageError(
-            f"the kept heads {path} are damaged",
-            got=str(error),
-            fix="delete that file and run the same command again",
-        ) from None
+def _majority(data: TaskData) -> float | None:
+    """Share of the test part that is of the most frequent training class; of classes only."""
+    shares = []
+    for division in data.rounds:
+        train, test = division.parts["train"], division.parts["test"]
+        if not train.targets.shape[1]:
+            return None
+        rows, counts = np.unique(train.targets, axis=0, return_counts=True)
+        shares.append(float((test.targets == rows[counts.argmax()]).all(axis=1).mean()))
+    return float(np.mean(shares))
 
 
 def _write(path: Path, lines: Iterable[dict[str, object]]) -> None:

@@ -13,6 +13,8 @@ from voxstrata.files import fingerprint
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.twins import add_twins
+from voxstrata.probing.frames import frame_bytes
+from voxstrata.probing.kinds.kind import KINDS
 from voxstrata.probing.registry import get_tasks
 from voxstrata.probing.settings import ProbeConfig, ProtocolConfig, read_protocol
 from voxstrata.probing.sources import Library, Material, TaskSource, read_map
@@ -75,6 +77,8 @@ class Prepared:
         batch_s: seconds of audio a batch.
         device: where models run.
         identity: digest of all that numbers depend on.
+        frame_ids: recordings whose frames some task needs.
+        frame_bytes: of these frames, in ``disk_bytes`` too.
         disk_bytes: of the features.
         pass_flops: operations of the models.
         notices: what the reader of the results must know.
@@ -93,6 +97,8 @@ class Prepared:
     batch_s: float
     device: str
     identity: str
+    frame_ids: frozenset[str]
+    frame_bytes: float
     disk_bytes: float
     pass_flops: float
     notices: list[str]
@@ -128,13 +134,19 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
     )
     stack = build_stack(models, config.layers)
     utterances = tuple(held.values())
-    disk = 4.0 * len(utterances) * sum(layer.width for layer in stack)
+    frame_ids = frozenset(
+        name for one in asked if KINDS.get(one.task.head).ON_FRAMES for name in one.data.ids
+    )
+    frames = frame_bytes(utterances, frame_ids, models, stack)
+    disk = frames + 4.0 * len(utterances) * sum(layer.width for layer in stack)
     have = free_disk(out, afresh)
     if disk > have:
         raise StorageError(
             "the features do not fit on the disk",
-            got=f"{disk / 2**30:.3g} GiB against {have / 2**30:.3g} GiB",
-            fix="fewer --layers or --tasks, or another --out",
+            got=f"{disk / 2**30:.3g} GiB, {frames / 2**30:.3g} GiB of it all frames of "
+            f"{len(frame_ids)} recordings",
+            expected=f"at most {have / 2**30:.3g} GiB, what is free less a reserve",
+            fix="fewer --layers or --tasks (those with classes need means alone), or another --out",
         )
     identity = fingerprint(
         {
@@ -145,7 +157,7 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
             "models": [model.fingerprint for model in models],
             "tasks": {
                 one.task.name: [
-                    [r.name, {p: (e.ids, e.targets.tolist()) for p, e in r.parts.items()}]
+                    [r.name, {p: e.described() for p, e in r.parts.items()}]
                     for r in one.data.rounds
                 ]
                 for one in asked
@@ -169,6 +181,8 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
         batch_s=batch_seconds(config.batch_s, device),
         device=device,
         identity=identity,
+        frame_ids=frame_ids,
+        frame_bytes=frames,
         disk_bytes=disk,
         pass_flops=seconds * sum(model.flops_per_second for model in models),
         notices=untrained_notice(shown) + without,
@@ -179,14 +193,15 @@ def _protocol(config: ProbeConfig) -> ProtocolConfig:
     """The protocol with what the settings put in its place."""
     protocol = read_protocol(config.protocol)
     changed: dict[str, object] = {}
+    of_tasks: dict[str, object] = {}
     if config.lrs is not None:
-        changed["lrs"] = config.lrs
+        changed["lrs"], of_tasks["lrs"] = config.lrs, None
     if config.seeds is not None:
-        changed["seeds"] = config.seeds
+        changed["seeds"], of_tasks["seeds"] = config.seeds, None
     if config.steps is not None:
-        steps = {"steps": config.steps}
-        changed["default"] = protocol.default.model_copy(update=steps)
-        changed["tasks"] = {n: p.model_copy(update=steps) for n, p in protocol.tasks.items()}
+        of_tasks["steps"] = config.steps
+    changed["default"] = protocol.default.model_copy(update=of_tasks)
+    changed["tasks"] = {n: p.model_copy(update=of_tasks) for n, p in protocol.tasks.items()}
     return protocol.model_copy(update=changed)
 
 

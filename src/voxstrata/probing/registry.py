@@ -19,14 +19,23 @@ SUPERB = ("pr", "asr", "ks", "qbe", "sid", "asv", "sd", "ic", "sf", "er")
 
 
 def _shipped(name: str) -> Task:
-    from voxstrata.probing.tasks.classes import ClassTask
-
     place = resources.files("voxstrata.probing.tasks") / f"{name}.yaml"
     with resources.as_file(place) as path:
-        return build(ClassTask, read_yaml(path), source=f"the task {name}")
+        return _opened(path, f"the task {name}")
 
 
-for _name in ("ks", "sid", "ic", "er", "gender", "accent", "channel", "rate", "slots"):
+def _opened(path: Path, source: str) -> Task:
+    """A task file: one that ``writes`` symbols, or one of classes."""
+    from voxstrata.probing.tasks.classes import ClassTask
+    from voxstrata.probing.tasks.symbols import SymbolTask
+
+    given = read_yaml(path)
+    if "writes" in given:
+        return build(SymbolTask, given, source=source)
+    return build(ClassTask, given, source=source)
+
+
+for _name in ("pr", "ks", "sid", "ic", "er", "gender", "accent", "channel", "rate", "slots"):
     TASKS.put(_name, partial(_shipped, _name))
 
 
@@ -40,10 +49,8 @@ def get_task(name: str) -> Task:
         UnknownNameError: no such task.
         ConfigError: the file is not a task.
     """
-    from voxstrata.probing.tasks.classes import ClassTask
-
     if name.endswith((".yaml", ".yml")):
-        return build(ClassTask, read_yaml(Path(name).expanduser()), source=name)
+        return _opened(Path(name).expanduser(), name)
     if name not in TASKS:
         raise unknown_name("task", name, [*TASKS.names(), "a .yaml file"])
     return TASKS.get(name)()

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from voxstrata.config import Config, build, read_yaml
 from voxstrata.errors import UnknownNameError
+from voxstrata.probing.heads.specaug import FeatureMasks
 from voxstrata.probing.linear.probes import Plan
 from voxstrata.registry import unknown_name
 
@@ -18,7 +19,14 @@ class HeadPlan(Config):
     """Constants of one task's training; see :class:`voxstrata.probing.linear.probes.Plan`.
 
     Attributes:
-        steps, batch, hidden, clip, every, balanced: as there.
+        steps, batch, hidden, clip, every, balanced: as there; ``hidden`` of a recurrent head is the
+            width of its first layer and of each direction.
+        end: sequences of symbols end with the end symbol.
+        stride: frames of finer layers become means over this many samples; ``None`` for the
+            layers' own frames.
+        masks: masking of frames in training (SpecAugment), of recurrent heads.
+        screen: steps of the linear heads that choose the layer a recurrent head is trained on.
+        lrs, seeds: of this task, instead of the protocol's.
     """
 
     steps: PositiveInt = 1000
@@ -27,6 +35,12 @@ class HeadPlan(Config):
     clip: PositiveFloat = 1.0
     every: PositiveInt = 100
     balanced: bool = False
+    end: bool = True
+    stride: PositiveInt | None = None
+    masks: FeatureMasks = FeatureMasks()
+    screen: PositiveInt = 200
+    lrs: tuple[PositiveFloat, ...] | None = None
+    seeds: PositiveInt | None = None
 
     def plan(self, measure: str) -> Plan:
         """For the trainer of linear heads."""
@@ -38,6 +52,8 @@ class HeadPlan(Config):
             every=min(self.every, self.steps),
             balanced=self.balanced,
             measure=measure,
+            end=self.end,
+            stride=self.stride,
         )
 
 
@@ -61,6 +77,14 @@ class ProtocolConfig(Config):
     def of(self, task: str) -> HeadPlan:
         """Constants of a task."""
         return self.tasks.get(task, self.default)
+
+    def lrs_of(self, task: str) -> tuple[float, ...]:
+        """Learning rates of a task."""
+        return self.of(task).lrs or self.lrs
+
+    def seeds_of(self, task: str) -> int:
+        """Runs of a task's heads."""
+        return self.of(task).seeds or self.seeds
 
 
 def read_protocol(name: str) -> ProtocolConfig:
@@ -99,6 +123,8 @@ class ProbeConfig(Config):
         baseline: a model without training that stands beside the others; "" for none.
         controls: also train on labels dealt anew.
         ablation: also train the weighted sum without each layer in turn.
+        utterance_layers: what heads on frames do with layers that have one vector a recording:
+            "leave out", or "repeat" it in every frame.
         seed: of splits, initial weights and orders.
         study: name written into the results.
         dtype, device, batch_s, limit, on_error, keep_store: as for similarity.
@@ -117,6 +143,7 @@ class ProbeConfig(Config):
     baseline: str = "mfcc"
     controls: bool = True
     ablation: bool = True
+    utterance_layers: Literal["leave out", "repeat"] = "leave out"
     seed: int = 0
     study: str = "probing"
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voxstrata.metrics.bootstrap import Interval
+from voxstrata.metrics.ratios import paired_ratio_difference, ratio_interval
 from voxstrata.probing.cells import SUM, Ran, best_layer, chosen
-from voxstrata.probing.linear.train import score
 from voxstrata.results import Row
 
-DRAWS = 1000
-"""Bootstrap draws of groups."""
-
-LEAST_GROUPS = 3
-"""Fewer groups than this have no interval."""
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,10 @@ class Cell:
         widths: their widths.
         norms: mean norm of their frames.
         ran: every trained probe.
-        truth: targets of the test examples, by round [N, G].
         groups: what intervals resample, by round.
         classes: number of classes, all groups.
         measures: scores of the task, the first of which chose.
+        better: "higher" or "lower".
     """
 
     task: str
@@ -42,59 +40,38 @@ class Cell:
     widths: tuple[int, ...]
     norms: tuple[float, ...]
     ran: Sequence[Ran]
-    truth: Mapping[str, NDArray[np.int64]]
     groups: Mapping[str, tuple[str, ...]]
     classes: int
     measures: tuple[str, ...]
-
-    def right(self, runs: Sequence[Ran]) -> NDArray[np.float64]:
-        """Share of seeds that answer each test example rightly, rounds one after another, [N]."""
-        parts = []
-        for name in self.truth:
-            mine = [one.right for one in runs if one.round == name]
-            parts.append(np.mean(mine, axis=0))
-        return np.concatenate(parts)
+    better: str
 
     @property
-    def weight(self) -> NDArray[np.float64]:
-        """Weight of each test example, so that the weighted mean is the mean over rounds, [N]."""
-        sizes = [len(t) for t in self.truth.values()]
-        return np.concatenate([np.full(n, 1 / (n * len(sizes))) for n in sizes])
+    def counted(self) -> str:
+        """The first measure that is a sum by a sum: what systems are compared in."""
+        found = self.ran[0].counts
+        return next((m for m in self.measures if m in found), next(iter(found)))
 
-    @property
-    def members(self) -> NDArray[np.int64]:
-        """Number of the group of each test example, [N]."""
-        named = [g for groups in self.groups.values() for g in groups]
-        return np.unique(named, return_inverse=True)[1]
+    def counts(self, runs: Sequence[Ran], measure: str) -> Pair:
+        """Numerator and denominator of each test example, rounds one after another, [N] each.
+
+        Their sums have the mean over rounds of the mean over seeds as ratio.
+        """
+        above, below = [], []
+        for name in self.groups:
+            mine = [one.counts[measure] for one in runs if one.round == name]
+            total = mine[0][1].sum() * len(self.groups)
+            above.append(np.mean([pair[0] for pair in mine], axis=0) / total)
+            below.append(mine[0][1] / total)
+        return np.concatenate(above), np.concatenate(below)
+
+    @cached_property
+    def members(self) -> list[str]:
+        """The group of each test example, [N]."""
+        return [group for groups in self.groups.values() for group in groups]
 
     def best(self) -> str:
         """The single layer that is best on dev."""
         return best_layer(self.ran, self.names)
-
-
-def bootstrap(
-    values: NDArray[np.float64], weight: NDArray[np.float64], members: NDArray[np.int64], seed: int
-) -> tuple[float | None, float | None]:
-    """95 % percentile interval of a weighted mean, groups drawn again with replacement.
-
-    Args:
-        values: of each example, [N].
-        weight: of each example.
-        members: group of each example.
-        seed: of the draws.
-
-    Returns:
-        low and high; ``None`` with fewer than three groups.
-    """
-    count = int(members.max()) + 1
-    if count < LEAST_GROUPS:
-        return None, None
-    top = np.bincount(members, weight * values, count)
-    bottom = np.bincount(members, weight, count)
-    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), DRAWS)
-    drawn = (times @ top) / (times @ bottom)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def rows_of(cell: Cell, study: str, seed: int) -> list[Row]:
@@ -117,12 +94,11 @@ def rows_of(cell: Cell, study: str, seed: int) -> list[Row]:
 def _values(cell: Cell, runs: Sequence[Ran], layer: str, study: str, seed: int) -> list[Row]:
     found = []
     for measure in cell.measures:
-        value = _value(cell, runs, measure)
-        low: float | None = None
-        high: float | None = None
-        if measure == "accuracy":
-            low, high = bootstrap(cell.right(runs), cell.weight, cell.members, seed)
-        row = _row(cell, layer, measure, value, study, seed, low, high)
+        if measure in runs[0].counts:
+            value = ratio_interval(*cell.counts(runs, measure), cell.members, seed=seed)
+        else:
+            value = Interval(_value(cell, runs, measure), None, None, 0)
+        row = _row(cell, layer, measure, value, study, seed)
         found.append(replace(row, control="permuted-labels" if runs[0].probe.control else ""))
     return found
 
@@ -130,35 +106,40 @@ def _values(cell: Cell, runs: Sequence[Ran], layer: str, study: str, seed: int) 
 def _value(cell: Cell, runs: Sequence[Ran], measure: str) -> float:
     """Mean over rounds of the mean over seeds."""
     per_round = [
-        np.mean([score(r.test, truth, measure) for r in runs if r.round == name])
-        for name, truth in cell.truth.items()
+        np.mean([one.scores[measure] for one in runs if one.round == name]) for name in cell.groups
     ]
     return float(np.mean(per_round))
+
+
+def _less(cell: Cell, runs: Sequence[Ran], others: Sequence[Ran], seed: int) -> Interval:
+    """What some runs have more than others of what counts, paired."""
+    above, below = cell.counts(runs, cell.counted)
+    other, its = cell.counts(others, cell.counted)
+    return paired_ratio_difference(
+        above, other, below, cell.members, seed=seed, reference_denominators=its
+    )
 
 
 def _against_best(cell: Cell, study: str, seed: int) -> list[Row]:
     """The sum less the best single layer (both chosen on dev), paired."""
     best = cell.best()
-    difference = cell.right(chosen(cell.ran, SUM)) - cell.right(chosen(cell.ran, best))
-    value = float((cell.weight * difference).sum())
-    low, high = bootstrap(difference, cell.weight, cell.members, seed)
-    made = _row(cell, SUM, "accuracy-over-best-layer", value, study, seed, low, high)
+    value = _less(cell, chosen(cell.ran, SUM), chosen(cell.ran, best), seed)
+    made = _row(cell, SUM, f"{cell.counted}-over-best-layer", value, study, seed)
     width = cell.widths[cell.names.index(best)]
     return [replace(made, other_model=cell.model, other_layer=best, other_d=width)]
 
 
 def _without(cell: Cell, study: str, seed: int) -> list[Row]:
-    """What the sum loses when a layer is left out, paired."""
+    """What the sum loses when a layer is left out, paired; more is a greater loss."""
     whole = chosen(cell.ran, SUM)
     found = []
     for name in cell.names:
         runs = chosen(cell.ran, f"{SUM} without {name}")
         if not runs:
             continue
-        difference = cell.right(whole) - cell.right(runs)
-        value = float((cell.weight * difference).sum())
-        low, high = bootstrap(difference, cell.weight, cell.members, seed)
-        found.append(_row(cell, name, "lost-without-layer", value, study, seed, low, high))
+        one, other = (runs, whole) if cell.better == "lower" else (whole, runs)
+        value = _less(cell, one, other, seed)
+        found.append(_row(cell, name, "lost-without-layer", value, study, seed))
     return found
 
 
@@ -168,7 +149,7 @@ def _weights(cell: Cell, study: str, seed: int) -> list[Row]:
     raw = np.mean([one.weights for one in runs], axis=0)
     corrected = np.mean([corrected_weights(one.weights, cell.norms) for one in runs], axis=0)
     return [
-        _row(cell, name, measure, float(values[i]), study, seed, None, None)
+        _row(cell, name, measure, Interval(float(values[i]), None, None, 0), study, seed)
         for measure, values in (("layer-weight", raw), ("layer-weight-by-norm", corrected))
         for i, name in enumerate(cell.names)
     ]
@@ -182,16 +163,7 @@ def corrected_weights(weights: NDArray[np.float64], norms: Sequence[float]) -> N
     return found
 
 
-def _row(
-    cell: Cell,
-    layer: str,
-    measure: str,
-    value: float,
-    study: str,
-    seed: int,
-    low: float | None,
-    high: float | None,
-) -> Row:
+def _row(cell: Cell, layer: str, measure: str, value: Interval, study: str, seed: int) -> Row:
     width = max(cell.widths) if layer == SUM else cell.widths[cell.names.index(layer)]
     return Row(
         study=study,
@@ -202,11 +174,11 @@ def _row(
         property=cell.task,
         measure=measure,
         unit="utterance",
-        value=value,
-        ci_low=low,
-        ci_high=high,
-        n=len(cell.weight),
-        groups=len(set(cell.members.tolist())),
+        value=value.value,
+        ci_low=value.low,
+        ci_high=value.high,
+        n=len(cell.members),
+        groups=len(set(cell.members)),
         d=width,
         other_d=cell.classes,
         estimator="dev-selected",
@@ -233,7 +205,7 @@ def probe_lines(cell: Cell) -> list[dict[str, object]]:
             "control": "permuted-labels" if one.probe.control else "",
             "dev": one.best,
             "step": one.step,
-            "test": score(one.test, cell.truth[one.round], cell.measures[0]),
+            "test": one.scores[cell.measures[0]],
             "diverged": one.diverged,
             "chosen": id(one) in picked,
         }

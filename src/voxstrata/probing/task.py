@@ -38,6 +38,25 @@ class Examples:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def described(self) -> object:
+        """What results depend on, JSON-like."""
+        return [list(self.ids), self.targets.tolist()]
+
+
+@dataclass(frozen=True)
+class Transcripts(Examples):
+    """Examples whose answer is a sequence of symbols; ``targets`` is [N, 0].
+
+    Attributes:
+        symbols: class numbers of each example, int64 [S_i], without blanks and end symbols.
+    """
+
+    symbols: tuple[NDArray[np.int64], ...] = ()
+
+    def described(self) -> object:
+        """What results depend on, JSON-like."""
+        return [list(self.ids), [row.tolist() for row in self.symbols]]
+
 
 @dataclass(frozen=True)
 class Round:
@@ -83,7 +102,7 @@ class Task(Protocol):
         name: registry name ("sid").
         title: for tables and figures ("SID").
         summary: one line.
-        head: kind of head it trains ("utterance").
+        head: kind of head it trains (:mod:`voxstrata.probing.kinds.kind`).
         tiers: tiers that recordings must have.
         measures: names of its scores, the first of which chooses.
         better: "higher" or "lower".

@@ -16,7 +16,8 @@ from voxstrata.report.view import View
 
 SUM = "weighted-sum"
 WEIGHT, BY_NORM = "layer-weight", "layer-weight-by-norm"
-OVER_BEST = "accuracy-over-best-layer"
+OVER_BEST = "-over-best-layer"
+"""Ending of the measure that holds the sum against the best single layer."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def cell(view: View, task: Mapping[str, Any], model: str) -> TaskCell | None:
     chosen = view.record.get("best")
     named = chosen.get(f"{task.get('name')} {model}") if isinstance(chosen, Mapping) else None
     best = str(named) if named in held else next(iter(held))
-    paired = mine[(mine["measure"] == OVER_BEST) & (mine["control"] == "")]
+    paired = mine[mine["measure"].str.endswith(OVER_BEST) & (mine["control"] == "")]
     dealt = mine[(mine["measure"] == measure) & (mine["control"] != "")]
     dealt = dealt[dealt["layer"] == (SUM if SUM in held else best)]
     return TaskCell(
@@ -81,6 +82,11 @@ def cell(view: View, task: Mapping[str, Any], model: str) -> TaskCell | None:
         difference=_value(paired.to_dict("records")[0]) if len(paired) else None,
         control=float(dealt["value"].iloc[0]) if len(dealt) else None,
     )
+
+
+def beats(task: Mapping[str, Any], one: float, other: float) -> bool:
+    """Whether the first of two scores of a task is the better one."""
+    return one < other if task.get("better") == "lower" else one > other
 
 
 def weights(view: View, model: str, measure: str) -> tuple[list[str], list[str], NDArray[Any]]:

@@ -43,6 +43,9 @@ PROPERTY_MEASURES: dict[str, str] = {
     "f1": "F1",
     "r-value": "R-value",
     "eer": "equal error rate",
+    "per": "phone error rate",
+    "wer": "word error rate",
+    "cer": "character error rate",
 }
 """Measures of properties as people write them; others are found among :data:`MEASURES`."""
 

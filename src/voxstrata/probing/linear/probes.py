@@ -44,6 +44,8 @@ class Plan:
         measure: "accuracy" or "balanced-accuracy", what chooses the step.
         width: what layers that are summed but differ in width are mapped to, each by a learned
             linear map; ``None`` for the most common of their widths.
+        end: sequences of symbols end with the end symbol.
+        stride: samples between frames, where layers are finer.
     """
 
     steps: int
@@ -54,6 +56,8 @@ class Plan:
     balanced: bool = False
     measure: str = "accuracy"
     width: int | None = None
+    end: bool = True
+    stride: int | None = None
 
 
 @dataclass(frozen=True)

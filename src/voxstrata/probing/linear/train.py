@@ -131,12 +131,20 @@ def score(said: NDArray[np.int64], true: NDArray[np.int64], measure: str) -> flo
 
     Args:
         said, true: int64 [N, G].
-        measure: "accuracy", or "balanced-accuracy" (mean over the classes of recall, over the
-            groups' combinations where there are several).
+        measure: "accuracy"; "balanced-accuracy", the mean over the classes of recall; or
+            "macro-f1", their mean F1. Classes are those of ``true``, combinations of groups where
+            there are several.
     """
     right = (said == true).all(axis=1)
     if measure == "accuracy":
         return float(right.mean())
+    if measure == "macro-f1":
+        from sklearn.metrics import f1_score
+
+        _, codes = np.unique(np.concatenate([true, said]), axis=0, return_inverse=True)
+        one, other = codes.reshape(2, -1)
+        named = np.unique(one)
+        return float(f1_score(one, other, labels=named, average="macro", zero_division=0))
     _, of = np.unique(true, axis=0, return_inverse=True)
     of = of.reshape(-1)
     return float(np.mean([right[of == c].mean() for c in range(int(of.max()) + 1)]))

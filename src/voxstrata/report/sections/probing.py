@@ -11,13 +11,14 @@ from voxstrata.report.probing_view import (
     WEIGHT,
     TaskCell,
     Value,
+    beats,
     cell,
     is_probing,
     tasks,
 )
 from voxstrata.report.section import Section, render
 from voxstrata.report.view import View
-from voxstrata.report.words import listing
+from voxstrata.report.words import listing, property_measure
 
 
 def probing(view: View) -> Section | None:
@@ -69,13 +70,18 @@ def _task(task: Any) -> dict[str, Any]:
     return {
         "title": task.get("title"),
         "summary": task.get("summary"),
-        "measure": str(task.get("main", "")).replace("-", " "),
+        "measure": _measure(task),
         "classes": " x ".join(str(n) for n in classes.values()),
         "sizes": " / ".join(str(sizes[0].get(part, 0)) for part in ("train", "dev", "test")),
         "rounds": len(sizes),
-        "majority": f"{100 * float(task.get('majority', 0)):.1f}",
+        "majority": "" if task.get("majority") is None else f"{100 * float(task['majority']):.1f}",
         "notices": [str(text) for text in task.get("notices") or []],
     }
+
+
+def _measure(task: Any) -> str:
+    written = property_measure(str(task.get("main", "")))
+    return f"{written} (lower is better)" if task.get("better") == "lower" else written
 
 
 def _shown(found: TaskCell | None) -> dict[str, str] | None:
@@ -111,7 +117,7 @@ def _behind(view: View) -> list[str]:
         for task in tasks(view):
             mine = cell(view, task, model.spec)
             its = cell(view, task, view.models[model.twin].spec)
-            if mine and its and mine.whole.value <= its.whole.value:
+            if mine and its and not beats(task, mine.whole.value, its.whole.value):
                 names.append(str(task.get("title")))
         if names:
             said.append(f"{model.label} does not do better than its untrained twin in "

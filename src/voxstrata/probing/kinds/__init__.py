@@ -1,0 +1,1 @@
+"""Kinds of heads, a file each: what a task is trained with."""

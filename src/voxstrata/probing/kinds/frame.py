@@ -1,0 +1,122 @@
+"""Linear heads on frames, with CTC: phones of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+
+from voxstrata.probing.cells import SUM, Ran, ablations, chosen, name_of, probes_of
+from voxstrata.probing.frames import check_finite
+from voxstrata.probing.kinds.kind import Make, Work
+from voxstrata.probing.linear.probes import Plan, Probe
+from voxstrata.probing.sequences.train import Rate, Symbols, Written, spoken, train_frame_heads
+from voxstrata.probing.settings import ProbeConfig, ProtocolConfig
+from voxstrata.probing.task import Round, Task
+from voxstrata.probing.tasks.symbols import SymbolTask
+
+
+class FrameKind:
+    """Linear, linear, CTC: every layer and their sum, learning rates side by side."""
+
+    ON_FRAMES = True
+
+    def count(self, task: Task, layers: int, config: ProbeConfig, protocol: ProtocolConfig) -> int:
+        """See :class:`voxstrata.probing.kinds.kind.Kind`."""
+        lrs, seeds = protocol.lrs_of(task.name), protocol.seeds_of(task.name)
+        every = len(probes_of(layers, lrs, seeds, 0, controls=config.controls))
+        return every + (len(ablations(layers, 1.0, seeds, 0)) if config.ablation else 0)
+
+    def run(self, work: Work) -> list[Ran]:
+        """See :class:`voxstrata.probing.kinds.kind.Kind`."""
+        check_finite(work.names, work.means.rows)
+        config, layers = work.config, len(work.names)
+        wanted = probes_of(layers, work.lrs, work.seeds, config.seed, controls=config.controls)
+        found: list[Ran] = []
+        for reads in dict.fromkeys(probe.layers for probe in wanted):
+            mine = [probe for probe in wanted if probe.layers == reads]
+            found += work.stage(f"grid {reads}", mine, self._maker(work))
+        if config.ablation and layers > 2:
+            lr = chosen(found, SUM)[0].probe.lr
+            without = ablations(layers, lr, work.seeds, config.seed)
+            found += work.stage("without", without, self._maker(work))
+        return found
+
+    def _maker(self, work: Work) -> Make:
+        def make(division: Round, probes: Sequence[Probe]) -> list[Ran]:
+            return run_round(work, division, probes, work.plan)
+
+        return make
+
+
+KIND = FrameKind()
+
+
+def run_round(work: Work, division: Round, probes: Sequence[Probe], plan: Plan) -> list[Ran]:
+    """Train and test probes on one round: those of the same layers and seed share batches."""
+    task, frames = work.task, work.frames
+    assert isinstance(task, SymbolTask)
+    assert frames is not None
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for i, probe in enumerate(probes):
+        alike.setdefault((probe.layers, probe.seed, probe.control), []).append(i)
+    found: dict[int, Ran] = {}
+
+    def train(members: list[int]) -> None:
+        made = train_frame_heads(
+            frames,
+            division,
+            work.classes[0],
+            [probes[i] for i in members],
+            plan,
+            rate_of(work),
+            stops=task.stops,
+        )
+        for i, one in zip(members, made, strict=True):
+            found[i] = written(work, division, one)
+        work.advance(len(members))
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(work.workers) as pool:
+            list(pool.map(train, alike.values()))
+    finally:
+        torch.set_num_threads(before)
+    return [found[i] for i in range(len(probes))]
+
+
+def rate_of(work: Work) -> Rate:
+    """The task's first measure."""
+    task, names = work.task, next(iter(work.data.classes.values()))
+    assert isinstance(task, SymbolTask)
+
+    def rate(wanted: Symbols, said: Symbols) -> float:
+        above, below = task.counts(names, wanted, said)[task.measures[0]]
+        return float(above.sum() / below.sum())
+
+    return rate
+
+
+def written(work: Work, division: Round, one: Written) -> Ran:
+    """A trained head as the table needs it."""
+    task, names = work.task, next(iter(work.data.classes.values()))
+    assert isinstance(task, SymbolTask)
+    assert work.frames is not None
+    test = spoken(work.frames, one.probe.layers, division, "test", work.plan)
+    counts = task.counts(names, test.symbols, one.test)
+    return Ran(
+        layer=name_of(one.probe.layers, work.names),
+        round=division.name,
+        probe=one.probe,
+        dev=one.dev,
+        step=one.step,
+        weights=np.asarray(one.weights),
+        diverged=one.diverged,
+        lower=True,
+        scores={m: float(above.sum() / below.sum()) for m, (above, below) in counts.items()},
+        counts=counts,
+    )

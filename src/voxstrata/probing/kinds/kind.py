@@ -1,0 +1,124 @@
+"""The seam between a task and the heads it is trained with.
+
+A kind is a module with ``count(work) -> int``, how many heads it will train, and ``run(work) ->
+list[Ran]``, which trains them all. A new kind is one file and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from voxstrata.files import fingerprint
+from voxstrata.probing.cells import Features, Ran
+from voxstrata.probing.frames import FrameFeatures
+from voxstrata.probing.kinds import kept
+from voxstrata.probing.linear.probes import Plan, Probe
+from voxstrata.probing.settings import HeadPlan, ProbeConfig, ProtocolConfig
+from voxstrata.probing.task import Round, Task, TaskData
+from voxstrata.registry import Registry
+
+Make = Callable[[Round, Sequence[Probe]], list[Ran]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One task asked of one model, with what its heads need.
+
+    Attributes:
+        task, data: the task and what it made of its corpus.
+        spec: the model.
+        config, protocol: settings of the run.
+        means: time means of the model's layers (for kinds on frames: of the layers they read).
+        frames: their frames, for kinds on frames.
+        folder: where trained heads are kept.
+        workers: threads.
+        advance: told how many heads are finished.
+    """
+
+    task: Task
+    data: TaskData
+    spec: str
+    config: ProbeConfig
+    protocol: ProtocolConfig
+    means: Features
+    frames: FrameFeatures | None
+    folder: Path
+    workers: int
+    advance: Callable[[int], None]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the layers."""
+        return self.means.names
+
+    @property
+    def constants(self) -> HeadPlan:
+        """The protocol's constants of this task."""
+        return self.protocol.of(self.task.name)
+
+    @property
+    def plan(self) -> Plan:
+        """The same for trainers."""
+        return self.constants.plan(self.task.measures[0])
+
+    @property
+    def lrs(self) -> tuple[float, ...]:
+        """Learning rates."""
+        return self.protocol.lrs_of(self.task.name)
+
+    @property
+    def seeds(self) -> int:
+        """Runs with other initial weights."""
+        return self.protocol.seeds_of(self.task.name)
+
+    @property
+    def classes(self) -> list[int]:
+        """Classes of each group."""
+        return [len(names) for names in self.data.classes.values()]
+
+    def stage(self, name: str, probes: Sequence[Probe], make: Make) -> list[Ran]:
+        """Some probes of every round; each round is kept on disk as soon as it is done.
+
+        Args:
+            name: of the stage, unique within the cell.
+            probes: to train.
+            make: trains and tests them on a round, and tells ``advance``.
+        """
+        found: list[Ran] = []
+        for division in self.data.rounds:
+            key = fingerprint([self.task.name, self.spec, division.name, name])[:16]
+            path = self.folder / f"{self.task.name}-{key}.npz"
+            if path.exists():
+                found += kept.read(path, probes)
+                self.advance(len(probes))
+                continue
+            made = make(division, probes)
+            kept.keep(path, made)
+            found += made
+        return found
+
+
+class Kind(Protocol):
+    """A module of this package.
+
+    Attributes:
+        ON_FRAMES: whether its heads read frames; else they read time means.
+    """
+
+    ON_FRAMES: bool
+
+    def count(self, task: Task, layers: int, config: ProbeConfig, protocol: ProtocolConfig) -> int:
+        """Heads that it will train for each round of a model with so many layers."""
+        ...
+
+    def run(self, work: Work) -> list[Ran]:
+        """Train and test all of them."""
+        ...
+
+
+KINDS: Registry[Kind] = Registry("kind of head", "voxstrata.heads")
+KINDS.add("utterance", "voxstrata.probing.kinds.utterance:KIND")
+KINDS.add("frame", "voxstrata.probing.kinds.frame:KIND")

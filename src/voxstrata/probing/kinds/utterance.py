@@ -1,0 +1,73 @@
+"""Heads on the time means of recordings: classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from voxstrata.probing.cells import SUM, Ran, ablations, chosen, name_of, probes_of
+from voxstrata.probing.kinds.kind import Work
+from voxstrata.probing.linear.probes import Probe
+from voxstrata.probing.linear.train import score, train_linear
+from voxstrata.probing.settings import ProbeConfig, ProtocolConfig
+from voxstrata.probing.task import PARTS, Round, Task
+
+
+class UtteranceKind:
+    """Linear, mean over time, linear; trained on means, many side by side."""
+
+    ON_FRAMES = False
+
+    def count(self, task: Task, layers: int, config: ProbeConfig, protocol: ProtocolConfig) -> int:
+        """See :class:`voxstrata.probing.kinds.kind.Kind`."""
+        lrs, seeds = protocol.lrs_of(task.name), protocol.seeds_of(task.name)
+        every = len(probes_of(layers, lrs, seeds, 0, controls=config.controls))
+        return every + (len(ablations(layers, 1.0, seeds, 0)) if config.ablation else 0)
+
+    def run(self, work: Work) -> list[Ran]:
+        """See :class:`voxstrata.probing.kinds.kind.Kind`."""
+        config, layers = work.config, len(work.names)
+
+        def make(division: Round, probes: Sequence[Probe]) -> list[Ran]:
+            return run_round(work, division, probes)
+
+        wanted = probes_of(layers, work.lrs, work.seeds, config.seed, controls=config.controls)
+        found = work.stage("grid", wanted, make)
+        if config.ablation and layers > 2:
+            lr = chosen(found, SUM)[0].probe.lr
+            without = ablations(layers, lr, work.seeds, config.seed)
+            found += work.stage("without", without, make)
+        return found
+
+
+KIND = UtteranceKind()
+
+
+def run_round(work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
+    """Train and test probes on one round of a task."""
+    parts = {name: work.means.part(division, name)[0] for name in PARTS}
+    trained = train_linear(
+        parts, work.classes, probes, work.plan, workers=work.workers, done=work.advance
+    )
+    truth = parts["test"].targets.numpy()
+    return [
+        Ran(
+            layer=name_of(one.probe.layers, work.names),
+            round=division.name,
+            probe=one.probe,
+            dev=one.dev,
+            step=one.step,
+            weights=one.weights,
+            diverged=one.diverged,
+            lower=False,
+            scores={m: score(one.test, truth, m) for m in work.task.measures},
+            counts={
+                "accuracy": (
+                    (one.test == truth).all(axis=1).astype(np.float64),
+                    np.ones(len(truth)),
+                )
+            },
+        )
+        for one in trained
+    ]

@@ -1,0 +1,1 @@
+"""Heads that write symbols: CTC on frames."""
