@@ -238,6 +238,8 @@ def _cells(
                         classes=sum(len(names) for names in one.data.classes.values()),
                         measures=one.task.measures,
                         better=one.task.better,
+                        chooses=work.plan.measure,
+                        left_out=kind.left_out(work),
                     )
                 )
     return found
@@ -294,6 +296,8 @@ def _described(one: Asked, cells: Sequence[Cell]) -> dict[str, Any]:
         *data.notes,
         *(f"{n} {why}." for why, n in data.dropped.items() if task.better == "lower"),
     ]
+    for cell in mine:
+        notices += [f"{cell.model}: {len(ids)} {why}." for why, ids in cell.left_out.items()]
     if diverged:
         notices.append(f"{diverged} heads left out steps whose gradient was not finite.")
     return {
@@ -313,6 +317,7 @@ def _described(one: Asked, cells: Sequence[Cell]) -> dict[str, Any]:
                 "classes": {name: list(names) for name, names in data.classes.items()},
                 "examples": sizes,
                 "dropped": dict(data.dropped),
+                "left_out": {cell.model: dict(cell.left_out) for cell in mine if cell.left_out},
             }
         ],
         "notices": notices,

@@ -35,7 +35,7 @@ def _opened(path: Path, source: str) -> Task:
     return build(ClassTask, given, source=source)
 
 
-for _name in ("pr", "ks", "sid", "ic", "er", "gender", "accent", "channel", "rate", "slots"):
+for _name in ("pr", "asr", "ks", "sid", "ic", "er", "gender", "accent", "channel", "rate", "slots"):
     TASKS.put(_name, partial(_shipped, _name))
 
 

@@ -26,6 +26,8 @@ class HeadPlan(Config):
             layers' own frames.
         masks: masking of frames in training (SpecAugment), of recurrent heads.
         screen: steps of the linear heads that choose the layer a recurrent head is trained on.
+        chooses: measure on dev that chooses step, learning rate and layer, where it is not the
+            task's first (word error rates of short trainings are all 1).
         lrs, seeds: of this task, instead of the protocol's.
     """
 
@@ -39,6 +41,7 @@ class HeadPlan(Config):
     stride: PositiveInt | None = None
     masks: FeatureMasks = FeatureMasks()
     screen: PositiveInt = 200
+    chooses: Literal["per", "wer", "cer"] | None = None
     lrs: tuple[PositiveFloat, ...] | None = None
     seeds: PositiveInt | None = None
 
@@ -51,7 +54,7 @@ class HeadPlan(Config):
             clip=self.clip,
             every=min(self.every, self.steps),
             balanced=self.balanced,
-            measure=measure,
+            measure=self.chooses or measure,
             end=self.end,
             stride=self.stride,
         )

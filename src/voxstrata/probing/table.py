@@ -32,6 +32,8 @@ class Cell:
         classes: number of classes, all groups.
         measures: scores of the task, the first of which chose.
         better: "higher" or "lower".
+        chooses: the measure that chose on dev.
+        left_out: recordings that heads could not be trained on, by reason.
     """
 
     task: str
@@ -44,6 +46,8 @@ class Cell:
     classes: int
     measures: tuple[str, ...]
     better: str
+    chooses: str
+    left_out: Mapping[str, Sequence[str]]
 
     @property
     def counted(self) -> str:
@@ -204,6 +208,7 @@ def probe_lines(cell: Cell) -> list[dict[str, object]]:
             "seed": one.probe.seed,
             "control": "permuted-labels" if one.probe.control else "",
             "dev": one.best,
+            "dev_measure": cell.chooses,
             "step": one.step,
             "test": one.scores[cell.measures[0]],
             "diverged": one.diverged,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from voxstrata.errors import NumericsError, UsageError
+from planted_symbols import COARSE, FINE, Memory, made, rate
+from voxstrata.errors import NumericsError, StorageError, UsageError
+from voxstrata.probing.cells import Ran
 from voxstrata.probing.frames import FrameFeatures, check_finite
 from voxstrata.probing.heads.ctc import best_paths, ctc_loss
+from voxstrata.probing.kinds.kept import keep, read
 from voxstrata.probing.linear.probes import Plan, Probe
 from voxstrata.probing.sequences.heads import FrameHeads, ctc_losses
 from voxstrata.probing.sequences.train import (
@@ -23,61 +27,8 @@ from voxstrata.probing.sequences.train import (
     spoken,
     train_frame_heads,
 )
-from voxstrata.probing.task import Round, Transcripts
-from voxstrata.types import FrameGrid, LayerInfo
-
-FINE, COARSE = FrameGrid(160, 400), FrameGrid(320, 400)
-
-
-class Memory:
-    """Frames by recording, as :class:`FrameStore` gives them."""
-
-    def __init__(self, held: dict[str, list[torch.Tensor]]) -> None:
-        self.held = held
-
-    def count(self, recording: str) -> int:
-        return len(self.held[recording][0])
-
-    def rows(self, position: int, recording: str) -> torch.Tensor:
-        return self.held[recording][position]
-
-
-def made(
-    widths: tuple[int, ...] = (6, 6, 6), n: int = 30, symbols: int = 4
-) -> tuple[FrameFeatures, Round]:
-    """Recordings in which every symbol lasts three frames; later layers show it more clearly."""
-    rng = np.random.default_rng(0)
-    codes = [torch.from_numpy(rng.standard_normal((symbols + 3, w))) for w in widths]
-    held: dict[str, list[torch.Tensor]] = {}
-    said = []
-    for i in range(n):
-        row = rng.integers(3, 3 + symbols, rng.integers(2, 7))
-        said.append(row)
-        path = np.repeat(np.append(row, 0), 3)
-        held[f"r{i}"] = [
-            depth * code[path] + torch.from_numpy(rng.standard_normal((len(path), w)))
-            for depth, (code, w) in enumerate(zip(codes, widths, strict=True))
-        ]
-    parts, third = {}, n // 3
-    for at, part in enumerate(("train", "dev", "test")):
-        mine = range(at * third, (at + 1) * third)
-        parts[part] = Transcripts(
-            tuple(f"r{i}" for i in mine),
-            np.zeros((third, 0), np.int64),
-            tuple(f"r{i}" for i in mine),
-            tuple(said[i] for i in mine),
-        )
-    infos = [LayerInfo(str(i), w, "frame", FINE) for i, w in enumerate(widths)]
-    store: Any = Memory(held)
-    place = {name: i for i, name in enumerate(held)}
-    features = FrameFeatures(infos, [(store, i) for i in range(len(widths))], place)
-    return features, Round("", parts)
-
-
-def rate(wanted: Symbols, said: Symbols) -> float:
-    from voxstrata.metrics.edit import error_rate
-
-    return error_rate([row.tolist() for row in wanted], [row.tolist() for row in said])
+from voxstrata.probing.task import Round
+from voxstrata.types import LayerInfo
 
 
 class Plain(nn.Module):
@@ -244,3 +195,30 @@ def test_layers_of_two_grids_and_repeated_vectors() -> None:
 def test_frames_that_are_not_finite_are_refused() -> None:
     with pytest.raises(NumericsError, match="layer 1"):
         check_finite(["0", "1"], [torch.zeros(2, 3), torch.tensor([[0.0, np.nan]])])
+
+
+def test_kept_heads_are_read_as_they_were(tmp_path: Path) -> None:
+    probes = [Probe((0, 1), 0.1, 0), Probe((1,), 0.1, 0)]
+    made = [
+        Ran(
+            layer=name, round="r", probe=probe, dev=(0.5, 0.25), step=2, diverged=False, lower=True,
+            weights=np.full(len(probe.layers), 0.5), scores={"wer": 0.5, "cer": 0.1},
+            counts={m: (np.array([1.0, i]), np.array([2.0, 0])) for m in ("wer", "cer")},
+        )
+        for i, (name, probe) in enumerate(zip(("weighted-sum", "1"), probes, strict=True))
+    ]  # fmt: skip
+    path = tmp_path / "kept.npz"
+    keep(path, made)
+    for one, back in zip(made, read(path, probes), strict=True):
+        assert (back.layer, back.best, back.gain, back.scores) == (
+            one.layer,
+            0.25,
+            -0.25,
+            one.scores,
+        )
+        np.testing.assert_array_equal(back.weights, one.weights)
+        for measure in one.counts:
+            np.testing.assert_array_equal(back.counts[measure], one.counts[measure])
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(StorageError, match="damaged"):
+        read(path, probes)

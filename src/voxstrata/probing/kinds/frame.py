@@ -9,11 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from voxstrata.errors import ConfigError
 from voxstrata.probing.cells import SUM, Ran, ablations, chosen, name_of, probes_of
 from voxstrata.probing.frames import check_finite
 from voxstrata.probing.kinds.kind import Make, Work
 from voxstrata.probing.linear.probes import Plan, Probe
-from voxstrata.probing.sequences.train import Rate, Symbols, Written, spoken, train_frame_heads
+from voxstrata.probing.sequences.train import (
+    Rate,
+    Symbols,
+    Written,
+    long_enough,
+    spoken,
+    train_frame_heads,
+)
 from voxstrata.probing.settings import ProbeConfig, ProtocolConfig
 from voxstrata.probing.task import Round, Task
 from voxstrata.probing.tasks.symbols import SymbolTask
@@ -50,6 +58,10 @@ class FrameKind:
             return run_round(work, division, probes, work.plan)
 
         return make
+
+    def left_out(self, work: Work) -> dict[str, list[str]]:
+        """Training recordings with fewer frames than their symbols need."""
+        return too_short(work)
 
 
 KIND = FrameKind()
@@ -89,13 +101,38 @@ def run_round(work: Work, division: Round, probes: Sequence[Probe], plan: Plan) 
     return [found[i] for i in range(len(probes))]
 
 
+def too_short(work: Work) -> dict[str, list[str]]:
+    """Training recordings with fewer frames than CTC needs for their symbols, on the grid of the
+    sum of layers."""
+    assert work.frames is not None
+    found: list[str] = []
+    every = range(len(work.names))
+    for division in work.data.rounds:
+        held = spoken(work.frames, every, division, "train", work.plan)
+        enough = set(long_enough(held, work.plan))
+        found += [name for i, name in enumerate(held.ids) if i not in enough]
+    reason = "training recordings have fewer frames than their symbols need and are left out"
+    return {reason: list(dict.fromkeys(found))} if found else {}
+
+
 def rate_of(work: Work) -> Rate:
-    """The task's first measure."""
+    """The measure that chooses, in numbers of symbols.
+
+    Raises:
+        ConfigError: the protocol chooses by a measure that the task has not.
+    """
     task, names = work.task, next(iter(work.data.classes.values()))
     assert isinstance(task, SymbolTask)
+    measure = work.plan.measure
+    if measure not in task.measures:
+        raise ConfigError(
+            f"the protocol chooses by a measure that the task {task.name!r} has not",
+            got=measure,
+            expected=" or ".join(task.measures),
+        )
 
     def rate(wanted: Symbols, said: Symbols) -> float:
-        above, below = task.counts(names, wanted, said)[task.measures[0]]
+        above, below = task.counts(names, wanted, said)[measure]
         return float(above.sum() / below.sum())
 
     return rate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def read(path: Path, probes: Sequence[Probe]) -> list[Ran]:
             )
             for i, probe in enumerate(probes)
         ]
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
         raise StorageError(
             f"the kept heads {path} are damaged",
             got=str(error),

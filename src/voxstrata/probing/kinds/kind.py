@@ -1,7 +1,6 @@
 """The seam between a task and the heads it is trained with.
 
-A kind is a module with ``count(work) -> int``, how many heads it will train, and ``run(work) ->
-list[Ran]``, which trains them all. A new kind is one file and one line here.
+A kind says how many heads it will train, and trains them. A new kind is one file and one line here.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ class Work:
 
 
 class Kind(Protocol):
-    """A module of this package.
+    """How heads of one kind are trained.
 
     Attributes:
         ON_FRAMES: whether its heads read frames; else they read time means.
@@ -118,7 +117,12 @@ class Kind(Protocol):
         """Train and test all of them."""
         ...
 
+    def left_out(self, work: Work) -> dict[str, list[str]]:
+        """Recordings that heads cannot be trained on, by reason."""
+        ...
+
 
 KINDS: Registry[Kind] = Registry("kind of head", "voxstrata.heads")
 KINDS.add("utterance", "voxstrata.probing.kinds.utterance:KIND")
 KINDS.add("frame", "voxstrata.probing.kinds.frame:KIND")
+KINDS.add("recurrent", "voxstrata.probing.kinds.recurrent:KIND")
