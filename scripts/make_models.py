@@ -106,9 +106,9 @@ def by_model(out: Path, names: dict[str, str]) -> list[tuple[str, dict[str, Any]
     return found
 
 
-PHONES = {"linear-phone-frame": "accuracy", "cca-phone": "pwcca"}
-"""What is measured of speech models: share of frames whose phone a linear classifier names on
-held-out recordings, and PWCCA of phone segments with phone identity."""
+PHONES = {"linear-phone-frame": "accuracy", "linear-phone": "accuracy", "cca-phone": "pwcca"}
+"""What is measured of speech models: share of frames, and of phone segments, whose phone a linear
+classifier names on held-out recordings, and PWCCA of phone segments with phone identity."""
 
 
 def measure_speech(names: list[str], work: Path, shared: Path) -> dict[str, dict[str, Any]]:
