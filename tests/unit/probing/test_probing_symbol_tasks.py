@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from voxstrata.errors import LabelError, UsageError
+from voxstrata.probing.heads.specaug import FeatureMasks
 from voxstrata.probing.registry import get_task
+from voxstrata.probing.settings import read_protocol
 from voxstrata.probing.sources import Material, TaskSource
 from voxstrata.probing.task import TaskData
 from voxstrata.probing.tasks.symbols import SymbolTask
@@ -85,3 +87,22 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         get_task(str(file))
     file.write_text(file.read_text().replace("measures: per", "measures: [per]"))
     assert get_task(str(file)).tiers == ("phones_ipa",)
+
+
+def test_published_constants() -> None:
+    superb = read_protocol("superb")
+    pr, asr = superb.of("pr"), superb.of("asr")
+    assert (pr.steps, pr.batch, pr.hidden, pr.clip, pr.every, pr.end) == (
+        *(100_000, 32, 256, 1.0, 1000),
+        True,
+    )
+    assert (asr.steps, asr.batch, asr.hidden, asr.clip, asr.every, asr.end) == (
+        *(200_000, 16, 1024, 1.0, 2000),
+        True,
+    )
+    assert pr.stride is asr.stride is None
+    assert asr.masks == FeatureMasks(
+        warp=5, feature_masks=4, widest_feature=49, time_masks=2, widest_time=39
+    )
+    assert (asr.chooses, superb.lrs_of("asr")) == (None, (0.001, 0.0001))
+    assert read_protocol("small").of("asr").hidden == 128
