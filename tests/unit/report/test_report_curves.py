@@ -83,7 +83,7 @@ def test_the_main_measure_comes_first(tmp_path: Path) -> None:
 
 
 def test_a_similarity_run_has_no_curves(tmp_path: Path) -> None:
-    view = property_made_view(tmp_path, record=property_made_record(job="probing"))
+    view = property_made_view(tmp_path, record=property_made_record(job="similarity"))
     assert view.curves == ()
     assert view.models == ()
 
