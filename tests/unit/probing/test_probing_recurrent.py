@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from planted_symbols import made, rate
+from voxstrata.probing.heads.rnn import RecurrentHead
 from voxstrata.probing.heads.specaug import FeatureMasks
 from voxstrata.probing.linear.probes import Plan, Probe
 from voxstrata.probing.sequences.recurrent import Recogniser, train_recogniser
@@ -56,3 +58,28 @@ def test_a_batch_says_what_its_recordings_say_alone() -> None:
             torch.testing.assert_close(
                 model(alone, own)[0], together[i, : lengths[i]], rtol=0, atol=1e-12
             )
+
+
+def test_directions_turned_round_are_packed_sequences() -> None:
+    head = RecurrentHead(5, 4, hidden=6, dropout=0.0, seed=1).double()
+    g = torch.Generator().manual_seed(0)
+    z = torch.randn(3, 9, 5, generator=g, dtype=torch.float64)
+    lengths = torch.tensor([4, 9, 1])
+
+    def packed(z: torch.Tensor) -> torch.Tensor:
+        x = head.project(z)
+        for layer in head.recurrent:
+            rows = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            x, _ = pad_packed_sequence(layer(rows)[0], batch_first=True)
+        found: torch.Tensor = head.classify(x)
+        return found
+
+    wanted, found = packed(z), head(z, lengths)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    own = torch.arange(9) < lengths[:, None]
+    weigh = torch.randn(3, 9, 4, generator=g, dtype=torch.float64) * own[..., None]
+    parameters = list(head.parameters())
+    ours = torch.autograd.grad((found * weigh).sum(), parameters)
+    its = torch.autograd.grad((wanted * weigh).sum(), parameters)
+    for one, other in zip(ours, its, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
