@@ -5,8 +5,8 @@ bidirectional LSTM of 1024 a direction and dropout of 0.2; Linear(2048, V). No l
 downsampling; the backward direction starts at a recording's last frame.
 
 Each direction runs over plain padded frames, the backward one over every recording turned round
-within its own length, which gives what packed sequences give: on a CPU these train eight times as
-slowly (torch 2.13, 8 recordings of 140 frames, 128 a direction: 160 against 20 ms a layer).
+within its own length, which gives what packed sequences give: on a CPU these train several times as
+slowly (seen with torch 2.13; no benchmark holds the figure).
 """
 
 from __future__ import annotations
