@@ -187,6 +187,8 @@ def test_ctrl_c_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     told = tmp_path / "told"
     slow = (
+        # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import os, time, voxstrata.streaming.onepass as o; plain = o.Pass._checkpoint\n"
         "def late(self, done):\n"
         "    plain(self, done)\n"
