@@ -15,6 +15,7 @@ BENCHMARKS = (
     "memory.py",
     "crossval.py",
     "logistic.py",
+    "probing.py",
     "synthetic_corpus.py",
     "training.py",
 )
