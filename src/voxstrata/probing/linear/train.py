@@ -22,7 +22,7 @@ from voxstrata.probing.linear.probes import Part, Plan, Probe, Trained, check
 
 CACHE_BYTES = 12 << 20
 """Parameters and moments of the heads that are trained side by side: what stays in a core's cache
-(measured by ``benchmarks/probing.py``)."""
+(``benchmarks/probing.py`` holds it against one head at a time)."""
 
 
 def train_linear(
