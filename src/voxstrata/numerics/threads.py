@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @contextmanager
@@ -19,3 +24,34 @@ def one_blas_thread() -> Iterator[None]:
 
     with ThreadpoolController().select(internal_api="openblas").limit(limits=1):
         yield
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Run torch on one thread: sums then have one order, and the same seed gives the same bits
+    on the same processor and version of torch."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def on_threads(work: Callable[[T], R], items: Iterable[T], workers: int) -> list[R]:
+    """Do something with every item in threads of our own, torch on one thread in each.
+
+    For many small pieces of work: torch's own teams of threads would wait for each other.
+
+    Args:
+        work: done with each item; torch's products leave Python's lock free meanwhile.
+        items: what there is to do.
+        workers: threads.
+
+    Returns:
+        what it gave, in the order of the items.
+    """
+    with one_torch_thread(), ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, items))

@@ -22,6 +22,7 @@ from voxstrata.probing.task import Task, TaskData
 from voxstrata.streaming.batches import Shard, make_shards
 from voxstrata.streaming.setup import (
     SHARD_S,
+    LeftOut,
     batch_seconds,
     choose_device,
     free_disk,
@@ -29,19 +30,6 @@ from voxstrata.streaming.setup import (
 )
 from voxstrata.streaming.stack import StackLayer, build_stack
 from voxstrata.types import Utterance
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A task that is not run.
-
-    Attributes:
-        name: which.
-        reason: why not.
-    """
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True)

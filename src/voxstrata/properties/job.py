@@ -11,7 +11,7 @@ from typing import Any
 
 from voxstrata.errors import NumericsError, UsageError
 from voxstrata.files import atomic_write, fingerprint, read_json, write_json
-from voxstrata.properties.prepare import LeftOut, Prepared, prepare
+from voxstrata.properties.prepare import Prepared, prepare
 from voxstrata.properties.property import Property, Score, TooFewError
 from voxstrata.properties.samples import StoredSample
 from voxstrata.properties.settings import PropertiesConfig
@@ -32,7 +32,7 @@ from voxstrata.streaming.runs import (
     remember_plan,
     run_in,
 )
-from voxstrata.streaming.setup import corpus_record
+from voxstrata.streaming.setup import LeftOut, corpus_record
 from voxstrata.streaming.store import RowStore, StoreReducer
 
 FOLDS = "folds.parquet"

@@ -23,6 +23,7 @@ from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.streaming.batches import Shard, make_shards
 from voxstrata.streaming.setup import (
     SHARD_S,
+    LeftOut,
     batch_seconds,
     choose_device,
     expected_rows,
@@ -32,19 +33,6 @@ from voxstrata.streaming.setup import (
     untrained_notice,
 )
 from voxstrata.streaming.stack import StackLayer, build_stack
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A property that is not run.
-
-    Attributes:
-        name: which.
-        reason: why not.
-    """
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True)

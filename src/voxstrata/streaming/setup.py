@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,19 @@ SHARD_S = 60.0
 
 DISK_RESERVE = 2 << 30
 """Bytes of free disk that the row store never uses."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A property or task that is not run.
+
+    Attributes:
+        name: which.
+        reason: why not.
+    """
+
+    name: str
+    reason: str
 
 
 def choose_device(wanted: str) -> str:

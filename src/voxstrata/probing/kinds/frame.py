@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import torch
 
 from voxstrata.errors import ConfigError
+from voxstrata.numerics.threads import on_threads
 from voxstrata.probing.cells import SUM, Ran, ablations, chosen, name_of, probes_of
 from voxstrata.probing.frames import check_finite
 from voxstrata.probing.kinds.kind import Make, Work
@@ -91,13 +90,7 @@ def run_round(work: Work, division: Round, probes: Sequence[Probe], plan: Plan) 
             found[i] = written(work, division, one)
         work.advance(len(members))
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(work.workers) as pool:
-            list(pool.map(train, alike.values()))
-    finally:
-        torch.set_num_threads(before)
+    on_threads(train, alike.values(), work.workers)
     return [found[i] for i in range(len(probes))]
 
 

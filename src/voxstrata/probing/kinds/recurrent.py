@@ -7,11 +7,9 @@ linear head writes the same symbols best on dev, at one learning rate and seed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import torch
-
+from voxstrata.numerics.threads import on_threads
 from voxstrata.probing.cells import Ran, best_layer, chosen, name_of
 from voxstrata.probing.frames import check_finite
 from voxstrata.probing.kinds import frame
@@ -99,10 +97,4 @@ def run_round(work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]
         work.advance(1)
         return frame.written(work, division, one)
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(work.workers) as pool:
-            return list(pool.map(train, probes))
-    finally:
-        torch.set_num_threads(before)
+    return on_threads(train, probes, work.workers)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voxstrata.numerics.threads import on_threads
 from voxstrata.probing.linear.heads import Heads, common_width
 from voxstrata.probing.linear.probes import Part, Plan, Probe, Trained, check
 
@@ -72,14 +72,7 @@ def train_linear(
             found[position] = trained
         done(len(batch))
 
-    # One thread a batch: the products are small, and teams of threads would wait for each other.
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(work, batches))
-    finally:
-        torch.set_num_threads(before)
+    on_threads(work, batches, workers)
     return [found[i] for i in range(len(probes))]
 
 

@@ -8,8 +8,7 @@ sounds counts, and there is no padding that a vector could depend on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from voxstrata.numerics.threads import one_torch_thread
 from voxstrata.properties.awe.segments import MELS, Segments
 
 WIDTH = 128
@@ -87,7 +87,7 @@ class Encoder:
         if not len(segments):
             return np.zeros((0, WIDTH))
         points, lengths = segments.resampled(POINTS), segments.lengths
-        with one_thread(), torch.no_grad():
+        with one_torch_thread(), torch.no_grad():
             parts = [
                 self.network(
                     torch.from_numpy(points[i : i + _BATCH]),
@@ -108,18 +108,6 @@ def make_network(seed: int) -> WordNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return WordNetwork()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread: sums then have one order, and the same seed gives the same bits
-    on the same processor and version of torch."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def plain_embedding(segments: Segments, points: int = 10) -> NDArray[np.float64]:

@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from voxstrata.errors import ShapeError
-from voxstrata.properties.awe.encoder import POINTS, Encoder, make_network, one_thread
+from voxstrata.numerics.threads import one_torch_thread
+from voxstrata.properties.awe.encoder import POINTS, Encoder, make_network
 from voxstrata.properties.awe.segments import Floats, Segments
 from voxstrata.properties.property import TooFewError
 from voxstrata.properties.tasks.same_different import WordPairs, choose_rows, codes
@@ -195,7 +196,7 @@ def train_encoder(
         network.parameters(), lr=training.rate, weight_decay=training.decay
     )
     seen, losses = 0, []
-    with one_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with one_torch_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(_seed(seed, _NOISE))  # dropout
         for step in range(steps):
             for group in optimiser.param_groups:
