@@ -169,9 +169,15 @@ def test_phones_and_words_are_written_from_frames(recordings: Path, tmp_path: Pa
         assert cell[cell["chosen"]]["dev"].item() == cell["dev"].min()
     written = probes[(probes["task"] == "asr") & (probes["model"] == model)]
     # a recurrent head on the sum, on the layer that linear heads chose, and the sum's control
-    assert len(written) == 3
-    assert set(written["layer"]) == {SUM, result.record["best"][f"asr {model}"]}
+    full, screened = written[~written["screen"]], written[written["screen"]]
+    assert len(full) == 3
+    best = result.record["best"][f"asr {model}"]
+    assert set(full["layer"]) == {SUM, best}
     assert set(written["dev_measure"]) == {"cer"}
+    assert set(screened["layer"]) == {"0", "1", "2"}
+    assert screened.set_index("layer")["dev"].idxmin() == best
+    short = table[(table["property"] == "asr") & (table["estimator"] == "screen")]
+    assert set(short[short["model"] == model]["layer"]) == {"0", "1", "2"}
     said = table[(table["property"] == "asr") & (table["control"] == "")]
     assert {"wer", "cer", "wer-over-best-layer"} < set(said["measure"])
     assert said[said["measure"] == "wer"]["value"].between(0, 3).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -57,6 +57,10 @@ class Ran:
         lower: whether less of the measure is better.
         scores: its measures on the test part.
         counts: those of them that are a sum by a sum, by test example.
+        draws: of other measures the value in each draw of groups, [B] (NaN where there is none);
+            the draws are the same for every probe of a round.
+        on_test: the step, or what turns outputs into answers, was chosen on the test part, as some
+            published rules do.
     """
 
     layer: str
@@ -69,6 +73,8 @@ class Ran:
     lower: bool
     scores: Mapping[str, float]
     counts: Counts
+    draws: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    on_test: bool = False
 
     @property
     def best(self) -> float:
@@ -103,10 +109,16 @@ def name_of(reads: Sequence[int], names: Sequence[str]) -> str:
     return f"{SUM} without {', '.join(n for i, n in enumerate(names) if i not in reads)}"
 
 
-def chosen(ran: Sequence[Ran], layer: str, *, control: bool = False) -> list[Ran]:
+def chosen(
+    ran: Sequence[Ran], layer: str, *, control: bool = False, screen: bool = False
+) -> list[Ran]:
     """The runs of a layer at the learning rate that is best on dev, mean over seeds and rounds
     (the largest of equals)."""
-    mine = [one for one in ran if one.layer == layer and one.probe.control == control]
+    mine = [
+        one
+        for one in ran
+        if one.layer == layer and (one.probe.control, one.probe.screen) == (control, screen)
+    ]
     lrs = sorted({one.probe.lr for one in mine}, reverse=True)
     if not lrs:
         return []
@@ -118,11 +130,11 @@ def _dev(mine: Sequence[Ran], lr: float) -> float:
     return float(np.mean([one.gain for one in mine if one.probe.lr == lr]))
 
 
-def best_layer(ran: Sequence[Ran], names: Sequence[str]) -> str:
-    """The single layer that is best on dev (the first of equals), among those that were trained."""
-    held = {one.layer for one in ran}
-    among = [name for name in names if name in held]
-    return max(among, key=lambda n: float(np.mean([r.gain for r in chosen(ran, n)])))
+def best_layer(ran: Sequence[Ran], names: Sequence[str], *, screen: bool = False) -> str:
+    """The single layer that is best on dev (the first of equals), among those that were trained (or
+    screened)."""
+    gains = {name: [r.gain for r in chosen(ran, name, screen=screen)] for name in names}
+    return max((n for n in names if gains[n]), key=lambda n: float(np.mean(gains[n])))
 
 
 def ablations(layers: int, lr: float, seeds: int, first: int) -> list[Probe]:

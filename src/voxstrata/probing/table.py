@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from voxstrata.metrics.bootstrap import Interval
+from voxstrata.metrics.bootstrap import Interval, percentile_interval
 from voxstrata.metrics.ratios import paired_ratio_difference, ratio_interval
 from voxstrata.probing.cells import SUM, Ran, best_layer, chosen
 from voxstrata.results import Row
@@ -50,10 +50,19 @@ class Cell:
     left_out: Mapping[str, Sequence[str]]
 
     @property
-    def counted(self) -> str:
-        """The first measure that is a sum by a sum: what systems are compared in."""
-        found = self.ran[0].counts
-        return next((m for m in self.measures if m in found), next(iter(found)))
+    def compared(self) -> str:
+        """The first measure that has an interval: what systems are compared in."""
+        held = (*self.ran[0].counts, *self.ran[0].draws)
+        return next((m for m in self.measures if m in held), held[0])
+
+    def draws(self, runs: Sequence[Ran], measure: str) -> NDArray[np.float64]:
+        """Value in each draw of groups, mean over rounds of the mean over seeds, [B]."""
+        per_round = [
+            np.mean([one.draws[measure] for one in runs if one.round == name], axis=0)
+            for name in self.groups
+        ]
+        found: NDArray[np.float64] = np.mean(per_round, axis=0)
+        return found
 
     def counts(self, runs: Sequence[Ran], measure: str) -> Pair:
         """Numerator and denominator of each test example, rounds one after another, [N] each.
@@ -73,6 +82,11 @@ class Cell:
         """The group of each test example, [N]."""
         return [group for groups in self.groups.values() for group in groups]
 
+    @property
+    def independent(self) -> int:
+        """How many groups there are."""
+        return len(set(self.members))
+
     def best(self) -> str:
         """The single layer that is best on dev."""
         return best_layer(self.ran, self.names)
@@ -88,6 +102,8 @@ def rows_of(cell: Cell, study: str, seed: int) -> list[Row]:
             runs = chosen(cell.ran, layer, control=control)
             if runs:
                 found += _values(cell, runs, layer, study, seed)
+        if screened := chosen(cell.ran, layer, screen=True):
+            found += _values(cell, screened, layer, study, seed)
     if SUM in layers:
         found += _against_best(cell, study, seed)
         found += _weights(cell, study, seed)
@@ -100,11 +116,21 @@ def _values(cell: Cell, runs: Sequence[Ran], layer: str, study: str, seed: int) 
     for measure in cell.measures:
         if measure in runs[0].counts:
             value = ratio_interval(*cell.counts(runs, measure), cell.members, seed=seed)
+        elif measure in runs[0].draws:
+            value = percentile_interval(
+                _value(cell, runs, measure), cell.draws(runs, measure), speakers=cell.independent
+            )
         else:
             value = Interval(_value(cell, runs, measure), None, None, 0)
-        row = _row(cell, layer, measure, value, study, seed)
+        row = _row(cell, layer, measure, value, study, seed, _estimator(runs))
         found.append(replace(row, control="permuted-labels" if runs[0].probe.control else ""))
     return found
+
+
+def _estimator(runs: Sequence[Ran]) -> str:
+    if any(one.probe.screen for one in runs):
+        return "screen"
+    return "test-selected" if any(one.on_test for one in runs) else "dev-selected"
 
 
 def _value(cell: Cell, runs: Sequence[Ran], measure: str) -> float:
@@ -116,9 +142,14 @@ def _value(cell: Cell, runs: Sequence[Ran], measure: str) -> float:
 
 
 def _less(cell: Cell, runs: Sequence[Ran], others: Sequence[Ran], seed: int) -> Interval:
-    """What some runs have more than others of what counts, paired."""
-    above, below = cell.counts(runs, cell.counted)
-    other, its = cell.counts(others, cell.counted)
+    """What some runs have more than others of the measure that is compared, paired."""
+    measure = cell.compared
+    if measure in runs[0].draws:
+        apart = _value(cell, runs, measure) - _value(cell, others, measure)
+        drawn = cell.draws(runs, measure) - cell.draws(others, measure)
+        return percentile_interval(apart, drawn, speakers=cell.independent)
+    above, below = cell.counts(runs, measure)
+    other, its = cell.counts(others, measure)
     return paired_ratio_difference(
         above, other, below, cell.members, seed=seed, reference_denominators=its
     )
@@ -127,8 +158,10 @@ def _less(cell: Cell, runs: Sequence[Ran], others: Sequence[Ran], seed: int) -> 
 def _against_best(cell: Cell, study: str, seed: int) -> list[Row]:
     """The sum less the best single layer (both chosen on dev), paired."""
     best = cell.best()
-    value = _less(cell, chosen(cell.ran, SUM), chosen(cell.ran, best), seed)
-    made = _row(cell, SUM, f"{cell.counted}-over-best-layer", value, study, seed)
+    runs = chosen(cell.ran, SUM)
+    value = _less(cell, runs, chosen(cell.ran, best), seed)
+    measure = f"{cell.compared}-over-best-layer"
+    made = _row(cell, SUM, measure, value, study, seed, _estimator(runs))
     width = cell.widths[cell.names.index(best)]
     return [replace(made, other_model=cell.model, other_layer=best, other_d=width)]
 
@@ -167,7 +200,15 @@ def corrected_weights(weights: NDArray[np.float64], norms: Sequence[float]) -> N
     return found
 
 
-def _row(cell: Cell, layer: str, measure: str, value: Interval, study: str, seed: int) -> Row:
+def _row(
+    cell: Cell,
+    layer: str,
+    measure: str,
+    value: Interval,
+    study: str,
+    seed: int,
+    estimator: str = "dev-selected",
+) -> Row:
     width = max(cell.widths) if layer == SUM else cell.widths[cell.names.index(layer)]
     return Row(
         study=study,
@@ -182,10 +223,10 @@ def _row(cell: Cell, layer: str, measure: str, value: Interval, study: str, seed
         ci_low=value.low,
         ci_high=value.high,
         n=len(cell.members),
-        groups=len(set(cell.members)),
+        groups=cell.independent,
         d=width,
         other_d=cell.classes,
-        estimator="dev-selected",
+        estimator=estimator,
         seed=seed,
     )
 
@@ -195,8 +236,8 @@ def probe_lines(cell: Cell) -> list[dict[str, object]]:
     picked = {
         id(one)
         for layer in dict.fromkeys(r.layer for r in cell.ran)
-        for control in (False, True)
-        for one in chosen(cell.ran, layer, control=control)
+        for control, screen in ((False, False), (True, False), (False, True))
+        for one in chosen(cell.ran, layer, control=control, screen=screen)
     }
     return [
         {
@@ -207,6 +248,7 @@ def probe_lines(cell: Cell) -> list[dict[str, object]]:
             "lr": one.probe.lr,
             "seed": one.probe.seed,
             "control": "permuted-labels" if one.probe.control else "",
+            "screen": one.probe.screen,
             "dev": one.best,
             "dev_measure": cell.chooses,
             "step": one.step,

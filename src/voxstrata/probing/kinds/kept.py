@@ -21,7 +21,7 @@ def keep(path: Path, made: Sequence[Ran]) -> None:
     weights = np.full((len(made), width), np.nan)
     for i, one in enumerate(made):
         weights[i, : len(one.weights)] = one.weights
-    scores, counts = list(made[0].scores), list(made[0].counts)
+    scores, counts, draws = (list(held) for held in (made[0].scores, made[0].counts, made[0].draws))
     arrays: dict[str, Any] = {
         "layer": np.array([one.layer for one in made]),
         "round": np.array([one.round for one in made]),
@@ -32,9 +32,12 @@ def keep(path: Path, made: Sequence[Ran]) -> None:
         "lower": np.array([one.lower for one in made]),
         "measures": np.array(scores),
         "scores": np.array([[one.scores[m] for m in scores] for one in made]),
-        "counted": np.array(counts),
+        "counted": np.array(counts, dtype=np.str_),
         "above": np.array([[one.counts[m][0] for m in counts] for one in made]),
         "below": np.array([[one.counts[m][1] for m in counts] for one in made]),
+        "drawn": np.array(draws, dtype=np.str_),
+        "draws": np.array([[one.draws[m] for m in draws] for one in made]),
+        "on_test": np.array([one.on_test for one in made]),
     }
     with atomic_write(path) as file:
         np.savez(file, **arrays)
@@ -49,7 +52,9 @@ def read(path: Path, probes: Sequence[Probe]) -> list[Ran]:
     try:
         with np.load(path, allow_pickle=False) as saved:
             held: Mapping[str, Any] = {name: saved[name] for name in saved.files}
-        measures, counted = ([str(m) for m in held[n]] for n in ("measures", "counted"))
+        measures, counted, drawn = (
+            [str(m) for m in held[n]] for n in ("measures", "counted", "drawn")
+        )
         return [
             Ran(
                 layer=str(held["layer"][i]),
@@ -64,6 +69,8 @@ def read(path: Path, probes: Sequence[Probe]) -> list[Ran]:
                 counts={
                     m: (held["above"][i][j], held["below"][i][j]) for j, m in enumerate(counted)
                 },
+                draws={m: held["draws"][i][j] for j, m in enumerate(drawn)},
+                on_test=bool(held["on_test"][i]),
             )
             for i, probe in enumerate(probes)
         ]

@@ -1,7 +1,8 @@
 """Recurrent heads on frames, with CTC: the sum of layers, and the layer that linear heads choose.
 
 A recurrent head on every layer costs too much to be the rule. The layer that gets one is that whose
-linear head writes the same symbols best on dev, at one learning rate and seed.
+linear head writes the same symbols best on dev, at one learning rate and seed. Their scores are
+reported as those of screened layers.
 """
 
 from __future__ import annotations
@@ -50,15 +51,18 @@ class RecurrentKind:
         every = tuple(range(layers))
         found = grid(every)
         if layers > 1:
-            found += grid((self._best(work),))
+            screened = self._screen(work)
+            best = work.names.index(best_layer(screened, work.names, screen=True))
+            found += [*grid((best,)), *screened]
         if work.config.controls:
             lr = chosen(found, name_of(every, work.names))[0].probe.lr
             found += work.stage("control", [Probe(every, lr, first, control=True)], make)
         return found
 
-    def _best(self, work: Work) -> int:
-        """The layer whose linear head is best on dev."""
-        probes = [Probe((i,), SCREEN_LR, work.config.seed) for i in range(len(work.names))]
+    def _screen(self, work: Work) -> list[Ran]:
+        """A linear head on every layer."""
+        seed = work.config.seed
+        probes = [Probe((i,), SCREEN_LR, seed, screen=True) for i in range(len(work.names))]
         steps = work.constants.screen
         plan = replace(
             work.plan, steps=steps, hidden=SCREEN_HIDDEN, every=min(work.plan.every, steps)
@@ -67,7 +71,7 @@ class RecurrentKind:
         def make(division: Round, probes: Sequence[Probe]) -> list[Ran]:
             return frame.run_round(work, division, probes, plan)
 
-        return work.names.index(best_layer(work.stage("screen", probes, make), work.names))
+        return work.stage("screen", probes, make)
 
     def left_out(self, work: Work) -> dict[str, list[str]]:
         """Training recordings with fewer frames than their symbols need."""

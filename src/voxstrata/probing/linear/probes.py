@@ -22,12 +22,14 @@ class Probe:
         seed: of initial weights and of the order of batches.
         control: train and choose on labels dealt anew among the examples of each part (what
             the head reaches without anything to learn).
+        screen: a short training that only chooses a layer, where a head on every layer is too dear.
     """
 
     layers: tuple[int, ...]
     lr: float
     seed: int
     control: bool = False
+    screen: bool = False
 
 
 @dataclass(frozen=True)
