@@ -35,7 +35,20 @@ def _opened(path: Path, source: str) -> Task:
     return build(ClassTask, given, source=source)
 
 
-for _name in ("pr", "asr", "ks", "sid", "ic", "er", "gender", "accent", "channel", "rate", "slots"):
+for _name in (
+    "pr",
+    "asr",
+    "ks",
+    "sid",
+    "ic",
+    "sf",
+    "er",
+    "gender",
+    "accent",
+    "channel",
+    "rate",
+    "slots",
+):
     TASKS.put(_name, partial(_shipped, _name))
 
 

@@ -41,7 +41,7 @@ class HeadPlan(Config):
     stride: PositiveInt | None = None
     masks: FeatureMasks = FeatureMasks()
     screen: PositiveInt = 200
-    chooses: Literal["per", "wer", "cer"] | None = None
+    chooses: Literal["per", "wer", "cer", "slot-type-f1", "slot-value-cer"] | None = None
     lrs: tuple[PositiveFloat, ...] | None = None
     seeds: PositiveInt | None = None
 

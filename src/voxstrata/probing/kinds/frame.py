@@ -23,7 +23,7 @@ from voxstrata.probing.sequences.train import (
 )
 from voxstrata.probing.settings import ProbeConfig, ProtocolConfig
 from voxstrata.probing.task import Round, Task
-from voxstrata.probing.tasks.symbols import SymbolTask
+from voxstrata.probing.tasks.symbols import HIGHER, SymbolTask
 
 
 class FrameKind:
@@ -109,7 +109,7 @@ def too_short(work: Work) -> dict[str, list[str]]:
 
 
 def rate_of(work: Work) -> Rate:
-    """The measure that chooses, in numbers of symbols.
+    """The measure that chooses, in numbers of symbols; less than 0 where more is better.
 
     Raises:
         ConfigError: the protocol chooses by a measure that the task has not.
@@ -124,9 +124,11 @@ def rate_of(work: Work) -> Rate:
             expected=" or ".join(task.measures),
         )
 
+    sign = -1.0 if measure in HIGHER else 1.0
+
     def rate(wanted: Symbols, said: Symbols) -> float:
         above, below = task.counts(names, wanted, said)[measure]
-        return float(above.sum() / below.sum())
+        return sign * float(above.sum() / below.sum())
 
     return rate
 
@@ -142,11 +144,11 @@ def written(work: Work, division: Round, one: Written) -> Ran:
         layer=name_of(one.probe.layers, work.names),
         round=division.name,
         probe=one.probe,
-        dev=one.dev,
+        dev=tuple(abs(value) for value in one.dev),
         step=one.step,
         weights=np.asarray(one.weights),
         diverged=one.diverged,
-        lower=True,
+        lower=work.plan.measure not in HIGHER,
         scores={m: float(above.sum() / below.sum()) for m, (above, below) in counts.items()},
         counts=counts,
     )

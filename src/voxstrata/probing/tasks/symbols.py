@@ -1,4 +1,4 @@
-"""Tasks whose answer is a sequence of symbols: phones of a recording, or its characters."""
+"""Tasks whose answer is a sequence of symbols: phones, characters, or characters with slots."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from voxstrata.config import Config
 from voxstrata.errors import LabelError, UsageError
 from voxstrata.metrics.edit import edit_counts
+from voxstrata.metrics.slots import slot_counts
 from voxstrata.probing.divide import divide, grouped
 from voxstrata.probing.sources import Material
 from voxstrata.probing.task import PARTS, Round, TaskData, Transcripts
+from voxstrata.probing.tasks.slotted import (
+    SPACE,
+    is_mark,
+    marked,
+    spoken_text,
+    symbols_of,
+    text_of,
+)
 from voxstrata.streaming.unit_segment import SILENCES, stress_free
 from voxstrata.types import Utterance
 
@@ -23,12 +32,15 @@ BLANK, END, UNKNOWN = 0, 1, 2
 SPECIAL = ("<blank>", "<eos>", "<unk>")
 """Symbols before those of the transcripts: CTC's blank, the end, and what training never had."""
 
-SPACE = "|"
 CHARACTERS = (SPACE, "'", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 """Characters of SUPERB's speech recognition."""
 
 Floats = NDArray[np.float64]
 Spoken = tuple[str, ...]
+
+Measure = Literal["per", "wer", "cer", "slot-type-f1", "slot-value-cer", "slot-matched-cer"]
+HIGHER = frozenset({"slot-type-f1"})
+"""Measures of which more is better."""
 
 
 class SymbolTask(Config):
@@ -37,13 +49,17 @@ class SymbolTask(Config):
     Attributes:
         name, title, summary: what it is called, and in a line what it asks.
         head: "frame" (two linear layers) or "recurrent" (bidirectional LSTM), both with CTC.
-        writes: "phones", the labels of an interval tier without silence, or "characters", the
-            upper-case letters and apostrophes of a text with a mark between words.
+        writes: "phones", the labels of an interval tier without silence; "characters", the
+            upper-case letters and apostrophes of a text with a mark between words; or "slots",
+            characters with marks around the values of slots
+            (:mod:`voxstrata.probing.tasks.slotted`).
         tier: where they are.
         stress: keep the stress digits of ARPAbet ("AH0" is another phone than "AH1").
         stops: what a head says ends with the end symbol (as published for phones); else the symbol
             is left out.
-        measures: "per", "wer" or "cer"; the first one chooses.
+        measures: error rates, or scores of slots (:mod:`voxstrata.metrics.slots`); the first one
+            chooses.
+        better: of the first measure.
         speakers, fractions: as of class tasks.
     """
 
@@ -51,14 +67,25 @@ class SymbolTask(Config):
     title: str
     summary: str
     head: Literal["frame", "recurrent"] = "frame"
-    writes: Literal["phones", "characters"]
+    writes: Literal["phones", "characters", "slots"]
     tier: str
     stress: bool = False
     stops: bool = True
-    measures: Annotated[tuple[Literal["per", "wer", "cer"], ...], Field(min_length=1)]
-    better: Literal["lower"] = "lower"
+    measures: Annotated[tuple[Measure, ...], Field(min_length=1)]
     speakers: Literal["apart", "same", "any"] = "apart"
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+
+    @model_validator(mode="after")
+    def _slots_have_marks(self) -> SymbolTask:
+        of_slots = [m for m in self.measures if m.startswith("slot-")]
+        if of_slots and self.writes != "slots":
+            raise ValueError(f"{', '.join(of_slots)}: only what writes slots has such scores")
+        return self
+
+    @property
+    def better(self) -> str:
+        """ "higher" or "lower", of the first measure."""
+        return "higher" if self.measures[0] in HIGHER else "lower"
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -93,7 +120,9 @@ class SymbolTask(Config):
             )
         notes: list[str] = []
         rounds = list(divide(told, self.speakers, self.fractions, seed, material.source, notes))
-        known = self._symbols([symbols for _, parts in rounds for _, symbols in parts["train"]])
+        # Marks are of all parts: what a reference says of slots is not for training to decide.
+        parts = PARTS if self.writes == "slots" else PARTS[:1]
+        known = self._symbols([s for _, held in rounds for part in parts for _, s in held[part]])
         made = tuple(self._round(name, parts, known, dropped) for name, parts in rounds)
         return TaskData({self.writes: known}, made, tuple(notes), dict(dropped))
 
@@ -110,17 +139,29 @@ class SymbolTask(Config):
             wanted, said: class numbers of each example, without blanks and ends.
         """
         found: dict[str, tuple[Floats, Floats]] = {}
+        if self.writes == "slots":
+            found = _slot_scores(names, wanted, said)
         for measure in self.measures:
+            if measure in found:
+                continue
             one, other = (
                 [_tokens(measure, [names[i] for i in row], self.writes) for row in rows]
                 for rows in (wanted, said)
             )
             counted = edit_counts(one, other)
             found[measure] = counted.edits.astype(np.float64), counted.lengths.astype(np.float64)
-        return found
+        return {measure: found[measure] for measure in self.measures}
 
     def _spoken(self, utterance: Utterance, dropped: Counter[str]) -> Spoken | str:
         """Its symbols, or why it is left out."""
+        if self.writes == "slots":
+            text, reason = marked(utterance)
+            if reason:
+                return reason
+            symbols, odd = symbols_of(text, CHARACTERS)
+            if odd:
+                dropped["characters that are no letters (each left out of its text)"] += odd
+            return symbols or "the text is empty"
         if self.tier not in utterance.tiers:
             return f"no {self.tier}"
         if self.writes == "phones":
@@ -137,10 +178,13 @@ class SymbolTask(Config):
             found = tuple("".join(word + SPACE for word in words))
         return found or f"{self.tier} is empty"
 
-    def _symbols(self, training: Sequence[Spoken]) -> tuple[str, ...]:
+    def _symbols(self, heard: Sequence[Spoken]) -> tuple[str, ...]:
         if self.writes == "characters":
             return (*SPECIAL, *CHARACTERS)
-        held = sorted({symbol for spoken in training for symbol in spoken} - set(SPECIAL))
+        if self.writes == "slots":
+            marks = sorted({symbol for spoken in heard for symbol in spoken if is_mark(symbol)})
+            return (*SPECIAL, *CHARACTERS, *marks)
+        held = sorted({symbol for spoken in heard for symbol in spoken} - set(SPECIAL))
         if len(held) < 2:
             raise UsageError(
                 f"the task {self.name!r} has fewer than two symbols to tell apart",
@@ -188,5 +232,20 @@ def _tokens(measure: str, symbols: Sequence[str], writes: str) -> Sequence[str]:
     """What a measure counts: symbols, words, or characters with one space between words."""
     if measure == "per" or writes == "phones":
         return symbols
-    words = [word for word in "".join(symbols).split(SPACE) if word]
+    words = spoken_text(symbols).split()
     return words if measure == "wer" else " ".join(words)
+
+
+def _slot_scores(
+    names: Sequence[str],
+    wanted: Sequence[NDArray[np.int64]],
+    said: Sequence[NDArray[np.int64]],
+) -> dict[str, tuple[Floats, Floats]]:
+    one, other = ([text_of([names[i] for i in row]) for row in rows] for rows in (wanted, said))
+    counted = slot_counts(one, other)
+    lengths = counted.value_lengths.astype(np.float64)
+    return {
+        "slot-type-f1": (counted.type_f1, np.ones(len(counted.type_f1))),
+        "slot-value-cer": (counted.value_edits.astype(np.float64), lengths),
+        "slot-matched-cer": (counted.matched_edits.astype(np.float64), lengths),
+    }
