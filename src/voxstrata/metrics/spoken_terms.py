@@ -7,7 +7,7 @@ term detection evaluation (Fiscus et al., 2007) with documents as trials, as in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,20 +43,54 @@ def normalised_dimensions(
         NumericsError: a frame is not finite.
         UsageError: there are no frames.
     """
-    both = [[np.asarray(x, dtype=np.float64) for x in side] for side in (queries, documents)]
-    widths = {x.shape[1] if x.ndim == 2 else -1 for side in both for x in side}
-    if len(widths) > 1 or -1 in widths:
-        raise ShapeError("frames must be of one width", got=sorted(widths), expected="[T, D] each")
-    rows = [x for side in both for x in side if len(x)]
-    if not rows:
-        raise UsageError("queries and documents hold no frames")
-    frames = np.concatenate(rows)
-    if not np.isfinite(frames).all():
-        raise NumericsError("frames of queries and documents must be finite", got="NaN or infinite")
-    mean = frames.mean(axis=0)
-    deviation = np.maximum(frames.std(axis=0, ddof=1) if len(frames) > 1 else 0 * mean, _FLOOR)
-    first, second = ([(x - mean) / deviation for x in side] for side in both)
+    mean, deviation = dimensions([queries, documents])
+    first, second = (
+        [(np.asarray(x, dtype=np.float64) - mean) / deviation for x in side]
+        for side in (queries, documents)
+    )
     return first, second
+
+
+def dimensions(sides: Sequence[Sequence[ArrayLike]]) -> tuple[Floats, Floats]:
+    """Mean and deviation (of the sample, at least 1e-9) of every dimension over all frames.
+
+    Lists are gone through twice and one recording is held at a time: they may read from disk.
+
+    Args:
+        sides: lists of frames [T_i, D].
+
+    Returns:
+        both [D].
+
+    Raises:
+        as :func:`normalised_dimensions`.
+    """
+    widths, total, mean = set(), 0, np.zeros(0)
+    for frames in _each(sides):
+        widths.add(frames.shape[1] if frames.ndim == 2 else -1)
+        if len(widths) > 1 or -1 in widths:
+            raise ShapeError(
+                "frames must be of one width", got=sorted(widths), expected="[T, D] each"
+            )
+        if not np.isfinite(frames).all():
+            raise NumericsError(
+                "frames of queries and documents must be finite", got="NaN or infinite"
+            )
+        mean = frames.sum(axis=0) + (mean if total else 0)
+        total += len(frames)
+    if not total:
+        raise UsageError("queries and documents hold no frames")
+    mean = mean / total
+    spread = np.zeros_like(mean)
+    for frames in _each(sides):
+        spread += np.square(frames - mean).sum(axis=0)
+    return mean, np.maximum(np.sqrt(spread / max(total - 1, 1)), _FLOOR)
+
+
+def _each(sides: Sequence[Sequence[ArrayLike]]) -> Iterator[Floats]:
+    for side in sides:
+        for given in side:
+            yield np.asarray(given, dtype=np.float64)
 
 
 def subsequence_costs(distances: ArrayLike, starts: ArrayLike) -> Floats:
@@ -108,6 +142,7 @@ def query_scores(
     *,
     least_frames: int = LEAST_FRAMES,
     normalise: bool = True,
+    beside: Sequence[ArrayLike] = (),
 ) -> Floats:
     """Scores of queries in documents, by the steps of SUPERB.
 
@@ -120,12 +155,14 @@ def query_scores(
 
     Cost: queries x documents x both lengths cells of 2 D + about 30 operations; 100 queries of 80
     frames in 500 documents of 300 are 1.2e9 cells, a minute or two on one core at D = 768.
-    Memory is that of the frames in float64 and some tables of a million cells.
+    Memory is that of the queries in float64 and some tables of a million cells. Documents are gone
+    through three times, one after another: a sequence may read them from disk.
 
     Args:
         queries, documents: frames of one layer, [T_i, D] each.
         least_frames: of a query.
         normalise: whether to take step 1.
+        beside: other frames that count in step 1.
 
     Returns:
         [queries, documents], higher where the query is likelier to be in the document.
@@ -135,23 +172,27 @@ def query_scores(
         NumericsError: a frame is not finite, or has no direction (it equals the mean).
         UsageError: there are no frames.
     """
+    mean, deviation = np.zeros(1), np.ones(1)
     if normalise:
-        asked, told = normalised_dimensions(queries, documents)
-    else:
-        asked, told = ([np.asarray(x, dtype=np.float64) for x in s] for s in (queries, documents))
-    scores = np.zeros((len(asked), len(told)))
-    long = [i for i, query in enumerate(asked) if len(query) >= max(1, least_frames)]
-    if not long or not told:
+        mean, deviation = dimensions([queries, documents, beside])
+
+    def unit(frames: ArrayLike, what: str, number: int) -> Floats:
+        return _unit((np.asarray(frames, dtype=np.float64) - mean) / deviation, what, number)
+
+    scores = np.zeros((len(queries), len(documents)))
+    long = [i for i, query in enumerate(queries) if len(np.asarray(query)) >= max(1, least_frames)]
+    if not long or not len(documents):
         return scores
-    units = {i: _unit(asked[i], "query", i) for i in long}
-    columns = _CELLS // max(len(asked[i]) for i in long)
-    for block in _blocks([len(document) for document in told], columns):
-        frames = np.concatenate([_unit(told[n], "document", n) for n in block])
-        lengths = np.array([len(told[n]) for n in block], dtype=np.int64)
+    units = {i: unit(queries[i], "query", i) for i in long}
+    columns = _CELLS // max(len(query) for query in units.values())
+    told = (unit(document, "document", n) for n, document in enumerate(documents))
+    for first, block in _blocks(told, columns):
+        frames = np.concatenate(block)
+        lengths = np.array([len(document) for document in block], dtype=np.int64)
         starts = np.cumsum(lengths) - lengths
         for i, query in units.items():
             table = _stretched(np.expm1(1.0 - query @ frames.T), starts, lengths)
-            scores[i, block.start : block.stop] = -subsequence_costs(table, starts)
+            scores[i, first : first + len(block)] = -subsequence_costs(table, starts)
     rows = scores[long]
     deviation = np.maximum(rows.std(axis=1, keepdims=True), _FLOOR)
     scores[long] = (rows - rows.mean(axis=1, keepdims=True)) / deviation
@@ -172,15 +213,17 @@ def _unit(frames: Floats, what: str, number: int) -> Floats:
     return unit
 
 
-def _blocks(lengths: Sequence[int], columns: int) -> Iterator[range]:
-    """Documents that go together, at least one, of no more than so many frames."""
-    begin, held = 0, 0
-    for number, length in enumerate(lengths):
-        if number > begin and held + length > columns:
-            yield range(begin, number)
-            begin, held = number, 0
-        held += length
-    yield range(begin, len(lengths))
+def _blocks(documents: Iterable[Floats], columns: int) -> Iterator[tuple[int, list[Floats]]]:
+    """Documents that go together, at least one, of no more than so many frames, and the number of
+    the first of them."""
+    first, block, held = 0, list[Floats](), 0
+    for document in documents:
+        if block and held + len(document) > columns:
+            yield first, block
+            first, block, held = first + len(block), [], 0
+        block.append(document)
+        held += len(document)
+    yield first, block
 
 
 def _stretched(table: Floats, starts: Ints, lengths: Ints) -> Floats:
@@ -294,12 +337,34 @@ class TermTrials:
             draws, seed: of the bootstrap.
             level: coverage aimed at.
         """
-        many = len(self._scores)
+        found = self.replicates(draws=draws, seed=seed)
+        return percentile_interval(self.maximum()[0], found, level, speakers=len(self._scores))
+
+    def replicates(
+        self, groups: Sequence[str] | None = None, *, draws: int = REPLICATES, seed: int = 0
+    ) -> Floats:
+        """MTWV in each draw of groups of queries, each at its own best threshold: [draws].
+
+        Args:
+            groups: what is drawn, for each query that was given (the speakers, say); the queries
+                themselves by default.
+            draws, seed: of the bootstrap; equal ones draw the same groups whatever the scores.
+
+        Raises:
+            UsageError: there are no draws; ``ShapeError``: not as many groups as queries.
+        """
         if draws < 1:
             raise UsageError("a bootstrap needs draws", got=draws)
+        names = np.arange(len(self.used)) if groups is None else np.asarray(groups)
+        if names.shape != self.used.shape:
+            raise ShapeError(
+                "there are not as many groups as queries",
+                got=f"{len(names)} groups and {len(self.used)} queries",
+            )
+        codes = np.unique(names[self.used], return_inverse=True)[1]
+        many = int(codes.max()) + 1
         counts = np.random.default_rng(seed).multinomial(many, np.full(many, 1 / many), size=draws)
-        found = np.array([self._best(row)[0] for row in counts])
-        return percentile_interval(self.maximum()[0], found, level, speakers=many)
+        return np.array([self._best(row[codes])[0] for row in counts])
 
     def _best(self, counts: Ints | None) -> tuple[float, float]:
         times = np.ones(len(self._scores)) if counts is None else counts

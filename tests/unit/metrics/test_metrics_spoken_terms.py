@@ -207,6 +207,54 @@ def test_the_interval_draws_queries_and_thresholds_anew() -> None:
     assert found.low < found.value < found.high
 
 
+def test_draws_of_groups_of_queries() -> None:
+    """Queries of one group come and go together; queries in no document are not drawn."""
+    rng = np.random.default_rng(7)
+    held = rng.random((7, 30)) < 0.1
+    held[:, 0], held[4] = True, False
+    scores = held * 1.2 + rng.normal(size=held.shape)
+    weights = TermWeights(0.1, 1, 0.2)
+    trials = TermTrials(scores, held, weights)
+    found = trials.replicates(["b", "a", "b", "c", "x", "a", "c"], draws=30, seed=4)
+    counts = np.random.default_rng(4).multinomial(3, np.full(3, 1 / 3), size=30)
+    members = ([1, 5], [0, 2], [3, 6])
+    for row, value in zip(counts, found, strict=True):
+        rows = [i for n, those in zip(row, members, strict=True) for i in those * int(n)]
+        expected = maximum_term_weighted_value(scores[rows], held[rows], weights)[0]
+        assert value == pytest.approx(expected)
+    with pytest.raises(ShapeError, match="as many groups"):
+        trials.replicates(["a"])
+
+
+class FromDisk:
+    """A list that makes its recordings when they are asked for."""
+
+    def __init__(self, held: list[np.ndarray]) -> None:
+        self.held, self.asked = held, 0
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        self.asked += index < len(self.held)
+        return self.held[index].astype(np.float32)
+
+
+def test_documents_are_read_one_after_another_and_others_count_in_the_scale() -> None:
+    queries, documents = _speech(10, 3, 6, 9), _speech(11, 5, 6, 20)
+    documents = [document.astype(np.float32) for document in documents]
+    read = FromDisk(documents)
+    np.testing.assert_array_equal(query_scores(queries, read), query_scores(queries, documents))
+    assert read.asked == 15
+    others = [5 * other for other in _speech(12, 2, 30, 40)]
+    first, second = normalised_dimensions([*queries, *others], documents)
+    np.testing.assert_allclose(
+        query_scores(queries, documents, beside=others),
+        query_scores(first[:3], second, normalise=False),
+        atol=1e-9,
+    )
+
+
 def test_a_draw_in_which_all_documents_hold_all_queries_is_worth_one() -> None:
     held = np.ones((3, 4), dtype=bool)
     held[2, 0] = False
