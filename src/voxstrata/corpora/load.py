@@ -237,7 +237,7 @@ def find_source(spec: str) -> Source:
             expected="a folder, or a manifest ending in .jsonl or .jsonl.gz",
         )
     head = spec.partition(":")[0]
-    names = ["synthetic", *CORPORA.names()]
+    names = ["synthetic", "mixtures", *CORPORA.names()]
     if "/" in head or "\\" in head or head.startswith((".", "~")) or "." in head:
         raise missing_path(path)
     unknown = unknown_name("corpus", head, names)

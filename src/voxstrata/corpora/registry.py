@@ -158,6 +158,11 @@ for _name, _summary in (
         "synthetic",
         "speech made here: synthetic, synthetic:SIZE, synthetic:SIZE,KEY=VALUE,...",
     ),
+    (
+        "mixtures",
+        "two speakers in conversation, mixed from another corpus: mixtures:CORPUS, "
+        "mixtures,KEY=VALUE,...:CORPUS",
+    ),
     ("jsonl", "a JSONL manifest, or a folder with manifest.jsonl"),
     ("prepared", "a prepared public corpus: NAME:FOLDER, or the folder itself"),
     ("lhotse", "lhotse manifests: cuts.jsonl.gz, or recordings and supervisions"),

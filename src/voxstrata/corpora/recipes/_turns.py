@@ -60,16 +60,17 @@ def voiced_frames(audio: NDArray[np.float32]) -> NDArray[np.bool_]:
     return voiced
 
 
-def voiced_spans(path: Path, label: str) -> list[Segment]:
-    """Voiced spans of a recording of one speaker, by :func:`voiced_frames`.
+def voiced_segments(audio: NDArray[np.float32], label: str) -> list[Segment]:
+    """Voiced spans of clean speech of one speaker, by :func:`voiced_frames`.
 
     Frame ``i`` stands for 10 ms around its centre. Pauses up to 0.2 s are bridged, spans
     under 0.1 s dropped.
 
-    Raises:
-        AudioError: it cannot be read.
+    Args:
+        audio: [S], 16 kHz.
+        label: of the spans.
     """
-    voiced = voiced_frames(read_file(path))
+    voiced = voiced_frames(audio)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], voiced, [False]]).astype(np.int8)))
     shift = (WINDOW_S - HOP_S) / 2
     spans = [
@@ -77,6 +78,15 @@ def voiced_spans(path: Path, label: str) -> list[Segment]:
         for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
     ]
     return [s for s in join_spans(spans, label) if s.end_s - s.start_s >= SHORTEST_S]
+
+
+def voiced_spans(path: Path, label: str) -> list[Segment]:
+    """:func:`voiced_segments` of a recording on disk.
+
+    Raises:
+        AudioError: it cannot be read.
+    """
+    return voiced_segments(read_file(path), label)
 
 
 def read_rttms(paths: Sequence[Path], problem: Problem) -> dict[str, list[Segment]]:
