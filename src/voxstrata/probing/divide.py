@@ -69,6 +69,12 @@ def divide(
         yield "", _split(held["all"], speakers, dict(zip(PARTS, fractions, strict=True)), seed)
         return
     parts = dict(held)
+    if "train" not in parts:
+        raise UsageError(
+            "a task that is trained has no training part",
+            got=", ".join(parts),
+            expected="`train` and `test` (and `dev`) in its entry of the corpus map",
+        )
     if "dev" not in parts:
         share = fractions[1] / (fractions[0] + fractions[1])
         two = _split(parts["train"], speakers, {"train": 1 - share, "dev": share}, seed)

@@ -20,7 +20,7 @@ from voxstrata.streaming.stack import StackLayer
 from voxstrata.streaming.store import RowStore, StoreReducer
 from voxstrata.streaming.unit_frame import FrameUnit
 from voxstrata.streaming.units import UnitRows
-from voxstrata.types import SAMPLE_RATE, LayerInfo, Utterance
+from voxstrata.types import SAMPLE_RATE, FrameGrid, LayerInfo, Utterance
 
 OPEN_FILES = 256
 """Shards that are mapped at a time."""
@@ -222,6 +222,14 @@ class FrameFeatures:
         empty = [torch.zeros(len(ids), most[i], 1) for i in timed]
         kept: NDArray[np.int64] = own(empty, [counts[i] for i in timed])[1].numpy()
         return kept
+
+    def grid(self, layers: Sequence[int], stride: int | None = None) -> FrameGrid:
+        """Where the frames of :meth:`batch` are in time."""
+        timed = self._grid_of(layers)
+        own = self._resampler(timed, stride)
+        found = self.infos[timed[0]].grid if own is None else own.grid
+        assert found is not None
+        return found
 
     def _grid_of(self, layers: Sequence[int]) -> list[int]:
         """Frame layers that say how many frames there are: those read, or the model's first where

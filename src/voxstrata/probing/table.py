@@ -104,7 +104,7 @@ def rows_of(cell: Cell, study: str, seed: int) -> list[Row]:
                 found += _values(cell, runs, layer, study, seed)
         if screened := chosen(cell.ran, layer, screen=True):
             found += _values(cell, screened, layer, study, seed)
-    if SUM in layers:
+    if chosen(cell.ran, SUM):
         found += _against_best(cell, study, seed)
         found += _weights(cell, study, seed)
         found += _without(cell, study, seed)

@@ -38,6 +38,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def recordings(self) -> tuple[str, ...]:
+        """Recordings whose features are needed; some may be there more than once."""
+        return self.ids
+
     def described(self) -> object:
         """What results depend on, JSON-like."""
         return [list(self.ids), self.targets.tolist()]
@@ -91,7 +96,9 @@ class TaskData:
     def ids(self) -> list[str]:
         """All recordings that some example needs, each once, in order."""
         return list(
-            dict.fromkeys(i for r in self.rounds for part in r.parts.values() for i in part.ids)
+            dict.fromkeys(
+                i for r in self.rounds for part in r.parts.values() for i in part.recordings
+            )
         )
 
 
