@@ -107,7 +107,10 @@ class Heads:
             loss: sum of the heads' losses.
             clip: as ``torch.nn.utils.clip_grad_norm_``, for each head alone.
         """
-        gradients = torch.autograd.grad(loss, self.parameters)
+        self.step(torch.autograd.grad(loss, self.parameters), clip)
+
+    def step(self, gradients: Sequence[torch.Tensor], clip: float) -> None:
+        """The same from gradients by :attr:`parameters`."""
         square = sum(
             (g.flatten(1).square().sum(dim=1) for g in gradients[1:]),
             start=gradients[0].flatten(1).square().sum(dim=1),

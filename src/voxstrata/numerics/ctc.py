@@ -1,0 +1,200 @@
+"""Connectionist temporal classification with its gradient written out, for many rows at once.
+
+Graves, Fernandez, Gomez and Schmidhuber, ICML 2006. The gradient of a row's loss by the logits of
+a frame is their softmax less the posterior of each class in that frame (equation 16 of the paper),
+so nothing has to be kept of the recursions but the posteriors of the row's own symbols; that of the
+blank is what these leave. Each frame is one step over all rows, in logarithms.
+
+States of a row of S symbols are S + 1 blanks, b_0 to b_S, and the symbols l_0 to l_{S-1} between
+them. With e_i = b_i + l_{i-1} and e_0 = b_0 (chances of either) a frame turns
+
+    b_i into e_i p(blank),    l_i into (l_i + e_i) p(l_i),
+
+where b_i stands in for e_i if symbols i - 1 and i are equal; the way back is its mirror image. A
+padded frame is a blank with certainty, so every row ends in b_S after the last frame.
+
+``torch.nn.functional.ctc_loss`` takes row by row, and sums its gradient class by class in
+logarithms: on a CPU that is several times as slow (``benchmarks/probing_frames.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+NEVER = -1e30
+"""Logarithm of a chance that is none; finite, so that differences of two are numbers."""
+
+EVERY = 16
+"""Frames after which the largest number of a row is taken out: small numbers are kept exactly."""
+
+
+def ctc(
+    logits: torch.Tensor, lengths: torch.Tensor, symbols: torch.Tensor, counts: torch.Tensor
+) -> torch.Tensor:
+    """Negative log likelihood of each row's symbols, nats, [N]; differentiable once.
+
+    A row with fewer frames than its symbols need counts as 0 and has no gradient.
+
+    Args:
+        logits: [T, N, V], float32 or float64; class 0 is the blank. What lies beyond a row's
+            length changes nothing, as long as it is finite.
+        lengths: int64 [N], frames of each row.
+        symbols: int64 [N, S], each from 1 to V - 1, padded at the end with any class.
+        counts: int64 [N], symbols of each row.
+    """
+    found: torch.Tensor = _Ctc.apply(logits, lengths, symbols, counts)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Ctc(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: torch.Tensor,
+        lengths: torch.Tensor,
+        symbols: torch.Tensor,
+        counts: torch.Tensor,
+    ) -> torch.Tensor:
+        scores = logits.log_softmax(2)
+        padded = torch.arange(len(logits), device=logits.device)[:, None] >= lengths
+        possible = lengths >= counts + _repeats(symbols, counts).sum(1)
+        losses, posteriors = _posteriors(scores, padded, symbols, counts)
+        if ctx.needs_input_grad[0]:
+            gradient = _exp(scores)
+            gradient[:, :, 0] -= 1 - posteriors.sum(1)
+            places = symbols.expand(len(logits), *symbols.shape)
+            gradient.scatter_add_(2, places, posteriors.neg_().transpose(1, 2))
+            ctx.save_for_backward(gradient, possible & ~padded)
+        return losses.where(possible, losses.new_zeros(()))
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, above: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        gradient, counted = ctx.saved_tensors
+        return gradient * above.where(counted, above.new_zeros(()))[..., None], None, None, None
+
+
+def _repeats(symbols: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Whether each symbol is the one before it, bool [N, S]."""
+    same = torch.zeros_like(symbols, dtype=torch.bool)
+    same[:, 1:] = symbols[:, 1:] == symbols[:, :-1]
+    return same & (torch.arange(symbols.shape[1], device=symbols.device) < counts[:, None])
+
+
+def _posteriors(
+    scores: torch.Tensor, padded: torch.Tensor, symbols: torch.Tensor, counts: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Losses [N], and the posterior of each of a row's symbols in each frame, [T, S, N].
+
+    Args:
+        scores: log-probabilities [T, N, V].
+        padded: frames that are none of the row's, bool [T, N].
+        symbols, counts: [N, S] and [N].
+    """
+    # Rows come last: the next state of all rows is then the next stretch of memory.
+    own = scores.gather(2, symbols.expand(len(scores), *symbols.shape)).transpose(1, 2)
+    own = own.masked_fill(padded[:, None], NEVER).contiguous()
+    blank = scores[:, :, 0].masked_fill(padded, 0.0)
+    same = _repeats(symbols, counts).t().contiguous()
+    ways, before, total = _ahead(own, blank, same, counts)
+    after = _back(own, blank, same, counts, ways)
+    known = total.where(total.isnan() | (total > NEVER / 2), total.new_zeros(()))
+    ways += (before + after - known).to(own.dtype)[:, None]
+    return -total.to(own.dtype), _exp(ways)
+
+
+def _exp(x: torch.Tensor) -> torch.Tensor:
+    """Exponential in place, of what is no subnormal number: exp is ten times as slow on those."""
+    floor = -80.0 if x.dtype == torch.float32 else -700.0
+    return x.clamp_min_(floor).exp_()
+
+
+def _ahead(
+    own: torch.Tensor, blank: torch.Tensor, same: torch.Tensor, counts: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Chances of all beginnings of a row that end with one of its symbols in a frame.
+
+    Args:
+        own: log-probability of each of a row's symbols [T, S, N].
+        blank: of the blank [T, N].
+        same: whether a symbol is the one before it, bool [S, N].
+        counts: int64 [N].
+
+    Returns:
+        their logarithms [T, S, N], less what was taken out of each frame, float64 [T, N]; and the
+        logarithm of the chance of each row's symbols, float64 [N].
+    """
+    frames, size, rows = own.shape
+    repeats = bool(same.any())
+    blanks, labels = own.new_full((size + 1, rows), NEVER), own.new_full((size, rows), NEVER)
+    blanks[0] = 0.0
+    either, joined, ways = torch.empty_like(blanks), torch.empty_like(labels), torch.empty_like(own)
+    taken = torch.zeros(frames, rows, dtype=torch.float64, device=own.device)
+    whole = taken.new_zeros(rows)
+    steps = zip(own.unbind(), blank.unbind(), ways.unbind(), strict=True)
+    for t, (symbols, silence, out) in enumerate(steps):
+        if t and t % EVERY == 0:
+            largest = torch.cat([blanks, labels]).amax(0)
+            blanks, labels, whole = blanks - largest, labels - largest, whole + largest
+        taken[t] = whole
+        either[0] = blanks[0]
+        torch.logaddexp(blanks[1:], labels, out=either[1:])
+        into = either[:-1]
+        if repeats:
+            into = blanks[:-1].where(same, into)
+        torch.logaddexp(labels, into, out=joined)
+        torch.add(either, silence, out=blanks)
+        labels = torch.add(joined, symbols, out=out)
+    ends = torch.cat([blanks[:1], torch.logaddexp(blanks[1:], labels)])
+    total = ends.gather(0, counts[None])[0].double() + whole
+    return ways, taken, total
+
+
+def _back(
+    own: torch.Tensor,
+    blank: torch.Tensor,
+    same: torch.Tensor,
+    counts: torch.Tensor,
+    ways: torch.Tensor,
+) -> torch.Tensor:
+    """Add the chances of all ends of a row that come after one of its symbols in a frame.
+
+    Args:
+        own, blank, same, counts: as of :func:`_ahead`.
+        ways: what these are added to, in place, [T, S, N].
+
+    Returns:
+        what was taken out of each frame, float64 [T, N].
+    """
+    frames, size, rows = own.shape
+    repeats = bool(same.any())
+    following = torch.zeros_like(same)
+    following[:-1] = same[1:]
+    place = torch.arange(size + 1, device=own.device)[:, None]
+    blanks = own.new_full((size + 1, rows), NEVER).masked_fill(place == counts, 0.0)
+    labels = own.new_full((size, rows), NEVER).masked_fill(place[1:] == counts, 0.0)
+    either = torch.empty_like(blanks)
+    taken = torch.zeros(frames, rows, dtype=torch.float64, device=own.device)
+    whole = taken.new_zeros(rows)
+    steps = zip(own.unbind(), blank.unbind(), ways.unbind(), strict=True)
+    for t, (symbols, silence, out) in reversed(list(enumerate(steps))):
+        taken[t] = whole
+        out += labels
+        labels += symbols
+        blanks += silence
+        torch.logaddexp(blanks[:-1], labels, out=either[:-1])
+        either[-1] = blanks[-1]
+        onto = either[1:]
+        if repeats:
+            onto = blanks[1:].where(following, onto)
+        torch.logaddexp(labels, onto, out=labels)
+        blanks, either = either, blanks
+        if t % EVERY == 0:
+            largest = torch.cat([blanks, labels]).amax(0)
+            blanks -= largest
+            labels -= largest
+            whole = whole + largest
+    return taken
