@@ -144,7 +144,9 @@ class TermTask(Config):
         terms: set[str] = set()
         for part, search in searches.items():
             made[part] = self._terms(search, way, seed, part, dropped, said, terms)
-            if len(made[part]) < least or made[part].held.all():
+            if made[part].held.size and made[part].held.all():
+                return f"every document holds every query of {part}"
+            if len(made[part]) < least:
                 return (
                     f"{len(made[part])} queries of {part} are in some but not all of "
                     f"{len(search.documents)} documents"
