@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxstrata.errors import ResultsError
 from voxstrata.report.reading import mappings, slug
-from voxstrata.report.words import ESTIMATORS, property_measure
+from voxstrata.report.words import ESTIMATORS, estimator_label, property_measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 JOB = "properties"
 PROBING = "probing"
 """The jobs whose results folders hold curves."""
+
+SCREEN, ON_TEST = "screen", "test-selected"
+"""Estimators of probing: heads trained shortly to choose a layer; chosen on test."""
 
 GROUPS = (
     *("acoustic", "phonetic", "lexical", "semantic", "speaker"),
@@ -236,7 +239,7 @@ def _variants(part: pd.DataFrame, entry: Mapping[str, Any], place: Place) -> tup
             values_, controls = cut[cut["control"] == ""], cut[cut["control"] != ""]
             if values_.empty:
                 continue
-            beside = [*filter(None, [estimator, against]), *extra]
+            beside = [*filter(None, [estimator_label(estimator), against]), *extra]
             found.append(
                 Variant(
                     key=slug([measure, estimator, against, *extra], taken),
@@ -252,7 +255,16 @@ def _variants(part: pd.DataFrame, entry: Mapping[str, Any], place: Place) -> tup
             )
     rank = {name: i for i, name in enumerate(ESTIMATORS)}
     measures = list(dict.fromkeys([str(entry.get("main", "")), *part["measure"]]))
-    found.sort(key=lambda v: (measures.index(v.measure), rank.get(v.estimator, len(rank))))
+    # A curve of every layer comes before the one layer of each model that was trained at length.
+    alone = {v.key: all(len(c.points) == 1 for c in v.curves) for v in found}
+    screened = {v.measure for v in found if v.estimator == SCREEN and not alone[v.key]}
+    found.sort(
+        key=lambda v: (
+            measures.index(v.measure),
+            v.measure in screened and alone[v.key],
+            rank.get(v.estimator, len(rank)),
+        )
+    )
     return tuple(found)
 
 
@@ -313,9 +325,9 @@ def _curves(rows: pd.DataFrame, place: Place, measure: str) -> tuple[Curve, ...]
 
 
 def _higher_is_better(measure: str, entry: Mapping[str, Any]) -> bool:
-    if entry.get("better") == "low" and measure == entry.get("main"):
+    if entry.get("better") in ("low", "lower") and measure == entry.get("main"):
         return False
-    return not any(
+    return not measure.startswith(("mindcf", "min-dcf")) and not any(
         measure == ending or measure.endswith(f"-{ending}") for ending in LOWER_IS_BETTER
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from voxstrata.report.curve_view import Point, PropertyCurves, Variant
+from voxstrata.report.curve_view import ON_TEST, SCREEN, Point, PropertyCurves, Variant
 from voxstrata.report.peaks import (
     Beside,
     Peak,
@@ -26,6 +26,14 @@ FEW_GROUPS = 10
 
 FEW_TIES = 6
 """Ties up to this number are named; more are counted."""
+
+SELECTION = {
+    SCREEN: "These heads were trained shortly, to choose the layer: they rank the layers, and "
+    "longer training does better.",
+    ON_TEST: "Something was chosen on the test part, as the published rules do: these values "
+    "flatter.",
+}
+"""What the way of choosing says about values, by estimator."""
 
 
 def lead(view: View, asked: PropertyCurves, variant: Variant) -> str:
@@ -98,6 +106,8 @@ def caveats(view: View, asked: PropertyCurves, variant: Variant) -> list[str]:
         )
     elif not variant.higher_is_better:
         found.append("Lower is better here; peaks are the lowest values.")
+    if variant.estimator in SELECTION:
+        found.append(SELECTION[variant.estimator])
     if unclear := _not_exceeded(view, variant):
         found.append(unclear)
     # Selectivity has its control taken off already.

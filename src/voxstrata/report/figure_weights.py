@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voxstrata.report.probing_view import BY_NORM, WEIGHT, weights
+from voxstrata.report.probing_weights import BY_NORM, WEIGHT, weights
 from voxstrata.report.view import View
 
 if TYPE_CHECKING:

@@ -74,7 +74,7 @@ def planned(view: View) -> list[Planned]:
             add(f"{facet.key}-matches", "best matches", facet, best_matches)
         if any(len(view.rows_of(facet, m)) > 1 for m in view.models_of(facet)):
             add(f"{facet.key}-steps", "layer to layer", facet, layer_steps)
-    return [*found, *_curves(view), *_verification(view), *_training(view)]
+    return [*found, *_probing(view), *_curves(view), *_verification(view), *_training(view)]
 
 
 def _curves(view: View) -> list[Planned]:
@@ -98,6 +98,40 @@ def _curves(view: View) -> list[Planned]:
         found.append(
             Planned(f"property-{asked.key}", asked.title, asked.main.label, asked.unit, draw)
         )
+    return found
+
+
+def _probing(view: View) -> list[Planned]:
+    """The sum against single layers; of each model its layers in every task, and its weights."""
+    from voxstrata.report.figure_claims import sum_against_layer
+    from voxstrata.report.figure_layers import layer_pages, layer_panels, shown_models
+    from voxstrata.report.figure_weights import weight_maps
+    from voxstrata.report.probing_view import gains, is_probing
+    from voxstrata.report.probing_weights import seed_weights, weighted
+    from voxstrata.report.reading import slug
+
+    if not is_probing(view):
+        return []
+    found: list[Planned] = []
+    if held := gains(view):
+        found.append(
+            Planned("probing-sum", "the sum against the best single layer", "main measures", "task",
+                    partial(sum_against_layer, held=held))
+        )  # fmt: skip
+    seeds, taken = seed_weights(view), set[str]()
+    keys = {model: slug([view.models[model].label], taken) for model in weighted(view)}
+    for model in shown_models(view):
+        parts = layer_pages(view, model)
+        for number, part in enumerate(parts, 1):
+            which = f"-{number}" if len(parts) > 1 else ""
+            draw = partial(layer_panels, model=model, part=part, seeds=seeds)
+            title = f"layers of {view.models[model].label}" + (f", part {number}" if which else "")
+            stem = f"probing-layers-{keys[model]}{which}"
+            found.append(Planned(stem, title, "score, weights, loss without", "layer", draw))
+    for model, key in keys.items():
+        title = f"weights of {view.models[model].label}"
+        draw = partial(weight_maps, model=model)
+        found.append(Planned(f"probing-weights-{key}", title, "weights", "layer", draw))
     return found
 
 

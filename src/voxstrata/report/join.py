@@ -39,14 +39,14 @@ def join_views(views: Sequence[View], folder: Path) -> View:
 
     Raises:
         ResultsError: one name stands for different models.
-        UsageError: a folder holds neither similarities nor properties.
+        UsageError: a folder holds neither similarities nor properties nor tasks.
     """
     for view in views:
         if not (view.facets or view.curves):
             raise UsageError(
                 f"{view.folder} cannot be joined with other results",
                 got=f"results of {view.record.get('job') or 'an unknown job'}",
-                expected="results of voxstrata similarity or voxstrata properties",
+                expected="results of voxstrata similarity, properties or probe",
                 fix="leave it out; it has a page of its own",
             )
     import pandas as pd

@@ -53,7 +53,7 @@ def draw_joined(folders: Sequence[Path], page: Path) -> Path:
     different models are alike. It links to the pages of the folders, which are left as they are.
 
     Args:
-        folders: two or more, each with results of a similarity or properties run.
+        folders: two or more, each with results of a similarity, properties or probing run.
         page: the file to write.
 
     Returns:

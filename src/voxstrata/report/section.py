@@ -61,8 +61,16 @@ SECTIONS.add(
     "error rates, DET curves, scores",
 )
 SECTIONS.add("training", "voxstrata.report.sections.training:training", "curves of a training run")
+SECTIONS.add("probing", "voxstrata.report.sections.probing:probing", "tasks, heads and models")
 SECTIONS.add(
-    "probing", "voxstrata.report.sections.probing:probing", "tasks, heads and layer weights"
+    "probing-claims",
+    "voxstrata.report.sections.probing_claims:probing_claims",
+    "one layer against the sum; properties against tasks",
+)
+SECTIONS.add(
+    "probing-layers",
+    "voxstrata.report.sections.probing_layers:probing_layers",
+    "weights of layers, beside their scores",
 )
 SECTIONS.add("curves", "voxstrata.report.sections.curves:curves", "what each layer encodes")
 SECTIONS.add("peaks", "voxstrata.report.sections.peaks:peaks_table", "best layer of every model")

@@ -46,6 +46,13 @@ PROPERTY_MEASURES: dict[str, str] = {
     "per": "phone error rate",
     "wer": "word error rate",
     "cer": "character error rate",
+    "der": "diarization error rate",
+    "mtwv": "MTWV",
+    "slot-type-f1": "slot type F1",
+    "slot-value-cer": "slot value CER",
+    "layer-weight": "weight in the sum",
+    "layer-weight-by-norm": "weight in the sum, times norm",
+    "lost-without-layer": "lost by the sum without the layer",
 }
 """Measures of properties as people write them; others are found among :data:`MEASURES`."""
 
@@ -70,8 +77,19 @@ ESTIMATORS: dict[str, str] = {
     "in-sample": "Computed and scored on the same rows; none are held out.",
     "biased": "The plain plug-in value: it drifts towards 1 when rows are few for the widths "
     "(about d/(n+d) for unrelated white data).",
+    "dev-selected": "Step and learning rate were chosen on the dev part.",
+    "test-selected": "Something was chosen on the test part, as its published rules do.",
+    "screen": "Heads were trained shortly, only to choose the layer.",
 }
 """Estimators in the order the page prefers them, each in words."""
+
+
+ESTIMATOR_LABELS: dict[str, str] = {
+    "dev-selected": "chosen on dev",
+    "test-selected": "chosen on test, as published",
+    "screen": "trained shortly, to choose the layer",
+}
+"""Estimators whose registry name does not speak for itself; the others are called by it."""
 
 
 def measure_label(name: str, estimator: str = "") -> str:
@@ -105,6 +123,11 @@ def property_measure(name: str) -> str:
         if name.startswith(known + "-"):
             return f"{PROPERTY_MEASURES[known]} ({name[len(known) + 1 :].replace('-', ' ')})"
     return name.replace("-", " ")
+
+
+def estimator_label(name: str) -> str:
+    """An estimator as lists and axes call it ("chosen on dev")."""
+    return ESTIMATOR_LABELS.get(name, name)
 
 
 def control_label(name: str) -> str:

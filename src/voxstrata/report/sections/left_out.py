@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from voxstrata.report.curve_view import JOB
+from voxstrata.report.curve_view import JOB, PROBING
 from voxstrata.report.join import JOINED
 from voxstrata.report.reading import by_reason, mappings
 from voxstrata.report.section import Section, render
@@ -13,7 +13,7 @@ from voxstrata.report.view import View
 
 def left_out(view: View) -> Section | None:
     """What the record says was left out or refused; nothing where all was run."""
-    if view.record.get("job") not in (JOB, JOINED):
+    if view.record.get("job") not in (JOB, PROBING, JOINED):
         return None
     kinds = (("left_out", "this corpus does not allow it"), ("refused", "too few units"))
     rows = [
@@ -29,5 +29,6 @@ def left_out(view: View) -> Section | None:
     refused = rows[-1]["kind"] == kinds[1][1]
     config = view.record.get("config")
     published = isinstance(config, Mapping) and config.get("scale") == "published"
-    html = render("sections/left_out.html", rows=rows, smaller=refused and published)
+    noun = "task" if view.record.get("job") == PROBING else "property"
+    html = render("sections/left_out.html", rows=rows, noun=noun, smaller=refused and published)
     return Section("left-out", "What was left out, and why", "Left out", html)

@@ -7,6 +7,7 @@ from typing import Any
 
 from voxstrata.report import sentences
 from voxstrata.report.probing_view import is_probing
+from voxstrata.report.probing_words import probing_findings, probing_lead, probing_title
 from voxstrata.report.section import Section, render
 from voxstrata.report.sections.joined_opening import (
     joined_findings,
@@ -14,7 +15,6 @@ from voxstrata.report.sections.joined_opening import (
     joined_notices,
     joined_title,
 )
-from voxstrata.report.sections.probing import probing_lead, probing_title
 from voxstrata.report.sections.property_opening import (
     property_absent,
     property_findings,
@@ -126,6 +126,7 @@ def opening(view: View) -> Section:
         tiles=tiles(view),
         findings=joined_findings(view)
         or said(view, lambda facet: sentences.findings(view, facet))
+        or probing_findings(view)
         or property_findings(view)
         or verification_findings(view)
         or training_findings(view),
