@@ -374,8 +374,8 @@ class TermTrials:
         curve = self._trials.curve(prices)
         lost = curve.missed + curve.accepted
         at = int(np.argmin(lost))
-        # To accept nothing is worth 0; the rounding of sums must not make it a little less.
-        value = max(0.0, 1 - float(lost[at]) / float(times.sum()))
+        # To accept nothing is worth 0, and nothing is worth less, whatever the rounding of sums.
+        value = 0.0 if at == len(lost) - 1 else max(0.0, 1 - float(lost[at] / times.sum()))
         return value, float(curve.thresholds[at])
 
 

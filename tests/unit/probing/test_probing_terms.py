@@ -16,7 +16,7 @@ from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.kinds.kind import KINDS, Work
 from voxstrata.probing.kinds.terms import within
 from voxstrata.probing.registry import get_task
-from voxstrata.probing.settings import ProbeConfig, ProtocolConfig
+from voxstrata.probing.settings import HeadPlan, ProbeConfig, ProtocolConfig
 from voxstrata.probing.sources import Material, TaskSource
 from voxstrata.probing.table import Cell, probe_lines, rows_of, weight_lines
 from voxstrata.probing.task import Round, TaskData
@@ -327,6 +327,14 @@ def test_values_and_draws_are_those_of_the_metric(tmp_path: Path) -> None:
     trials = TermTrials(query_scores(queries, documents), test.held)
     assert found.scores["mtwv"] == trials.maximum()[0]
     assert 0 < found.scores["mtwv"] < 1
+    ranked = [np.flatnonzero(row[np.argsort(-own)]) for row, own in zip(
+        test.held, query_scores(queries, documents), strict=True)]  # fmt: skip
+    precise = [np.mean((np.arange(3) + 1) / (places + 1)) for places in ranked]
+    np.testing.assert_allclose(found.counts["map"][0], precise)
+    assert found.scores["map"] == pytest.approx(np.mean(precise))
+    odd = ProtocolConfig(name="p", lrs=(0.1,), seeds=1, tasks={"qbe": HeadPlan(chooses="wer")})
+    with pytest.raises(ConfigError, match="has not"):
+        run(Work(**{**asked.__dict__, "protocol": odd}))
     np.testing.assert_array_equal(found.draws["mtwv"], trials.replicates(test.groups, seed=5))
     assert found.draws["mtwv"].shape == (1000,)
     # What is kept on disk is what comes back, without a second search.
@@ -337,13 +345,15 @@ def test_values_and_draws_are_those_of_the_metric(tmp_path: Path) -> None:
     assert kept.scores == found.scores
     np.testing.assert_array_equal(kept.draws["mtwv"], found.draws["mtwv"])
     groups = groups_of(asked.data, asked.means.place)
-    cell = Cell("qbe", "planted", asked.names, (6,), (1.0,), [found], groups, 0, ("mtwv",),
+    cell = Cell("qbe", "planted", asked.names, (6,), (1.0,), [found], groups, 0, ("mtwv", "map"),
                 "higher", "mtwv", {})  # fmt: skip
-    (row,) = rows_of(cell, "s", 5)
+    row, other = rows_of(cell, "s", 5)
     assert (row.measure, row.n, row.groups, row.layer) == ("mtwv", 10, 5, "0")
-    assert row.ci_low is not None
-    assert row.ci_high is not None
-    assert row.ci_low < row.value < row.ci_high
+    assert other.measure == "map"
+    for one_row in (row, other):
+        assert one_row.ci_low is not None
+        assert one_row.ci_high is not None
+        assert one_row.ci_low < one_row.value < one_row.ci_high
     assert not weight_lines(cell)
     assert [line["chosen"] for line in probe_lines(cell)] == [True]
     assert chosen([found], "0") == [found]

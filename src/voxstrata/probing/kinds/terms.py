@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxstrata.errors import UsageError
+from voxstrata.errors import ConfigError, UsageError
 from voxstrata.metrics.spoken_terms import TermTrials, query_scores
 from voxstrata.numerics.threads import on_threads, one_blas_thread
 from voxstrata.probing.cells import Ran
@@ -22,7 +22,6 @@ from voxstrata.probing.terms import Terms
 from voxstrata.types import SAMPLE_RATE, FrameGrid
 
 Floats = NDArray[np.float64]
-MEASURE = "mtwv"
 
 
 class TermKind:
@@ -38,9 +37,16 @@ class TermKind:
         """See :class:`voxstrata.probing.kinds.kind.Kind`.
 
         Raises:
+            ConfigError: the protocol chooses by a measure that the task has not.
             NumericsError: a layer has frames that are not finite, or all the same.
             UsageError: no query or no document could be read.
         """
+        if work.plan.measure not in work.task.measures:
+            raise ConfigError(
+                f"the protocol chooses by a measure that the task {work.task.name!r} has not",
+                got=work.plan.measure,
+                expected=" or ".join(work.task.measures),
+            )
         check_finite(work.names, work.means.rows)
         frames, seed = work.frames, work.config.seed
         assert frames is not None
@@ -195,29 +201,45 @@ def run_layer(
     scores = {part: _scores(frames, layer, held, work) for part, held in parts.items()}
     found = []
     for probe in probes:
+        held = {part: _dealt(readable.held, probe) for part, readable in parts.items()}
         trials = {
-            part: TermTrials(scores[part], _dealt(held.held, probe), held.terms.weights)
-            for part, held in parts.items()
+            part: TermTrials(scores[part], held[part], readable.terms.weights)
+            for part, readable in parts.items()
         }
-        value = trials["test"].maximum()[0]
+        precise = {part: _precision(scores[part], held[part]) for part in parts}
+        values = {
+            part: {"mtwv": trials[part].maximum()[0], "map": float(above.sum() / below.sum())}
+            for part, (above, below) in precise.items()
+        }
         found.append(
             Ran(
                 layer=work.names[layer],
                 round=name,
                 probe=probe,
-                dev=(trials["dev"].maximum()[0],),
+                dev=(values["dev"][work.plan.measure],),
                 step=0,
                 weights=np.ones(1),
                 diverged=False,
                 lower=False,
-                scores={MEASURE: value},
-                counts={},
+                scores={measure: values["test"][measure] for measure in work.task.measures},
+                counts={"map": precise["test"]},
                 draws={
-                    MEASURE: trials["test"].replicates(parts["test"].groups, seed=work.config.seed)
+                    "mtwv": trials["test"].replicates(parts["test"].groups, seed=work.config.seed)
                 },
             )
         )
     return found
+
+
+def _precision(scores: Floats, held: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Average precision of each query (0 where no document holds it), and whether one does."""
+    from sklearn.metrics import average_precision_score
+
+    some: NDArray[np.bool_] = np.asarray(held.any(axis=1))
+    above = np.zeros(len(held))
+    for i in np.flatnonzero(some):
+        above[i] = average_precision_score(held[i], scores[i])
+    return above, some.astype(np.float64)
 
 
 def _dealt(held: NDArray[np.bool_], probe: Probe) -> NDArray[np.bool_]:
