@@ -374,9 +374,9 @@ class TermTrials:
         curve = self._trials.curve(prices)
         lost = curve.missed + curve.accepted
         at = int(np.argmin(lost))
-        # To accept nothing is worth 0, and nothing is worth less, whatever the rounding of sums.
-        value = 0.0 if at == len(lost) - 1 else max(0.0, 1 - float(lost[at] / times.sum()))
-        return value, float(curve.thresholds[at])
+        # To accept nothing is worth 0, and what is no better but for the rounding of sums too.
+        value = 1 - float(lost[at]) / float(times.sum())
+        return (value if value > 1e-12 else 0.0), float(curve.thresholds[at])
 
 
 def maximum_term_weighted_value(

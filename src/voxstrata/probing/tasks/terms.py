@@ -223,7 +223,7 @@ class TermTask(Config):
             + f" has queries and documents, or queries of both parts ({speakers[0]} have queries, "
             f"{speakers[1]} documents)."
         )
-        return found
+        return {part: found[part] for part in ASKED}
 
     def _terms(
         self,
