@@ -102,7 +102,8 @@ def speaking(utterance: Utterance) -> NDArray[np.int64]:
     """How many speak, every 10 ms."""
     frames = int(utterance.duration_s * 100)
     both = [active(utterance, s, frames) for s in utterance.tiers["speakers"]]
-    return np.asarray(both).sum(axis=0, dtype=np.int64)
+    found: NDArray[np.int64] = np.asarray(both).sum(axis=0, dtype=np.int64)
+    return found
 
 
 def far_from_edges(said: NDArray[np.bool_]) -> NDArray[np.bool_]:
