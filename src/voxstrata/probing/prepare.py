@@ -188,6 +188,8 @@ def _protocol(config: ProbeConfig) -> ProtocolConfig:
         changed["seeds"], of_tasks["seeds"] = config.seeds, None
     if config.steps is not None:
         of_tasks["steps"] = config.steps
+    if config.selection is not None:
+        changed["selection"] = config.selection
     changed["default"] = protocol.default.model_copy(update=of_tasks)
     changed["tasks"] = {n: p.model_copy(update=of_tasks) for n, p in protocol.tasks.items()}
     return protocol.model_copy(update=changed)

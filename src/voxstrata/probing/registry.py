@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 
 from voxstrata.config import build, read_yaml
@@ -24,31 +24,26 @@ def _shipped(name: str) -> Task:
         return _opened(path, f"the task {name}")
 
 
+OF_FILES: dict[str, str] = {
+    "writes": "voxstrata.probing.tasks.symbols:SymbolTask",
+    "trials": "voxstrata.probing.tasks.trials:TrialTask",
+    "turns": "voxstrata.probing.tasks.turns:TurnTask",
+    "finds": "voxstrata.probing.tasks.terms:TermTask",
+    "targets": "voxstrata.probing.tasks.classes:ClassTask",
+}
+"""What a task file is of, by the key that says so (the first of these that it has)."""
+
+
 def _opened(path: Path, source: str) -> Task:
-    """A task file: one that ``writes`` symbols, or one of classes."""
-    from voxstrata.probing.tasks.classes import ClassTask
-    from voxstrata.probing.tasks.symbols import SymbolTask
-
     given = read_yaml(path)
-    if "writes" in given:
-        return build(SymbolTask, given, source=source)
-    return build(ClassTask, given, source=source)
+    target = next((OF_FILES[key] for key in OF_FILES if key in given), OF_FILES["targets"])
+    module, _, name = target.partition(":")
+    made: Task = build(getattr(import_module(module), name), given, source=source)
+    return made
 
 
-for _name in (
-    "pr",
-    "asr",
-    "ks",
-    "sid",
-    "ic",
-    "sf",
-    "er",
-    "gender",
-    "accent",
-    "channel",
-    "rate",
-    "slots",
-):
+SHIPPED = (*SUPERB, "gender", "accent", "channel", "rate", "slots")
+for _name in SHIPPED:
     TASKS.put(_name, partial(_shipped, _name))
 
 

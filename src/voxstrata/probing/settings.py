@@ -25,9 +25,13 @@ class HeadPlan(Config):
         stride: frames of finer layers become means over this many samples; ``None`` for the
             layers' own frames.
         masks: masking of frames in training (SpecAugment), of recurrent heads.
-        screen: steps of the linear heads that choose the layer a recurrent head is trained on.
+        screen: steps of the short trainings that choose the layer, of heads that are too dear to
+            train on every layer.
         chooses: measure on dev that chooses step, learning rate and layer, where it is not the
             task's first (word error rates of short trainings are all 1).
+        decay: weight decay (AdamW); 0 for Adam.
+        most_s: seconds of a recording that a step looks at, at most (a random stretch).
+        margin: of the speaker loss.
         lrs, seeds: of this task, instead of the protocol's.
     """
 
@@ -42,6 +46,9 @@ class HeadPlan(Config):
     masks: FeatureMasks = FeatureMasks()
     screen: PositiveInt = 200
     chooses: Literal["per", "wer", "cer", "slot-type-f1", "slot-value-cer"] | None = None
+    decay: Annotated[float, Field(ge=0)] = 0.0
+    most_s: PositiveFloat | None = None
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.4
     lrs: tuple[PositiveFloat, ...] | None = None
     seeds: PositiveInt | None = None
 
@@ -57,6 +64,8 @@ class HeadPlan(Config):
             measure=self.chooses or measure,
             end=self.end,
             stride=self.stride,
+            decay=self.decay,
+            most_s=self.most_s,
         )
 
 
@@ -69,9 +78,12 @@ class ProtocolConfig(Config):
         seeds: runs of linear heads with other initial weights and orders.
         default: constants of tasks that have none of their own.
         tasks: constants by task.
+        selection: "strict" chooses on dev alone; "superb" by the published rules, which choose
+            checkpoints of ASV, and threshold and filter of SD, on the test part.
     """
 
     name: str
+    selection: Literal["strict", "superb"] = "strict"
     lrs: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     seeds: PositiveInt
     default: HeadPlan = HeadPlan()
@@ -120,6 +132,7 @@ class ProbeConfig(Config):
         corpus: one corpus for all tasks; or
         corpus_map: a YAML file with corpora by task (docs/probing.md).
         protocol: "small", "superb" or a YAML file.
+        selection: "strict" or "superb", instead of the protocol's.
         layers: names, patterns or ranges of layers; ``None`` for each model's default set.
         lrs, seeds, steps: instead of the protocol's.
         twins: also probe the untrained twin of every trained model that has one.
@@ -138,6 +151,7 @@ class ProbeConfig(Config):
     corpus: str | None = None
     corpus_map: str | None = None
     protocol: str = "small"
+    selection: Literal["strict", "superb"] | None = None
     layers: tuple[str, ...] | None = None
     lrs: tuple[PositiveFloat, ...] | None = None
     seeds: PositiveInt | None = None

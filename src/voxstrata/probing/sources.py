@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
+from voxstrata.augmentation.channel import random_channel
 from voxstrata.config import Config, build, read_yaml
 from voxstrata.corpora import Corpus, load_corpus
 from voxstrata.errors import ConfigError
 from voxstrata.types import Utterance
+from voxstrata.verification.embed import through
 
 
 class TaskSource(Config):
     """The corpora of one task, as an entry of the corpus map.
 
     Either ``corpus`` alone (parts are made by a seeded split), or ``train`` and ``test`` with or
-    without ``dev`` (which is then split off training), or ``folds`` (each is tested once).
+    without ``dev`` (which is then split off training), or ``dev`` and ``test`` for a task that is
+    not trained, or ``folds`` (each is tested once).
 
     Attributes:
         corpus: one corpus for all parts.
         train, dev, test: a corpus each.
         folds: at least two corpora.
+        trials: list of verification trials of the test part; drawn from its recordings without.
+        channels: "random" sends every recording through a channel of its own (a seeded room,
+            equaliser and noise), so that speaker and channel no longer go together.
     """
 
     corpus: str | None = None
@@ -32,6 +38,8 @@ class TaskSource(Config):
     dev: str | None = None
     test: str | None = None
     folds: tuple[str, ...] = ()
+    trials: str | None = None
+    channels: Literal["none", "random"] = "none"
 
     @field_validator("folds", mode="before")
     @classmethod
@@ -42,9 +50,11 @@ class TaskSource(Config):
     def _one_way(self) -> TaskSource:
         parts = self.train or self.dev or self.test
         ways = sum((self.corpus is not None, bool(parts), bool(self.folds)))
-        if ways != 1 or (parts and not (self.train and self.test)) or len(self.folds) == 1:
+        named = self.test and (self.train or self.dev)
+        if ways != 1 or (parts and not named) or len(self.folds) == 1:
             raise ValueError(
-                "give `corpus`, or `train` and `test` (and `dev`), or at least two `folds`"
+                "give `corpus`, or `train` and `test` (and `dev`), or `dev` and `test` (of a task "
+                "without training), or at least two `folds`"
             )
         return self
 
@@ -120,6 +130,7 @@ class Library:
 
     def __init__(self, limit: int | None = None) -> None:
         self._held: dict[str, Corpus] = {}
+        self._made: dict[str, Utterance] = {}
         self.limit = limit
 
     def corpus(self, spec: str) -> Corpus:
@@ -137,4 +148,15 @@ class Library:
         """The recordings of a task; ids are made unique by :meth:`key`."""
         held = {part: self.corpus(spec) for part, spec in source.specs.items()}
         skipped = [{"id": p.id, "what": p.what} for c in held.values() for p in c.skipped]
-        return Material(source, {p: c.utterances for p, c in held.items()}, tuple(skipped))
+        parts = {part: corpus.utterances for part, corpus in held.items()}
+        if source.channels == "random":
+            parts = {part: tuple(map(self._degraded, found)) for part, found in parts.items()}
+        return Material(source, parts, tuple(skipped))
+
+    def _degraded(self, utterance: Utterance) -> Utterance:
+        """The recording as it comes out of a channel of its own, under another id."""
+        key = f"{utterance.id}~channel"
+        if key not in self._made:
+            channel = random_channel(0, utterance.id)
+            self._made[key] = replace(through(utterance, lambda _id: channel), id=key)
+        return self._made[key]

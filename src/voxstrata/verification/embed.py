@@ -221,7 +221,7 @@ def embed_all(
     ]
     for work in works:
         work.remember(digest, channel_key)
-    heard = utterances if channel is None else [_through(u, channel) for u in utterances]
+    heard = utterances if channel is None else [through(u, channel) for u in utterances]
     for shard in shards:
         todo = [work for work in works if not work.load(shard)]
         if todo:
@@ -232,7 +232,7 @@ def embed_all(
     return [work.finish([u.id for u in utterances]) for work in works]
 
 
-def _through(utterance: Utterance, channel: ChannelOf) -> Utterance:
+def through(utterance: Utterance, channel: ChannelOf) -> Utterance:
     """The recording as it comes out of its channel."""
 
     def read() -> Wave:

@@ -48,6 +48,8 @@ class Plan:
             linear map; ``None`` for the most common of their widths.
         end: sequences of symbols end with the end symbol.
         stride: samples between frames, where layers are finer.
+        decay: weight decay of AdamW; 0 for Adam.
+        most_s: seconds of a recording that a step looks at, at most; ``None`` for all.
     """
 
     steps: int
@@ -60,6 +62,8 @@ class Plan:
     width: int | None = None
     end: bool = True
     stride: int | None = None
+    decay: float = 0.0
+    most_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,77 @@
+"""Heads that are too dear to train on every layer: the sum, and the layer that a screen chooses.
+
+On every layer there is a short training; the layer that is best on dev after it gets the whole
+grid. Scores of the screen are reported as those of screened layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from voxstrata.probing.cells import Ran, best_layer, chosen, name_of
+from voxstrata.probing.frames import check_finite
+from voxstrata.probing.kinds.kind import Work
+from voxstrata.probing.linear.probes import Probe
+from voxstrata.probing.settings import ProbeConfig, ProtocolConfig
+from voxstrata.probing.task import Round, Task
+
+
+class CostlyKind:
+    """What such kinds share; a kind says how heads are trained and how layers are screened."""
+
+    ON_FRAMES: ClassVar[bool] = True
+
+    def count(self, task: Task, layers: int, config: ProbeConfig, protocol: ProtocolConfig) -> int:
+        """See :class:`voxstrata.probing.kinds.kind.Kind`."""
+        grid = len(protocol.lrs_of(task.name)) * protocol.seeds_of(task.name)
+        screened = layers if layers > 1 else 0
+        return screened + grid * min(layers, 2) + int(config.controls)
+
+    def run(self, work: Work) -> list[Ran]:
+        """See :class:`voxstrata.probing.kinds.kind.Kind`."""
+        check_finite(work.names, work.means.rows)
+        layers, first = len(work.names), work.config.seed
+
+        def make(division: Round, probes: Sequence[Probe]) -> list[Ran]:
+            return self.make(work, division, probes)
+
+        def grid(reads: tuple[int, ...]) -> list[Ran]:
+            probes = [Probe(reads, lr, first + s) for lr in work.lrs for s in range(work.seeds)]
+            return work.stage(f"grid {reads}", probes, make)
+
+        every = tuple(range(layers))
+        found = grid(every)
+        if layers > 1:
+            screened = self._screened(work)
+            best = work.names.index(best_layer(screened, work.names, screen=True))
+            found += [*grid((best,)), *screened]
+        if work.config.controls:
+            lr = chosen(found, name_of(every, work.names))[0].probe.lr
+            found += work.stage("control", [Probe(every, lr, first, control=True)], make)
+        return found
+
+    def _screened(self, work: Work) -> list[Ran]:
+        seed, lr = work.config.seed, self.screen_lr(work)
+        probes = [Probe((i,), lr, seed, screen=True) for i in range(len(work.names))]
+
+        def make(division: Round, probes: Sequence[Probe]) -> list[Ran]:
+            return self.screen(work, division, probes)
+
+        return work.stage("screen", probes, make)
+
+    def screen_lr(self, work: Work) -> float:
+        """Learning rate of the screen: the largest of the grid."""
+        return max(work.lrs)
+
+    def make(self, work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
+        """Train and test heads on one round."""
+        raise NotImplementedError
+
+    def screen(self, work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
+        """The short trainings; by default those of :meth:`make`, which sees ``Probe.screen``."""
+        return self.make(work, division, probes)
+
+    def left_out(self, work: Work) -> dict[str, list[str]]:
+        """See :class:`voxstrata.probing.kinds.kind.Kind`."""
+        return {}

@@ -1,0 +1,169 @@
+"""Speaker verification as a task: speakers to train on, and trials of others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from voxstrata.config import Config
+from voxstrata.errors import LabelError, UsageError
+from voxstrata.probing.divide import divide
+from voxstrata.probing.sources import Material
+from voxstrata.probing.task import PARTS, Examples, Round, TaskData, class_numbers
+from voxstrata.types import Utterance
+from voxstrata.verification.pairs import all_pairs
+from voxstrata.verification.trials import Trials, match_trials, read_trials
+
+Spoken = Sequence[tuple[Utterance, str]]
+
+
+@dataclass(frozen=True)
+class TrialExamples(Examples):
+    """Recordings with the trials among them; ``targets`` is [N, 0], ``groups`` are speakers.
+
+    Attributes:
+        first, second: [P], positions of the two sides.
+        same: bool [P], whether one speaker spoke both.
+    """
+
+    first: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    second: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    same: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+    def described(self) -> object:
+        """What results depend on, JSON-like."""
+        return [list(self.ids), self.first.tolist(), self.second.tolist(), self.same.tolist()]
+
+
+class TrialTask(Config):
+    """Speaker verification, as a YAML file states it.
+
+    Attributes:
+        name, title, summary: what it is called, and in a line what it asks.
+        head: "x-vector".
+        speaker: tier of the speaker.
+        trials: pairs that are drawn of dev and of test recordings, at most; a corpus map can name a
+            list of trials for test (``trials: FILE``).
+        least: recordings a training speaker needs.
+        measures: scores; the first one chooses.
+        fractions: shares of speakers in train, dev and test where a split is made here.
+    """
+
+    name: str
+    title: str
+    summary: str
+    head: Literal["x-vector"] = "x-vector"
+    speaker: str = "speaker"
+    trials: Annotated[int, Field(ge=2)] = 5000
+    least: Annotated[int, Field(ge=1)] = 2
+    measures: tuple[Literal["eer", "min-dcf"], ...] = ("eer", "min-dcf")
+    better: Literal["lower"] = "lower"
+    speakers: Literal["apart"] = "apart"
+    fractions: tuple[float, float, float] = (0.5, 0.25, 0.25)
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """Tiers it reads."""
+        return (self.speaker,)
+
+    def data(self, material: Material, seed: int) -> TaskData:
+        """See :class:`voxstrata.probing.task.Task`."""
+        dropped: Counter[str] = Counter()
+        held: dict[str, list[tuple[Utterance, str]]] = {}
+        for part, utterances in material.parts.items():
+            held[part] = []
+            for utterance in utterances:
+                name = utterance.tiers.get(self.speaker)
+                if name is None or name == "":
+                    dropped[f"no {self.speaker}"] += 1
+                else:
+                    held[part].append((utterance, str(name)))
+        if not any(held.values()):
+            present = {tier for part in material.parts.values() for u in part for tier in u.tiers}
+            raise LabelError(
+                f"the task {self.name!r} needs a tier that no recording has",
+                got=f"tiers {', '.join(sorted(present)) or '(none)'}",
+                expected=self.speaker,
+                fix=f"name another corpus for {self.name} in the corpus map, or leave the task out",
+            )
+        notes: list[str] = []
+        rounds = list(divide(held, "apart", self.fractions, seed, material.source, notes))
+        kept = [
+            (name, {**parts, "train": self._frequent(parts["train"], dropped)})
+            for name, parts in rounds
+        ]
+        classes = sorted({who for _, parts in kept for _, who in parts["train"]})
+        if len(classes) < 2:
+            raise UsageError(
+                f"the task {self.name!r} has fewer than two speakers to train on",
+                got=f"{len(classes)} with at least {self.least} recordings",
+                expected="at least 2",
+                fix="use a larger corpus",
+            )
+        made = tuple(
+            self._round(name, parts, classes, material, seed, notes) for name, parts in kept
+        )
+        return TaskData({"speaker": tuple(classes)}, made, tuple(dict.fromkeys(notes)), dropped)
+
+    def _frequent(self, held: Spoken, dropped: Counter[str]) -> Spoken:
+        counts = Counter(who for _, who in held)
+        kept = [item for item in held if counts[item[1]] >= self.least]
+        if len(kept) < len(held):
+            why = f"training speaker with fewer than {self.least} recordings"
+            dropped[why] += len(held) - len(kept)
+        return kept
+
+    def _round(
+        self,
+        name: str,
+        parts: Mapping[str, Spoken],
+        classes: Sequence[str],
+        material: Material,
+        seed: int,
+        notes: list[str],
+    ) -> Round:
+        train = parts["train"]
+        made: dict[str, Examples] = {
+            "train": Examples(
+                tuple(u.id for u, _ in train),
+                class_numbers([who for _, who in train], classes)[:, None],
+                tuple(who for _, who in train),
+            )
+        }
+        shared = {who for _, who in train} & {who for _, who in parts["test"]}
+        if shared:
+            notes.append(f"{len(shared)} test speakers are in training too.")
+        for part in PARTS[1:]:
+            listed = material.source.trials if part == "test" else None
+            trials = self._trials(parts[part], listed, seed, notes)
+            who = {u.id: speaker for u, speaker in parts[part]}
+            made[part] = TrialExamples(
+                trials.ids,
+                np.zeros((len(trials.ids), 0), np.int64),
+                tuple(who[i] for i in trials.ids),
+                trials.first,
+                trials.second,
+                trials.target,
+            )
+        return Round(name, made)
+
+    def _trials(self, held: Spoken, listed: str | None, seed: int, notes: list[str]) -> Trials:
+        if listed is None:
+            utterances = [u for u, _ in held]
+            return all_pairs(utterances, limit=self.trials, seed=seed, source="drawn pairs")
+        matched = match_trials(read_trials(listed), [u.id for u, _ in held])
+        matched.trials.need_both_kinds(
+            f"name the test corpus of the recordings in {listed} in the corpus map"
+        )
+        if matched.lost:
+            notes.append(
+                f"{matched.lost} trials of {listed} are left out: {len(matched.absent)} of their "
+                "recordings are not in the test corpus."
+            )
+        return matched.trials
