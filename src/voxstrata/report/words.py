@@ -48,6 +48,7 @@ PROPERTY_MEASURES: dict[str, str] = {
     "cer": "character error rate",
     "der": "diarization error rate",
     "mtwv": "MTWV",
+    "map": "mean average precision",
     "slot-type-f1": "slot type F1",
     "slot-value-cer": "slot value CER",
     "layer-weight": "weight in the sum",

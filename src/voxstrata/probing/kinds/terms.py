@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import ConfigError, UsageError
+from voxstrata.metrics.retrieval import average_precision
 from voxstrata.metrics.spoken_terms import TermTrials, query_scores
 from voxstrata.numerics.threads import on_threads, one_blas_thread
 from voxstrata.probing.cells import Ran
@@ -233,13 +234,8 @@ def run_layer(
 
 def _precision(scores: Floats, held: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Average precision of each query (0 where no document holds it), and whether one does."""
-    from sklearn.metrics import average_precision_score
-
-    some: NDArray[np.bool_] = np.asarray(held.any(axis=1))
-    above = np.zeros(len(held))
-    for i in np.flatnonzero(some):
-        above[i] = average_precision_score(held[i], scores[i])
-    return above, some.astype(np.float64)
+    found = average_precision(scores, held)
+    return np.nan_to_num(found), np.isfinite(found).astype(np.float64)
 
 
 def _dealt(held: NDArray[np.bool_], probe: Probe) -> NDArray[np.bool_]:
