@@ -8,7 +8,7 @@ from voxstrata.report.probing_claims import LEAST, Link, is_exact, p_value
 from voxstrata.report.probing_view import Gain
 from voxstrata.report.probing_words import ends, figure, tally
 from voxstrata.report.view import View
-from voxstrata.report.words import counted, listing, number
+from voxstrata.report.words import counted, layer_called, listing, number
 
 VERDICTS = {
     "better": "is better in",
@@ -17,6 +17,9 @@ VERDICTS = {
     "unknown": "has no interval in",
 }
 """How a sentence on a model's sum goes on, by verdict."""
+
+TOLD = 4
+"""Tasks of a model up to which a sentence gives their numbers."""
 
 CHANCE = 0.05
 """Share of intervals at 95 % that miss by chance."""
@@ -49,28 +52,27 @@ def sum_against_layer(view: View, held: Sequence[Gain]) -> list[str]:
 
 
 def model_said(view: View, held: Sequence[Gain]) -> str:
-    """One model: tasks in which its sum is better, worse, not told apart."""
+    """One model: tasks in which its sum is better, worse, not told apart; with numbers where they
+    are few (figure and table have them all)."""
     if not held:
         return ""
     label = view.models[held[0].model].label
     parts = []
     for verdict, said in VERDICTS.items():
-        named = [_gain(gain) for gain in held if gain.verdict == verdict]
+        named = [_gain(gain, brief=len(held) > TOLD) for gain in held if gain.verdict == verdict]
         if named:
             parts.append(f"{said} {listing(named)}")
     return f"{label}: the sum {'; it '.join(parts)}."
 
 
-def _gain(gain: Gain) -> str:
-    """ "SID (+4.2 over mfa, −4.2 to +14.6)"."""
+def _gain(gain: Gain, *, brief: bool) -> str:
+    """ "SID (+4.2 over mfa, −4.2 to +14.6)"; the name alone if brief."""
+    if brief:
+        return str(gain.task.get("title"))
     more = figure(gain.measure, gain.more.value, signed=True)
     spread = ends(gain.measure, gain.more, signed=True)
     beside = f", {spread}" if spread else ""
-    return f"{gain.task.get('title')} ({more} over {_called(gain.layer)}{beside})"
-
-
-def _called(layer: str) -> str:
-    return f"layer {layer}" if layer.isascii() and layer.isdigit() else layer
+    return f"{gain.task.get('title')} ({more} over {layer_called(gain.layer)}{beside})"
 
 
 def foretold(view: View, found: Sequence[Link]) -> list[str]:

@@ -112,6 +112,8 @@ def link_maps(groups: Mapping[str, Sequence[Link]]) -> Figure:
     Args:
         groups: links by the title of their map, at least one map with a known correlation.
     """
+    from textwrap import wrap
+
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
@@ -120,7 +122,8 @@ def link_maps(groups: Mapping[str, Sequence[Link]]) -> Figure:
     tasks = list(dict.fromkeys(str(link.task.get("title")) for link in every))
     columns = min(ACROSS, len(groups))
     rows = -(-len(groups) // columns)
-    size = (1.9 + columns * (0.3 + 0.36 * len(tasks)), 0.75 + rows * (0.5 + 0.2 * len(properties)))
+    across = max(1.6, 0.3 + 0.36 * len(tasks))
+    size = (1.9 + columns * across, 0.75 + rows * (0.5 + 0.2 * len(properties)))
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     image = None
@@ -146,7 +149,7 @@ def link_maps(groups: Mapping[str, Sequence[Link]]) -> Figure:
         axes.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(properties)), properties)
         axes.tick_params(labelsize=6, width=0.4, length=2, pad=1.5)
-        axes.set_title(title, fontsize=7, pad=3)
+        axes.set_title("\n".join(wrap(title, int(14 * across))), fontsize=6.5, pad=3)
     if image is not None:
         bar = figure.colorbar(image, ax=grid, shrink=0.6, aspect=18, pad=0.02)
         bar.ax.tick_params(labelsize=5.5, width=0.4, length=2)

@@ -177,10 +177,9 @@ def _weights(
         dots = [(i, w) for i, _, name in points
                 for w in (seeds.of(task, spec, measure, name) if seeds else [])]  # fmt: skip
         axes.scatter([i for i, _ in dots], [w for _, w in dots], s=3.5, color=colour, zorder=4)
-    if not axes.patches:
-        axes.text(0.5, 0.5, "no sum", transform=axes.transAxes, ha="center", va="center",
-                  fontsize=6, color="#555555")  # fmt: skip
     axes.set_ylim(bottom=0)
+    if not axes.patches:
+        _nothing(axes, "no sum")
 
 
 def _lost(axes: Axes, view: View, model: int, task: Task, at: Mapping[str, int]) -> None:
@@ -197,8 +196,17 @@ def _lost(axes: Axes, view: View, model: int, task: Task, at: Mapping[str, int])
         axes.scatter([at[name]], [by * value.value], s=9, zorder=3, linewidths=0.7,
                      facecolors=OWN if clear else "#ffffff", edgecolors=OWN)  # fmt: skip
     if not held:
-        axes.text(0.5, 0.5, "not tried", transform=axes.transAxes, ha="center", va="center",
-                  fontsize=6, color="#555555")  # fmt: skip
+        _nothing(axes, "not tried")
+
+
+def _nothing(axes: Axes, why: str) -> None:
+    """An empty panel says why it is empty."""
+    for line in list(axes.lines):
+        line.remove()
+    axes.set_ylim(0, 1)
+    axes.set_yticks([])
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center",
+              fontsize=6, color="#555555")  # fmt: skip
 
 
 def _names(axes: Axes, names: Sequence[str]) -> None:
@@ -213,7 +221,8 @@ def _names(axes: Axes, names: Sequence[str]) -> None:
 def _tidy(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.yaxis.set_major_locator(MaxNLocator(3))
+    if len(axes.get_yticks()):
+        axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.tick_params(labelsize=5.5, width=0.4, length=2, pad=1.5)
     axes.grid(visible=True, axis="y", linewidth=0.3, color="#e4e4e4")
     axes.set_axisbelow(True)
@@ -239,5 +248,6 @@ def _legend(figure: Figure, view: View, model: int, seeds: SeedWeights | None) -
                            label="each seed"))  # fmt: skip
     keys.append(Line2D([], [], color="#555555", linestyle=(0, (1, 2)), linewidth=0.8,
                        label="uniform"))  # fmt: skip
-    figure.legend(handles=keys, loc="outside lower center", ncols=min(6, len(keys)), fontsize=6,
+    across = max(2, min(len(keys), int(figure.get_figwidth() / 1.5)))
+    figure.legend(handles=keys, loc="outside lower center", ncols=across, fontsize=6,
                   frameon=False, handlelength=2.4, columnspacing=1.2)  # fmt: skip

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from voxstrata.report.figure_lines import settle
 from voxstrata.report.probing_weights import BY_NORM, WEIGHT, weights
 from voxstrata.report.view import View
 
@@ -49,4 +50,5 @@ def weight_maps(view: View, model: int) -> Figure:
                         fontsize=6,
                         color="black" if value > 0.6 * top else "white",
                     )
+    settle(figure)
     return figure

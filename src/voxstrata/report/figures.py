@@ -105,14 +105,20 @@ def _probing(view: View) -> list[Planned]:
     """The sum against single layers; of each model its layers in every task, and its weights."""
     from voxstrata.report.figure_claims import sum_against_layer
     from voxstrata.report.figure_layers import layer_pages, layer_panels, shown_models
+    from voxstrata.report.figure_tasks import task_scores
     from voxstrata.report.figure_weights import weight_maps
     from voxstrata.report.probing_view import gains, is_probing
     from voxstrata.report.probing_weights import seed_weights, weighted
+    from voxstrata.report.probing_words import in_table
     from voxstrata.report.reading import slug
 
     if not is_probing(view):
         return []
     found: list[Planned] = []
+    if in_table(view):
+        found.append(
+            Planned("probing-tasks", "models and tasks", "main measures", "task", task_scores)
+        )
     if held := gains(view):
         found.append(
             Planned("probing-sum", "the sum against the best single layer", "main measures", "task",
@@ -177,7 +183,7 @@ def draw_figures(view: View, folder: Path) -> list[Path]:
     with style.context(["default", STYLE]):
         for plan in planned(view):
             figure = plan.draw(view)
-            box = _drawn_box(figure)
+            box = drawn_box(figure)
             for ending in ENDINGS:
                 path = folder / f"{plan.stem}.{ending}"
                 buffer = io.BytesIO()
@@ -194,7 +200,7 @@ def draw_figures(view: View, folder: Path) -> list[Path]:
     return written
 
 
-def _drawn_box(figure: Figure) -> Bbox:
+def drawn_box(figure: Figure) -> Bbox:
     """What is drawn, in inches, with a small margin; found once for all formats."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -24,16 +24,17 @@ def inline(draw: Callable[[], Figure], alt: str, caption: str = "") -> dict[str,
     """
     from matplotlib import style
 
-    from voxstrata.report.figures import STYLE
+    from voxstrata.report.figures import STYLE, drawn_box
 
     buffer = io.BytesIO()
     with style.context(["default", STYLE]):
         figure = draw()
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
+        box = drawn_box(figure)
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches=box)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return {
         "address": f"data:image/svg+xml;base64,{data}",
         "alt": alt,
         "caption": caption,
-        "width": f"{figure.get_figwidth() * PIXELS:.0f}",
+        "width": f"{box.width * PIXELS:.0f}",
     }

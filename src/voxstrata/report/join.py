@@ -210,7 +210,7 @@ def _record(views: Sequence[View]) -> dict[str, Any]:
     if len(studies) == 1 and studies[0]:
         record["study"] = studies[0]
     corpora = [c for view in views for c in mappings([view.record.get("corpus")])]
-    if len({str(c.get("fingerprint") or c.get("spec")) for c in corpora}) == 1:
+    if len({_recordings(c) for c in corpora}) == 1:
         skipped = _once(item for c in corpora for item in _list(c.get("skipped")))
         record["corpus"] = {**corpora[0], "skipped": skipped}
     else:
@@ -219,6 +219,16 @@ def _record(views: Sequence[View]) -> dict[str, Any]:
             0, f"These results come from different recordings: {listed or 'not recorded'}."
         )
     return record
+
+
+def _recordings(corpus: Mapping[str, Any]) -> str:
+    """What tells recordings apart. A run of several tasks lists the corpus of each: where that is
+    one for all, the run is of that corpus."""
+    details = corpus.get("details")
+    each = details.get("corpora") if isinstance(details, Mapping) else None
+    if isinstance(each, Mapping) and len(each) == 1:
+        corpus = next(iter(mappings(list(each.values()))), corpus)
+    return str(corpus.get("fingerprint") or corpus.get("spec"))
 
 
 def in_common_order(lists: Iterable[Sequence[str]]) -> list[str]:

@@ -9,50 +9,50 @@ from voxstrata.report.probing_weights import BY_NORM, LOST, WEIGHT, weighted_tas
 from voxstrata.report.view import View
 from voxstrata.report.words import layer_called, listing
 
+NEAR = 1.25
+"""Times an equal share up to which a largest weight counts as hardly moved from the start."""
+
 
 def readings(view: View, model: int) -> list[str]:
-    """How far the weights agree with what layers do alone and with what the sum needs."""
+    """Which layers have the largest weights, how far that agrees with what layers do alone, and
+    which ones the sum needs."""
     spec = view.models[model].spec
     asked = weighted_tasks(view, spec)
-    says = [_agreement(view, spec, asked)]
-    says += [_largest(view, spec, task) for task in asked]
-    says.append(_needed(view, spec, asked))
-    return [text for text in says if text]
+    raw = {str(t.get("title")): layer_values(view, t, spec, WEIGHT) for t in asked}
+    normed = {str(t.get("title")): layer_values(view, t, spec, BY_NORM) for t in asked}
+    alone = {str(t.get("title")): _alone(view, t, spec) for t in asked}
+    tops = {title: _top(values) for title, values in raw.items()}
+    by_norm = {title: _top(values) for title, values in normed.items()}
+    says = [f"The largest weight is that of {said}." if (said := _by_layer(tops)) else ""]
+    if by_norm != tops and (said := _by_layer(by_norm)):
+        says.append(f"Times the norm of its states, the largest is that of {said}.")
+    if said := _by_layer(alone):
+        says.append(f"Alone, the best score is that of {said}.")
+    return [text for text in (*says, _unmoved(raw), _needed(view, spec, asked)) if text]
 
 
-def _agreement(view: View, spec: str, asked: Sequence[Task]) -> str:
-    """In how many tasks the layer with the largest weight is the best one alone."""
-    known = same = 0
-    for task in asked:
-        scores = layer_scores(view, task, spec)
-        best = _best(task, scores.values)
-        if best is not None and len(scores.values) > 1:
-            known += 1
-            same += _top(layer_values(view, task, spec, WEIGHT)) == best
-    if known < 2:
+def _by_layer(chosen: Mapping[str, str | None]) -> str:
+    """ "mfa in PR and ASR; embedding in SID": tasks by layer."""
+    held: dict[str, list[str]] = {}
+    for title, layer in chosen.items():
+        if layer is not None:
+            held.setdefault(layer, []).append(title)
+    return "; ".join(f"{layer_called(layer)} in {listing(of)}" for layer, of in held.items())
+
+
+def _unmoved(raw: Mapping[str, Mapping[str, Value]]) -> str:
+    """That the weights hardly left their start, if so: there is little to read in them then."""
+    shares = [
+        max(value.value for value in values.values()) * len(values)
+        for values in raw.values()
+        if len(values) > 1
+    ]
+    if not shares or max(shares) > NEAR:
         return ""
-    return f"The layer with the largest weight is the best one alone in {same} of {known} tasks."
-
-
-def _largest(view: View, spec: str, task: Task) -> str:
-    """Layer of the largest weight, raw and times norm, and the best one alone."""
-    raw = layer_values(view, task, spec, WEIGHT)
-    top, normed = _top(raw), _top(layer_values(view, task, spec, BY_NORM))
-    if top is None:
-        return ""
-    share = raw[top].value * len(raw)
-    said = (
-        f"{task.get('title')}: the largest weight is that of {layer_called(top)} "
-        f"({share:.2f} times an equal share)"
+    return (
+        f"The weights hardly left their start, at which all are equal: the largest is "
+        f"{max(shares):.2f} times an equal share. There is little to read in them."
     )
-    if normed is not None and normed != top:
-        said += f", times norm that of {layer_called(normed)}"
-    best = _best(task, layer_scores(view, task, spec).values)
-    if best is None:
-        return f"{said}."
-    if best == top:
-        return f"{said}; it is also the best alone."
-    return f"{said}; the best alone is {layer_called(best)}."
 
 
 def _needed(view: View, spec: str, asked: Sequence[Task]) -> str:
@@ -77,10 +77,14 @@ def _needed(view: View, spec: str, asked: Sequence[Task]) -> str:
     return f"The sum does worse, beyond the interval, when trained without {'; '.join(named)}."
 
 
+def _alone(view: View, task: Task, spec: str) -> str | None:
+    """The layer that scores best alone, if there are several."""
+    values = layer_scores(view, task, spec).values
+    best = best_of(task, list(values.values()))
+    if best is None or len(values) < 2:
+        return None
+    return next(name for name, value in values.items() if value is best)
+
+
 def _top(values: Mapping[str, Value]) -> str | None:
     return max(values, key=lambda name: values[name].value) if values else None
-
-
-def _best(task: Task, values: Mapping[str, Value]) -> str | None:
-    best = best_of(task, list(values.values()))
-    return None if best is None else next(name for name, v in values.items() if v is best)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from voxstrata.report import answers as words
 from voxstrata.report import curve_words, resemblance
+from voxstrata.report.curve_view import PropertyCurves
 from voxstrata.report.section import Section, render
 from voxstrata.report.sides import asked_models
 from voxstrata.report.view import View
@@ -52,10 +53,15 @@ def answers(view: View) -> Section | None:
             if (text := curve_words.verdict(view, first.main))
         ],
         measures=[
-            f"{words.subject(first)} is {first.title}, measured by "
-            f"{property_measure(first.main.measure)}"
-            for first, *_ in questions
+            f"{_called(first)} by {property_measure(first.main.measure)}" for first, *_ in questions
         ],
         units=units,
     )
     return Section("answers", "What do the numbers answer?", "Answers", html)
+
+
+def _called(asked: PropertyCurves) -> str:
+    """ "phone information is phone identity, measured"; a task speaks for itself."""
+    subject = words.subject(asked)
+    same = subject == asked.title
+    return f"{subject} is measured" if same else f"{subject} is {asked.title}, measured"

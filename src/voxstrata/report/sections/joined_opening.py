@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from voxstrata.report import answers, resemblance
+from voxstrata.report.probing_view import probing_parts
+from voxstrata.report.probing_words import sum_or_layer
 from voxstrata.report.sides import asked_models, baselines
 from voxstrata.report.view import View
 from voxstrata.report.words import counted, listing
@@ -21,6 +23,7 @@ def joined_title(view: View) -> str:
     """The page's title."""
     count = counted(len(asked_models(view)), "speech model")
     parts = ["what each layer knows"] if view.curves else []
+    parts += ["what heads make of it"] if probing_parts(view) else []
     parts += ["which layers are alike"] if view.facets else []
     return f"{count}: {listing(parts)}"
 
@@ -84,6 +87,7 @@ def joined_findings(view: View) -> list[dict[str, Any]]:
             resemblance.most_alike(view, facet, found),
             resemblance.most_alike_beyond(view, facet, found),
         ]
+    says += [sum_or_layer(part) for part in probing_parts(view)]
     says = [text for text in says if text]
     return [{"about": "what the numbers say", "says": says, "cautions": []}] if says else []
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from voxstrata.report import probing_words as words
+from voxstrata.report.figure_tasks import task_scores
+from voxstrata.report.inline import inline
 from voxstrata.report.probing_view import (
     Task,
     TaskCell,
@@ -32,13 +35,17 @@ def probing(view: View) -> Section | None:
     rows = [_row(view, model, best) for model in words.in_table(view)]
     config = view.record.get("protocol")
     shown = [c for row in rows for c in row["cells"] if c]
+    quoted = published(asked)
+    sources = list(dict.fromkeys(row.source for row in quoted))
     html = render(
         "sections/probing.html",
         tasks=[_task(task) for task in asked],
         rows=rows,
         sums=_sums(view),
-        published=[_published(asked, row) for row in published(asked)],
+        published=[_published(asked, row, sources) for row in quoted],
+        sources=sources,
         comparability=comparability(view),
+        figure=_figure(view) if shown else None,
         behind=[text for m in asked_models(view) for text in words.behind(view, m)],
         protocol=dict(config) if isinstance(config, dict) else {},
         level=any(c["level"] for c in shown),
@@ -47,6 +54,15 @@ def probing(view: View) -> Section | None:
         lone=any(c["layer"] for c in shown),
     )
     return Section("probing", "What can simple heads do with the layers?", "Tasks", html)
+
+
+def _figure(view: View) -> dict[str, str]:
+    return inline(
+        partial(task_scores, view),
+        "Scores of every model in every task, with intervals",
+        "The learned sum of all layers (the best layer where a task has no sum), with 95 % "
+        "intervals. An untrained twin stands below its model in the same colour.",
+    )
 
 
 def _task(task: Task) -> dict[str, Any]:
@@ -119,10 +135,10 @@ def _sums(view: View) -> list[dict[str, Any]]:
     return rows
 
 
-def _published(asked: list[Task], row: Published) -> dict[str, Any]:
+def _published(asked: list[Task], row: Published, sources: list[str]) -> dict[str, Any]:
     cells = [row.values.get(str(task.get("name"))) for task in asked]
     return {
         "model": row.model,
-        "source": row.source,
+        "source": sources.index(row.source) + 1,
         "cells": ["" if value is None else f"{value:.2f}" for value in cells],
     }
