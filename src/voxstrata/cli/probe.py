@@ -248,7 +248,7 @@ def _show_plan(prepared: Prepared, console: Any) -> None:
             escape(" x ".join(str(len(names)) for names in one.data.classes.values())),
             *(str(len(first[part])) for part in PARTS),
             str(len(one.data.rounds)),
-            str(prepared.protocol.of(one.task.name).steps),
+            str(prepared.protocol.of(one.task.name).steps) if len(first["train"]) else "-",
         )
     console.print(table)
     for item in prepared.left_out:
