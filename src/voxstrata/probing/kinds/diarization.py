@@ -51,14 +51,19 @@ KIND = DiarizationKind()
 def active(turns: Turns, grid: FrameGrid, frames: int, outputs: int) -> torch.Tensor:
     """Who speaks in each frame: float32 [T, S], 1 where a turn covers the frame's centre.
 
-    Speakers are in the order of their first turn; the loss does not depend on it.
+    Of more speakers than outputs those who talk longest; their order does not matter to the loss.
     """
-    names = list(dict.fromkeys(turn.label for turn in turns))
+    talked: dict[str, float] = {}
+    for turn in turns:
+        talked[turn.label] = talked.get(turn.label, 0.0) + turn.end_s - turn.start_s
+    names = sorted(talked, key=lambda name: -talked[name])[:outputs]
     centres = (2 * grid.start + grid.receptive + 2 * grid.stride * np.arange(frames)) / (
         2 * SAMPLE_RATE
     )
     found = torch.zeros(frames, outputs)
     for turn in turns:
+        if turn.label not in names:
+            continue
         here = (centres >= turn.start_s) & (centres < turn.end_s)
         found[torch.from_numpy(here), names.index(turn.label)] = 1
     return found
@@ -130,6 +135,8 @@ class _Training:
         rng = np.random.default_rng([self.probe.seed, 5])
         if self.probe.control:
             targets = _dealt(targets, rng)
+            dev = self.parts["dev"]
+            dev.turns = [dev.turns[i] for i in rng.permutation(len(dev.turns))]
         batches = epochs(len(train.ids), self.plan.batch, self.probe.seed)
         most = self.plan.most_s
         frames = None if most is None else round(most * SAMPLE_RATE / train.grid.stride)

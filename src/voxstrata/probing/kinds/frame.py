@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,8 @@ from voxstrata.probing.cells import SUM, Ran, ablations, chosen, name_of, probes
 from voxstrata.probing.frames import check_finite
 from voxstrata.probing.kinds.kind import Make, Work
 from voxstrata.probing.linear.probes import Plan, Probe
+from voxstrata.probing.sequences.bundles import bundles, together
+from voxstrata.probing.sequences.rows import Rows
 from voxstrata.probing.sequences.train import (
     Rate,
     Symbols,
@@ -43,8 +44,11 @@ class FrameKind:
         config, layers = work.config, len(work.names)
         wanted = probes_of(layers, work.lrs, work.seeds, config.seed, controls=config.controls)
         found: list[Ran] = []
-        for reads in dict.fromkeys(probe.layers for probe in wanted):
-            mine = [probe for probe in wanted if probe.layers == reads]
+        every = list(dict.fromkeys(probe.layers for probe in wanted))
+        size = max(1, _most(work, work.plan) // len(work.lrs))
+        for begin in range(0, len(every), size):
+            reads = every[begin : begin + size]
+            mine = [probe for probe in wanted if probe.layers in reads]
             found += work.stage(f"grid {reads}", mine, self._maker(work))
         if config.ablation and layers > 2:
             lr = chosen(found, SUM)[0].probe.lr
@@ -67,13 +71,11 @@ KIND = FrameKind()
 
 
 def run_round(work: Work, division: Round, probes: Sequence[Probe], plan: Plan) -> list[Ran]:
-    """Train and test probes on one round: those of the same layers and seed share batches."""
+    """Train and test probes on one round: those of one seed share batches."""
     task, frames = work.task, work.frames
     assert isinstance(task, SymbolTask)
     assert frames is not None
-    alike: dict[tuple[Any, ...], list[int]] = {}
-    for i, probe in enumerate(probes):
-        alike.setdefault((probe.layers, probe.seed, probe.control), []).append(i)
+    rows = Rows(frames, plan.stride)
     found: dict[int, Ran] = {}
 
     def train(members: list[int]) -> None:
@@ -85,13 +87,27 @@ def run_round(work: Work, division: Round, probes: Sequence[Probe], plan: Plan) 
             plan,
             rate_of(work),
             stops=task.stops,
+            rows=rows,
         )
         for i, one in zip(members, made, strict=True):
             found[i] = written(work, division, one)
         work.advance(len(members))
 
-    on_threads(train, alike.values(), work.workers)
+    on_threads(train, bundles(frames, probes, _most(work, plan)), work.workers)
     return [found[i] for i in range(len(probes))]
+
+
+def _most(work: Work, plan: Plan) -> int:
+    """Heads side by side."""
+    assert work.frames is not None
+    every = range(len(work.names))
+    lengths = [
+        spoken(work.frames, every, division, part, plan).lengths
+        for division in work.data.rounds
+        for part in division.parts
+    ]
+    longest = max((int(x.max(initial=0)) for x in lengths), default=0)
+    return together(longest, work.classes[0], plan)
 
 
 def too_short(work: Work) -> dict[str, list[str]]:

@@ -196,7 +196,10 @@ class _Training:
 
     def _errors(self, part: str) -> tuple[float, float]:
         scores, examples, usable = self._scores(part)
-        curve = SortedTrials(scores, examples.same[usable]).curve()
+        same = examples.same[usable]
+        if self.probe.control and part == "dev":
+            same = np.random.default_rng([self.probe.seed, 6]).permutation(same)
+        curve = SortedTrials(scores, same).curve()
         return equal_error(curve).value, COST.least(curve)[0]
 
     def _tested(self) -> tuple[float, float, dict[str, NDArray[np.float64]]]:

@@ -43,8 +43,8 @@ class TurnTask(Config):
         name, title, summary: what it is called, and in a line what it asks.
         head: "diarization".
         turns: interval tier of the turns.
-        most: speakers that a head tells apart, at most; it gets as many outputs as a training
-            recording has speakers. Training and dev recordings with more are left out.
+        most: speakers that a head tells apart, at most; it gets as many outputs as the training
+            recording with the most speakers has. Training recordings with more are left out.
         measures: the diarization error rate (collar 0, overlap scored).
         fractions: shares of train, dev and test where a split is made here.
     """
@@ -107,7 +107,7 @@ class TurnTask(Config):
     def _few(
         self, part: str, held: Sequence[tuple[Utterance, Turns]], dropped: Counter[str]
     ) -> list[tuple[Utterance, Turns]]:
-        if part == "test":
+        if part != "train":
             return list(held)
         kept = [item for item in held if _count(item[1]) <= self.most]
         if len(kept) < len(held):
@@ -126,11 +126,6 @@ class TurnTask(Config):
         made: dict[str, TurnExamples] = {}
         for part in PARTS:
             found = parts[part]
-            if part == "dev":
-                found = [item for item in found if _count(item[1]) <= heads]
-                if len(found) < len(parts[part]):
-                    why = "dev recording with more speakers than any of training"
-                    dropped[why] += len(parts[part]) - len(found)
             if not found:
                 raise UsageError(
                     f"the task {self.name!r} has no recording for {part}",
