@@ -24,6 +24,8 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from voxstrata.numerics.scratch import Scratch
+
 NEVER = -1e30
 """Logarithm of a chance that is none; finite, so that differences of two are numbers."""
 
@@ -49,6 +51,52 @@ def ctc(
     return found
 
 
+def ctc_gradient(
+    logits: torch.Tensor,
+    lengths: torch.Tensor,
+    symbols: torch.Tensor,
+    counts: torch.Tensor,
+    weights: torch.Tensor,
+    scratch: Scratch,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Losses of rows, and the gradient of their weighted sum.
+
+    Args:
+        logits, lengths, symbols, counts: as of :func:`ctc`.
+        weights: of the rows, [N].
+        scratch: where large arrays lie.
+
+    Returns:
+        losses [N], and the gradient [T, N, V], which lies in ``scratch`` until the next call.
+    """
+    frames, rows, _ = logits.shape
+    scores = scratch.take("scores", logits.shape, logits)
+    torch.log_softmax(logits, 2, out=scores)
+    padded = torch.arange(frames, device=logits.device)[:, None] >= lengths
+    same = _repeats(symbols, counts)
+    possible = lengths >= counts + same.sum(1)
+    # Rows come last: the next state of all rows is then the next stretch of memory.
+    places = symbols.expand(frames, *symbols.shape)
+    gathered = scratch.take("gathered", places.shape, logits)
+    torch.gather(scores, 2, places, out=gathered)
+    shape = frames, symbols.shape[1], rows
+    own = scratch.take("own", shape, logits).copy_(gathered.transpose(1, 2))
+    own.masked_fill_(padded[:, None], NEVER)
+    blank = scores[:, :, 0].masked_fill(padded, 0.0)
+    ways = scratch.take("ways", shape, logits)
+    same = same.t().contiguous()
+    before, total = _ahead(own, blank, same, counts, ways)
+    after = _back(own, blank, same, counts, ways)
+    ways += (before + after - total.where(possible, 0)).to(own.dtype)[:, None]
+    posteriors = _exp(ways)
+    gradient = _exp(scores)
+    gradient[:, :, 0] -= 1 - posteriors.sum(1)
+    gathered.copy_(posteriors.transpose(1, 2))
+    gradient.scatter_add_(2, places, gathered.neg_())
+    gradient *= torch.where(possible & ~padded, weights, 0)[..., None]
+    return (-total).where(possible, 0).to(own.dtype), gradient
+
+
 class _Ctc(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -58,23 +106,15 @@ class _Ctc(torch.autograd.Function):
         symbols: torch.Tensor,
         counts: torch.Tensor,
     ) -> torch.Tensor:
-        scores = logits.log_softmax(2)
-        padded = torch.arange(len(logits), device=logits.device)[:, None] >= lengths
-        possible = lengths >= counts + _repeats(symbols, counts).sum(1)
-        losses, posteriors = _posteriors(scores, padded, symbols, counts)
-        if ctx.needs_input_grad[0]:
-            gradient = _exp(scores)
-            gradient[:, :, 0] -= 1 - posteriors.sum(1)
-            places = symbols.expand(len(logits), *symbols.shape)
-            gradient.scatter_add_(2, places, posteriors.neg_().transpose(1, 2))
-            ctx.save_for_backward(gradient, possible & ~padded)
-        return losses.where(possible, losses.new_zeros(()))
+        ones = logits.new_ones(logits.shape[1])
+        losses, gradient = ctc_gradient(logits, lengths, symbols, counts, ones, Scratch())
+        ctx.save_for_backward(gradient)
+        return losses
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, above: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        gradient, counted = ctx.saved_tensors
-        return gradient * above.where(counted, above.new_zeros(()))[..., None], None, None, None
+        return ctx.saved_tensors[0] * above[:, None], None, None, None
 
 
 def _repeats(symbols: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
@@ -84,28 +124,6 @@ def _repeats(symbols: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
     return same & (torch.arange(symbols.shape[1], device=symbols.device) < counts[:, None])
 
 
-def _posteriors(
-    scores: torch.Tensor, padded: torch.Tensor, symbols: torch.Tensor, counts: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Losses [N], and the posterior of each of a row's symbols in each frame, [T, S, N].
-
-    Args:
-        scores: log-probabilities [T, N, V].
-        padded: frames that are none of the row's, bool [T, N].
-        symbols, counts: [N, S] and [N].
-    """
-    # Rows come last: the next state of all rows is then the next stretch of memory.
-    own = scores.gather(2, symbols.expand(len(scores), *symbols.shape)).transpose(1, 2)
-    own = own.masked_fill(padded[:, None], NEVER).contiguous()
-    blank = scores[:, :, 0].masked_fill(padded, 0.0)
-    same = _repeats(symbols, counts).t().contiguous()
-    ways, before, total = _ahead(own, blank, same, counts)
-    after = _back(own, blank, same, counts, ways)
-    known = total.where(total.isnan() | (total > NEVER / 2), total.new_zeros(()))
-    ways += (before + after - known).to(own.dtype)[:, None]
-    return -total.to(own.dtype), _exp(ways)
-
-
 def _exp(x: torch.Tensor) -> torch.Tensor:
     """Exponential in place, of what is no subnormal number: exp is ten times as slow on those."""
     floor = -80.0 if x.dtype == torch.float32 else -700.0
@@ -113,8 +131,12 @@ def _exp(x: torch.Tensor) -> torch.Tensor:
 
 
 def _ahead(
-    own: torch.Tensor, blank: torch.Tensor, same: torch.Tensor, counts: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    own: torch.Tensor,
+    blank: torch.Tensor,
+    same: torch.Tensor,
+    counts: torch.Tensor,
+    ways: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Chances of all beginnings of a row that end with one of its symbols in a frame.
 
     Args:
@@ -122,16 +144,17 @@ def _ahead(
         blank: of the blank [T, N].
         same: whether a symbol is the one before it, bool [S, N].
         counts: int64 [N].
+        ways: gets their logarithms [T, S, N], less what was taken out of each frame.
 
     Returns:
-        their logarithms [T, S, N], less what was taken out of each frame, float64 [T, N]; and the
-        logarithm of the chance of each row's symbols, float64 [N].
+        what was taken out, float64 [T, N], and the logarithm of the chance of each row's symbols,
+        float64 [N].
     """
     frames, size, rows = own.shape
     repeats = bool(same.any())
     blanks, labels = own.new_full((size + 1, rows), NEVER), own.new_full((size, rows), NEVER)
     blanks[0] = 0.0
-    either, joined, ways = torch.empty_like(blanks), torch.empty_like(labels), torch.empty_like(own)
+    either, joined = torch.empty_like(blanks), torch.empty_like(labels)
     taken = torch.zeros(frames, rows, dtype=torch.float64, device=own.device)
     whole = taken.new_zeros(rows)
     steps = zip(own.unbind(), blank.unbind(), ways.unbind(), strict=True)
@@ -150,7 +173,7 @@ def _ahead(
         labels = torch.add(joined, symbols, out=out)
     ends = torch.cat([blanks[:1], torch.logaddexp(blanks[1:], labels)])
     total = ends.gather(0, counts[None])[0].double() + whole
-    return ways, taken, total
+    return taken, total
 
 
 def _back(

@@ -17,10 +17,12 @@ from voxstrata.probing.frames import FrameFeatures, check_finite
 from voxstrata.probing.heads.ctc import best_paths, ctc_loss
 from voxstrata.probing.kinds.kept import keep, read
 from voxstrata.probing.linear.probes import Plan, Probe
-from voxstrata.probing.sequences.heads import FrameHeads, ctc_losses
+from voxstrata.probing.sequences.heads import Bundle, FrameHeads
+from voxstrata.probing.sequences.rows import Rows
 from voxstrata.probing.sequences.train import (
     Symbols,
     by_length,
+    dealt_symbols,
     decoded,
     ended,
     long_enough,
@@ -55,6 +57,8 @@ def alone(
     """One probe with autograd, torch.optim.Adam and clip_grad_norm_."""
     parts = {p: spoken(features, probe.layers, division, p, plan) for p in division.parts}
     train = parts["train"].taken(long_enough(parts["train"], plan))
+    if probe.control:
+        train, parts["dev"] = (dealt_symbols(x, probe.seed) for x in (train, parts["dev"]))
     widths = [features.widths[i] for i in probe.layers]
     model = Plain(FrameHeads([probe], widths, classes, plan, torch.float64), 0)
     optimiser = torch.optim.Adam(model.parameters(), lr=probe.lr)
@@ -90,19 +94,21 @@ def alone(
 
 
 @pytest.mark.parametrize("widths", [(6, 6, 6), (4, 6, 6)])
-@pytest.mark.parametrize("reads", [(2,), (0, 1, 2)])
 @pytest.mark.parametrize("stride", [None, 320])
-def test_side_by_side_is_what_each_gives_alone(
-    widths: tuple[int, ...], reads: tuple[int, ...], stride: int | None
-) -> None:
+def test_side_by_side_is_what_each_gives_alone(widths: tuple[int, ...], stride: int | None) -> None:
+    """Layers, sums (with and without maps), rates and controls in one bundle."""
     features, division = made(widths)
     plan = Plan(steps=25, batch=4, hidden=5, clip=0.5, every=5, stride=stride)
-    probes = [Probe(reads, 0.1, 3), Probe(reads, 0.02, 3)]
+    probes = [
+        Probe((2,), 0.1, 3), Probe((0, 1, 2), 0.1, 3), Probe((2,), 0.02, 3), Probe((1, 2), 0.02, 3),
+        Probe((0, 1, 2), 0.02, 3, control=True), Probe((0,), 0.1, 3, control=True),
+    ]  # fmt: skip
     found = train_frame_heads(
         features, division, 7, probes, plan, rate, stops=True, dtype=torch.float64
     )
     for probe, one in zip(probes, found, strict=True):
         seen, test, weights = alone(features, division, probe, plan, 7)
+        assert one.probe == probe
         np.testing.assert_allclose(one.dev, seen, atol=1e-12)
         assert [row.tolist() for row in one.test] == [row.tolist() for row in test]
         np.testing.assert_allclose(one.weights, weights, atol=1e-9)
@@ -123,22 +129,41 @@ def test_heads_learn_what_is_planted_and_not_dealt_transcripts() -> None:
     assert rate(test.symbols, dealt.test) > 0.5
 
 
-def test_the_loss_of_a_padded_batch_is_the_mean_of_its_recordings() -> None:
+def test_a_step_is_the_mean_of_the_recordings_losses() -> None:
+    """Recordings of several lengths, one too short for its symbols, against a plain head."""
     g = torch.Generator().manual_seed(0)
-    logits = torch.randn(3, 4, 9, 5, generator=g, dtype=torch.float64)
+    frames = torch.randn(9, 4, 6, generator=g, dtype=torch.float64)
     lengths = torch.tensor([9, 4, 7, 2])
     targets = [torch.tensor(t) for t in ([1, 2, 2], [3], [4, 1], [1, 2, 3])]  # last: too short
-    found = ctc_losses(logits, lengths, targets)
-    for k in range(3):
-        each = [
-            ctc_loss(logits[k, i : i + 1, : lengths[i]], lengths[i : i + 1], [targets[i]])
-            for i in range(4)
-        ]
-        assert float(each[3]) == 0
-        torch.testing.assert_close(found[k], torch.stack(each).mean(), rtol=0, atol=1e-12)
-    wild = logits.clone()
-    wild[:, 1, 4:] = 1e6
-    torch.testing.assert_close(ctc_losses(wild, lengths, targets), found, rtol=0, atol=1e-12)
+    frames = frames * (torch.arange(9)[:, None] < lengths)[..., None]
+    table = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True)
+    counts = torch.tensor([[len(t)] for t in targets])
+    bundle = Bundle([Probe((0,), 0.1, 0)], [6], 5, Plan(1, hidden=3, clip=0.5), torch.float64)
+    heads = bundle.groups[0][1]
+    plain = Plain(heads, 0)
+    optimiser = torch.optim.Adam(plain.parameters(), lr=0.1)
+    for _ in range(3):
+        bundle.step({0: frames}, lengths, table[:, None], counts)
+        optimiser.zero_grad()
+        ctc_loss(plain([frames.transpose(0, 1)]), lengths, targets).backward()
+        nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
+        optimiser.step()
+    for one, other in zip(heads.parameters, plain.own, strict=True):
+        torch.testing.assert_close(one[0], other, rtol=0, atol=1e-9)
+
+
+def test_frames_kept_in_memory_are_those_read_again() -> None:
+    features, division = made((4, 6, 6))
+    ids = division.parts["train"].ids[:3]
+    whole, lengths = features.batch((2, 0), ids, 320)
+    for memory in (0, 700, 1 << 20):
+        rows = Rows(features, 320, torch.float64, memory)
+        for _ in range(2):
+            found, own = rows.batch((2, 0), ids)
+            assert own.tolist() == lengths.tolist()
+            assert list(found) == [2, 0]
+            for one, wanted in zip(found.values(), whole, strict=True):
+                torch.testing.assert_close(one, wanted.transpose(0, 1)[: int(lengths.max())])
 
 
 def test_batches_of_neighbours_in_length() -> None:

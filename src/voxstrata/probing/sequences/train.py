@@ -14,7 +14,8 @@ from voxstrata.metrics.edit import collapse
 from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.heads.ctc import BLANK, frames_needed
 from voxstrata.probing.linear.probes import Plan, Probe
-from voxstrata.probing.sequences.heads import FrameHeads, ctc_losses
+from voxstrata.probing.sequences.heads import Bundle
+from voxstrata.probing.sequences.rows import Rows
 from voxstrata.probing.task import Round, Transcripts
 from voxstrata.probing.tasks.symbols import END
 
@@ -160,67 +161,104 @@ def train_frame_heads(
     *,
     stops: bool,
     dtype: torch.dtype = torch.float32,
+    rows: Rows | None = None,
 ) -> list[Written]:
-    """Train heads that read the same layers on the same batches; each is the one it is alone.
+    """Train heads on the same batches; each is the one it is alone.
 
     Args:
         features: frames of the model.
         division: train, dev and test.
         classes: symbols V.
-        probes: heads of the same layers, seed and control.
+        probes: heads of one seed, on layers that have the same frames
+            (:func:`voxstrata.probing.sequences.bundles.bundles`).
         plan: the protocol's constants.
         rate: what chooses the step.
         stops: see :func:`decoded`.
         dtype: of everything.
+        rows: the same frames, kept in memory from call to call; made here if there are none.
 
     Raises:
         UsageError: no recording to train on.
     """
-    layers, seed = probes[0].layers, probes[0].seed
+    layers, seed = sorted({i for probe in probes for i in probe.layers}), probes[0].seed
+    rows = rows or Rows(features, plan.stride, dtype)
     train, dev, test = (
         spoken(features, layers, division, part, plan) for part in ("train", "dev", "test")
     )
     train = trainable(train, plan)
-    if probes[0].control:
-        train, dev = dealt_symbols(train, seed), dealt_symbols(dev, seed)
-    heads = FrameHeads(probes, [features.widths[i] for i in layers], classes, plan, dtype)
+    bundle = Bundle(probes, features.widths, classes, plan, dtype)
+    deals = [probes[i].control for i in bundle.order]
+    looked = [dealt_symbols(dev, seed) if probe.control else dev for probe in probes]
+    symbols, counts = _targets(train, seed, deals, plan)
     batches = by_length(train.lengths, plan.batch, seed)
     seen: list[list[float]] = [[] for _ in probes]
     steps = [0] * len(probes)
-    kept = [p.detach().clone() for p in heads.parameters]
+    kept = [[p.detach().clone() for p in heads.parameters] for _, heads, _ in bundle.groups]
 
     def say(held: Spoken) -> list[Symbols]:
         paths: list[list[NDArray[np.int64]]] = [
             [np.zeros(0, np.int64)] * len(held.ids) for _ in probes
         ]
-        with torch.no_grad():
-            for at in in_batches(held.lengths, plan.batch):
-                rows, _ = features.batch(layers, [held.ids[i] for i in at], plan.stride)
-                best = heads.on_frames([x.to(dtype) for x in rows]).argmax(3).numpy()
-                for k in range(len(probes)):
-                    for row, i in enumerate(at):
-                        paths[k][i] = best[k, row, : held.lengths[i]]
+        for at in in_batches(held.lengths, plan.batch):
+            frames, _ = rows.batch(layers, [held.ids[i] for i in at])
+            said = bundle.logits(frames).argmax(3).permute(2, 1, 0).numpy()
+            for number, own in zip(bundle.order, said, strict=True):
+                for i, path in zip(at, own, strict=True):
+                    paths[number][i] = path[: held.lengths[i]]
         return [decoded(mine, stops) for mine in paths]
 
     for step in range(1, plan.steps + 1):
         at = next(batches)
-        rows, lengths = features.batch(layers, [train.ids[i] for i in at], plan.stride)
-        logits = heads.on_frames([x.to(dtype) for x in rows])
-        targets = [ended(train.symbols[i], plan) for i in at]
-        heads.update(ctc_losses(logits, lengths, targets).sum(), plan.clip)
+        frames, lengths = rows.batch(layers, [train.ids[i] for i in at])
+        most = max(1, int(counts[at].max()))
+        bundle.step(frames, lengths, symbols[at, :, :most], counts[at])
         if step % plan.every == 0 or step == plan.steps:
-            for k, said in enumerate(say(dev)):
-                value = rate(dev.symbols, said)
-                if not seen[k] or value < min(seen[k]):
-                    steps[k] = step
-                    for p, best in zip(heads.parameters, kept, strict=True):
+            for number, said in enumerate(say(dev)):
+                value = rate(looked[number].symbols, said)
+                if not seen[number] or value < min(seen[number]):
+                    steps[number] = step
+                    group, k = bundle.heads[number]
+                    for p, best in zip(
+                        bundle.groups[group][1].parameters, kept[group], strict=True
+                    ):
                         best[k] = p.detach()[k]
-                seen[k].append(value)
+                seen[number].append(value)
     with torch.no_grad():
-        for p, best in zip(heads.parameters, kept, strict=True):
-            p.copy_(best)
-    weights = heads.weights().double().numpy()
-    return [
-        Written(probe, tuple(seen[k]), steps[k], said, weights[k], bool(heads.diverged[k]))
-        for k, (probe, said) in enumerate(zip(probes, say(test), strict=True))
-    ]
+        for (_, heads, _), mine in zip(bundle.groups, kept, strict=True):
+            for p, best in zip(heads.parameters, mine, strict=True):
+                p.copy_(best)
+    found = []
+    for number, (probe, said) in enumerate(zip(probes, say(test), strict=True)):
+        group, k = bundle.heads[number]
+        heads = bundle.groups[group][1]
+        weights = heads.weights()[k].double().numpy()
+        found.append(
+            Written(probe, tuple(seen[number]), steps[number], said, weights,
+                    bool(heads.diverged[k]))
+        )  # fmt: skip
+    return found
+
+
+def _targets(
+    held: Spoken, seed: int, deals: Sequence[bool], plan: Plan
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Targets of every recording and head, int64 [N, K, S], padded at the end, and how many of
+    them there are, [N, K].
+
+    Args:
+        held: the training part.
+        seed: of transcripts dealt anew.
+        deals: for each head whether it gets these.
+    """
+    made = {}
+    for dealt in set(deals):
+        own = dealt_symbols(held, seed) if dealt else held
+        made[dealt] = [ended(row, plan) for row in own.symbols]
+    most = max(1, *(len(row) for rows in made.values() for row in rows))
+    symbols = torch.zeros(len(held.ids), len(deals), most, dtype=torch.int64)
+    counts = torch.zeros(len(held.ids), len(deals), dtype=torch.int64)
+    for k, dealt in enumerate(deals):
+        for i, row in enumerate(made[dealt]):
+            symbols[i, k, : len(row)] = row
+            counts[i, k] = len(row)
+    return symbols, counts
