@@ -220,8 +220,9 @@ class TermTask(Config):
         notes.append(
             "A document holds a query whose word is said in it. No "
             + ("speaker" if self.speakers == "apart" else "recording")
-            + f" has queries and documents, or queries of both parts ({speakers[0]} have queries, "
-            f"{speakers[1]} documents)."
+            + " has queries and documents"
+            + (", or queries of both parts" if "all" in parts else " of one part")
+            + f" ({speakers[0]} have queries, {speakers[1]} documents)."
         )
         return {part: found[part] for part in ASKED}
 
