@@ -19,18 +19,26 @@ logarithms: on a CPU that is several times as slow (``benchmarks/probing_frames.
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from collections.abc import Callable
+from functools import cache
+from threading import Lock
+from typing import Any, Final
 
 import torch
 from torch.autograd.function import once_differentiable
 
 from voxstrata.numerics.scratch import Scratch
 
-NEVER = -1e30
+NEVER: Final = -1e30
 """Logarithm of a chance that is none; finite, so that differences of two are numbers."""
 
-EVERY = 16
+EVERY: Final = 16
 """Frames after which the largest number of a row is taken out: small numbers are kept exactly."""
+
+Recursion = Callable[..., Any]
+
+_COMPILING = Lock()
 
 
 def ctc(
@@ -85,8 +93,8 @@ def ctc_gradient(
     blank = scores[:, :, 0].masked_fill(padded, 0.0)
     ways = scratch.take("ways", shape, logits)
     same = same.t().contiguous()
-    before, total = _ahead(own, blank, same, counts, ways)
-    after = _back(own, blank, same, counts, ways)
+    before, total = _without_lock(_ahead)(own, blank, same, counts, ways)
+    after = _without_lock(_back)(own, blank, same, counts, ways)
     ways += (before + after - total.where(possible, 0)).to(own.dtype)[:, None]
     posteriors = _exp(ways)
     gradient = _exp(scores)
@@ -152,14 +160,14 @@ def _ahead(
     """
     frames, size, rows = own.shape
     repeats = bool(same.any())
-    blanks, labels = own.new_full((size + 1, rows), NEVER), own.new_full((size, rows), NEVER)
+    blanks = torch.full([size + 1, rows], NEVER, dtype=own.dtype, device=own.device)
+    labels = torch.full([size, rows], NEVER, dtype=own.dtype, device=own.device)
     blanks[0] = 0.0
     either, joined = torch.empty_like(blanks), torch.empty_like(labels)
-    taken = torch.zeros(frames, rows, dtype=torch.float64, device=own.device)
-    whole = taken.new_zeros(rows)
-    steps = zip(own.unbind(), blank.unbind(), ways.unbind(), strict=True)
-    for t, (symbols, silence, out) in enumerate(steps):
-        if t and t % EVERY == 0:
+    taken = torch.zeros([frames, rows], dtype=torch.float64, device=own.device)
+    whole = torch.zeros([rows], dtype=torch.float64, device=own.device)
+    for t in range(frames):
+        if t > 0 and t % EVERY == 0:
             largest = torch.cat([blanks, labels]).amax(0)
             blanks, labels, whole = blanks - largest, labels - largest, whole + largest
         taken[t] = whole
@@ -167,13 +175,12 @@ def _ahead(
         torch.logaddexp(blanks[1:], labels, out=either[1:])
         into = either[:-1]
         if repeats:
-            into = blanks[:-1].where(same, into)
+            into = torch.where(same, blanks[:-1], into)
         torch.logaddexp(labels, into, out=joined)
-        torch.add(either, silence, out=blanks)
-        labels = torch.add(joined, symbols, out=out)
+        torch.add(either, blank[t], out=blanks)
+        labels = torch.add(joined, own[t], out=ways[t])
     ends = torch.cat([blanks[:1], torch.logaddexp(blanks[1:], labels)])
-    total = ends.gather(0, counts[None])[0].double() + whole
-    return taken, total
+    return taken, ends.gather(0, counts[None])[0].double() + whole
 
 
 def _back(
@@ -197,22 +204,23 @@ def _back(
     following = torch.zeros_like(same)
     following[:-1] = same[1:]
     place = torch.arange(size + 1, device=own.device)[:, None]
-    blanks = own.new_full((size + 1, rows), NEVER).masked_fill(place == counts, 0.0)
-    labels = own.new_full((size, rows), NEVER).masked_fill(place[1:] == counts, 0.0)
+    blanks = torch.full([size + 1, rows], NEVER, dtype=own.dtype, device=own.device)
+    blanks.masked_fill_(place == counts, 0.0)
+    labels = torch.full([size, rows], NEVER, dtype=own.dtype, device=own.device)
+    labels.masked_fill_(place[1:] == counts, 0.0)
     either = torch.empty_like(blanks)
-    taken = torch.zeros(frames, rows, dtype=torch.float64, device=own.device)
-    whole = taken.new_zeros(rows)
-    steps = zip(own.unbind(), blank.unbind(), ways.unbind(), strict=True)
-    for t, (symbols, silence, out) in reversed(list(enumerate(steps))):
+    taken = torch.zeros([frames, rows], dtype=torch.float64, device=own.device)
+    whole = torch.zeros([rows], dtype=torch.float64, device=own.device)
+    for t in range(frames - 1, -1, -1):
         taken[t] = whole
-        out += labels
-        labels += symbols
-        blanks += silence
+        ways[t] += labels
+        labels += own[t]
+        blanks += blank[t]
         torch.logaddexp(blanks[:-1], labels, out=either[:-1])
         either[-1] = blanks[-1]
         onto = either[1:]
         if repeats:
-            onto = blanks[1:].where(following, onto)
+            onto = torch.where(following, blanks[1:], onto)
         torch.logaddexp(labels, onto, out=labels)
         blanks, either = either, blanks
         if t % EVERY == 0:
@@ -221,3 +229,20 @@ def _back(
             labels -= largest
             whole = whole + largest
     return taken
+
+
+@cache
+def _without_lock(function: Recursion) -> Recursion:
+    """The same function as TorchScript, which runs without Python's lock.
+
+    Its steps are so many and so small that threads which each run one in Python take turns, and
+    two of them do no more work than one (``benchmarks/probing_frames.py``). TorchScript is not
+    developed any further; where it is gone the function runs as it is, to the same numbers.
+    """
+    try:
+        with _COMPILING, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            found: Recursion = torch.jit.script(function)
+    except (AttributeError, RuntimeError):
+        return function
+    return found

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from voxstrata.numerics import ctc as module
 from voxstrata.numerics.ctc import ctc
 
 
@@ -101,3 +102,16 @@ def test_a_logit_that_is_no_number_spoils_its_row_alone() -> None:
     slope = torch.autograd.grad(each.sum(), logits)[0]
     assert slope[:, 0].isfinite().all()
     assert not slope[:, 1].isfinite().all()
+
+
+def test_the_recursions_run_as_torchscript_and_give_the_same_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    g = torch.Generator().manual_seed(0)
+    logits = torch.randn(40, 6, 5, generator=g)
+    rows = torch.full((6,), 40), torch.randint(1, 5, (6, 9), generator=g), torch.full((6,), 9)
+    compiled = both(logits, *rows)
+    assert isinstance(module._without_lock(module._ahead), torch.jit.ScriptFunction)
+    monkeypatch.setattr(module, "_without_lock", lambda function: function)
+    for one, other in zip(compiled, both(logits, *rows), strict=True):
+        assert torch.equal(one, other)
