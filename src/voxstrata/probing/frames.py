@@ -223,6 +223,34 @@ class FrameFeatures:
         kept: NDArray[np.int64] = own(empty, [counts[i] for i in timed])[1].numpy()
         return kept
 
+    def at(self, layer: int, ids: Sequence[str], times: NDArray[np.float64]) -> torch.Tensor:
+        """The frames of one layer whose centres are nearest to some times.
+
+        Args:
+            layer: which; a vector of the whole recording is the same at all times.
+            ids: recordings, [N]; each may come often.
+            times: seconds, [N].
+
+        Returns:
+            [N, D].
+        """
+        source = self._sources[layer]
+        if isinstance(source, torch.Tensor):
+            return source[[self.place[name] for name in ids]].float()
+        grid = self.infos[layer].grid
+        assert grid is not None
+        first, step = grid.centre_s(0), grid.stride / SAMPLE_RATE
+        wanted = np.floor((times - first) / step + 0.5).astype(np.int64)
+        found = torch.zeros(len(ids), self.widths[layer])
+        by_recording: dict[str, list[int]] = {}
+        for i, name in enumerate(ids):
+            by_recording.setdefault(name, []).append(i)
+        store, position = source
+        for name, members in by_recording.items():
+            rows = store.rows(position, name)
+            found[members] = rows[wanted[members].clip(0, len(rows) - 1)].float()
+        return found
+
     def grid(self, layers: Sequence[int], stride: int | None = None) -> FrameGrid:
         """Where the frames of :meth:`batch` are in time."""
         timed = self._grid_of(layers)

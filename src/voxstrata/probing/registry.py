@@ -27,6 +27,7 @@ def _shipped(name: str) -> Task:
 OF_FILES: dict[str, str] = {
     "writes": "voxstrata.probing.tasks.symbols:SymbolTask",
     "trials": "voxstrata.probing.tasks.trials:TrialTask",
+    "spots": "voxstrata.probing.tasks.spots:SpotTask",
     "turns": "voxstrata.probing.tasks.turns:TurnTask",
     "finds": "voxstrata.probing.tasks.terms:TermTask",
     "targets": "voxstrata.probing.tasks.classes:ClassTask",
@@ -42,7 +43,7 @@ def _opened(path: Path, source: str) -> Task:
     return made
 
 
-SHIPPED = (*SUPERB, "gender", "accent", "channel", "rate", "slots")
+SHIPPED = (*SUPERB, "gender", "accent", "channel", "rate", "phone", "slots")
 for _name in SHIPPED:
     TASKS.put(_name, partial(_shipped, _name))
 

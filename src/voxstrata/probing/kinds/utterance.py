@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from voxstrata.probing.cells import SUM, Ran, ablations, chosen, name_of, probes_of
 from voxstrata.probing.kinds.kind import Work
-from voxstrata.probing.linear.probes import Probe
+from voxstrata.probing.linear.probes import Part, Probe
 from voxstrata.probing.linear.train import score, train_linear
 from voxstrata.probing.settings import ProbeConfig, ProtocolConfig
 from voxstrata.probing.task import PARTS, Round, Task
@@ -17,7 +18,7 @@ from voxstrata.probing.task import PARTS, Round, Task
 class UtteranceKind:
     """Linear, mean over time, linear; trained on means, many side by side."""
 
-    ON_FRAMES = False
+    ON_FRAMES: ClassVar[bool] = False
 
     def count(self, task: Task, layers: int, config: ProbeConfig, protocol: ProtocolConfig) -> int:
         """See :class:`voxstrata.probing.kinds.kind.Kind`."""
@@ -30,7 +31,7 @@ class UtteranceKind:
         config, layers = work.config, len(work.names)
 
         def make(division: Round, probes: Sequence[Probe]) -> list[Ran]:
-            return run_round(work, division, probes)
+            return self._round(work, division, probes)
 
         wanted = probes_of(layers, work.lrs, work.seeds, config.seed, controls=config.controls)
         found = work.stage("grid", wanted, make)
@@ -44,34 +45,37 @@ class UtteranceKind:
         """None: every recording has a mean."""
         return {}
 
+    def parts(self, work: Work, division: Round) -> dict[str, Part]:
+        """Features and targets of train, dev and test."""
+        return {name: work.means.part(division, name)[0] for name in PARTS}
+
+    def _round(self, work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
+        """Train and test probes on one round of a task."""
+        parts = self.parts(work, division)
+        trained = train_linear(
+            parts, work.classes, probes, work.plan, workers=work.workers, done=work.advance
+        )
+        truth = parts["test"].targets.numpy()
+        return [
+            Ran(
+                layer=name_of(one.probe.layers, work.names),
+                round=division.name,
+                probe=one.probe,
+                dev=one.dev,
+                step=one.step,
+                weights=one.weights,
+                diverged=one.diverged,
+                lower=False,
+                scores={m: score(one.test, truth, m) for m in work.task.measures},
+                counts={
+                    "accuracy": (
+                        (one.test == truth).all(axis=1).astype(np.float64),
+                        np.ones(len(truth)),
+                    )
+                },
+            )
+            for one in trained
+        ]
+
 
 KIND = UtteranceKind()
-
-
-def run_round(work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
-    """Train and test probes on one round of a task."""
-    parts = {name: work.means.part(division, name)[0] for name in PARTS}
-    trained = train_linear(
-        parts, work.classes, probes, work.plan, workers=work.workers, done=work.advance
-    )
-    truth = parts["test"].targets.numpy()
-    return [
-        Ran(
-            layer=name_of(one.probe.layers, work.names),
-            round=division.name,
-            probe=one.probe,
-            dev=one.dev,
-            step=one.step,
-            weights=one.weights,
-            diverged=one.diverged,
-            lower=False,
-            scores={m: score(one.test, truth, m) for m in work.task.measures},
-            counts={
-                "accuracy": (
-                    (one.test == truth).all(axis=1).astype(np.float64),
-                    np.ones(len(truth)),
-                )
-            },
-        )
-        for one in trained
-    ]
