@@ -22,6 +22,8 @@ ASKED = {
     "linear-phone": ("phone identity (linear probe)", "phonetic", "phone"),
     "cca-phone": ("phone identity (PWCCA)", "phonetic", "phone"),
     "linear-speaker": ("speaker identity (linear probe)", "speaker", "utterance"),
+    "cca-word": ("word identity (PWCCA)", "lexical", "word"),
+    "cca-speaker": ("speaker (PWCCA)", "speaker", "utterance"),
 }
 CORPUS = {"spec": "synthetic:tiny", "name": "synthetic", "fingerprint": "c", "skipped": []}
 TWINS = {"a": "random:a", "b": "random:a", "m": "random:m"}

@@ -8,7 +8,7 @@ from voxstrata.report.probing_claims import LEAST, Link, is_exact, p_value
 from voxstrata.report.probing_view import Gain
 from voxstrata.report.probing_words import ends, figure, tally
 from voxstrata.report.view import View
-from voxstrata.report.words import counted, layer_called, listing, number
+from voxstrata.report.words import capital, counted, layer_called, listing, number
 
 VERDICTS = {
     "better": "is better in",
@@ -87,14 +87,14 @@ def foretold(view: View, found: Sequence[Link]) -> list[str]:
         known = [link for link in held if link.is_known]
         if not known:
             says.append(
-                f"{asked} and {task}: no correlation, for want of layers (fewer than {LEAST}) or "
-                "of any variation over them."
+                f"{capital(asked)} and {task}: no correlation, for want of layers (fewer than "
+                f"{LEAST}) or of any variation over them."
             )
             continue
         # Trained models first: the claim is about them, twins show what needs no training.
         known.sort(key=lambda link: link.model in twins)
         named = [f"{number(link.rho)} in {labels[link.model]} ({_support(link)})" for link in known]
-        says.append(f"{asked} and {task}: ρ = {listing(named)}.")
+        says.append(f"{capital(asked)} and {task}: ρ = {listing(named)}.")
     return says
 
 

@@ -12,6 +12,7 @@ from voxstrata.report.figure_lines import COLOURS, settle
 from voxstrata.report.probing_claims import Link, claimed
 from voxstrata.report.probing_view import Gain
 from voxstrata.report.view import View
+from voxstrata.report.words import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +81,7 @@ def _dots(axes: Axes, view: View, mine: Sequence[Gain], titles: Sequence[str]) -
         if math.isfinite(more.value):
             axes.scatter([100 * more.value], [y], s=13, zorder=3, linewidths=0.9, edgecolors=colour,
                          facecolors="#ffffff" if twin else colour)  # fmt: skip
-    axes.set_yticks(range(len(titles)), titles)
+    axes.set_yticks(range(len(titles)), [shortened(t, 26) for t in titles])
     axes.set_ylim(len(titles) - 0.5, -0.5)
     axes.tick_params(labelsize=6, width=0.4, length=2, pad=1.5)
     axes.grid(visible=True, axis="x", linewidth=0.3, color="#e4e4e4")
@@ -146,8 +147,14 @@ def link_maps(groups: Mapping[str, Sequence[Link]]) -> Figure:
                           color="#ffffff" if abs(link.rho) > 0.65 else "#111111")  # fmt: skip
         axes.set_facecolor("#dcdcdc")
         image = axes.imshow(values, aspect="auto", cmap="RdBu", vmin=-1, vmax=1)
-        axes.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(properties)), properties)
+        axes.set_xticks(
+            range(len(tasks)),
+            [shortened(t, 26) for t in tasks],
+            rotation=45,
+            ha="right",
+            rotation_mode="anchor",
+        )
+        axes.set_yticks(range(len(properties)), [shortened(p, 40) for p in properties])
         axes.tick_params(labelsize=6, width=0.4, length=2, pad=1.5)
         axes.set_title("\n".join(wrap(title, int(14 * across))), fontsize=6.5, pad=3)
     if image is not None:

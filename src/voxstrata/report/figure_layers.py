@@ -28,7 +28,7 @@ from voxstrata.report.probing_weights import (
     weighted_tasks,
 )
 from voxstrata.report.view import View
-from voxstrata.report.words import property_measure
+from voxstrata.report.words import property_measure, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +90,7 @@ def layer_panels(view: View, model: int, part: Sequence[Task], seeds: SeedWeight
             _weights(axes, view, model, task, at, measure, seeds)
         if lost:
             _lost(grid[3][column], view, model, task, at)
-        title = str(task.get("title"))
+        title = shortened(str(task.get("title")), 26)
         if layer_scores(view, task, spec).screened:
             title += "\n(trained shortly)"
         score.set_title(title, fontsize=7, pad=3)
@@ -210,6 +210,7 @@ def _nothing(axes: Axes, why: str) -> None:
 
 
 def _names(axes: Axes, names: Sequence[str]) -> None:
+    names = [shortened(name, 16) for name in names]
     every = -(-len(names) // NAMED)
     at = range(0, len(names), every)
     plain = all(len(names[i]) <= 2 for i in at)

@@ -11,7 +11,7 @@ from voxstrata.report.peaks import looks
 from voxstrata.report.probing_view import Task, TaskCell, cell, is_lower, tasks
 from voxstrata.report.sides import is_baseline
 from voxstrata.report.view import View
-from voxstrata.report.words import property_measure
+from voxstrata.report.words import property_measure, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def _panel(axes: Axes, view: View, task: Task, models: list[int]) -> None:
     axes.set_ylim(len(models) - 0.4, -0.6)
     arrow = "← better" if is_lower(task) else "better →"
     unit = ", %" if words.in_percent(main) else ""
-    axes.set_title(str(task.get("title")), fontsize=7, pad=3)
+    axes.set_title(shortened(str(task.get("title")), 26), fontsize=7, pad=3)
     axes.set_xlabel(f"{property_measure(main)}{unit} ({arrow})", fontsize=5.5, labelpad=1.5)
     axes.tick_params(labelsize=6, width=0.4, length=2, pad=1.5)
     axes.grid(visible=True, axis="x", linewidth=0.3, color="#e4e4e4")

@@ -9,6 +9,7 @@ import numpy as np
 from voxstrata.report.figure_lines import settle
 from voxstrata.report.probing_weights import BY_NORM, WEIGHT, weights
 from voxstrata.report.view import View
+from voxstrata.report.words import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,8 +35,12 @@ def weight_maps(view: View, model: int) -> Figure:
     ):
         top = max(float(np.nanmax(values)), 1e-9)
         axes.imshow(values, aspect="auto", cmap="viridis", vmin=0.0, vmax=top)
-        axes.set_xticks(range(len(layers)), layers, rotation=45 if len(layers) < 14 else 90)
-        axes.set_yticks(range(len(names)), names)
+        axes.set_xticks(
+            range(len(layers)),
+            [shortened(n, 16) for n in layers],
+            rotation=45 if len(layers) < 14 else 90,
+        )
+        axes.set_yticks(range(len(names)), [shortened(n, 26) for n in names])
         axes.set_title(f"{shown.label}: {title} (uniform {1 / len(layers):.2f})", fontsize=8)
         for i in range(len(names)):
             for j in range(len(layers)):

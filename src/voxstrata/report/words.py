@@ -49,6 +49,7 @@ PROPERTY_MEASURES: dict[str, str] = {
     "der": "diarization error rate",
     "mtwv": "MTWV",
     "map": "mean average precision",
+    "min-dcf": "minDCF",
     "slot-type-f1": "slot type F1",
     "slot-value-cer": "slot value CER",
     "layer-weight": "weight in the sum",
@@ -156,9 +157,9 @@ def short_labels(specs: Sequence[str]) -> list[str]:
     ]
     labels: list[str] = []
     for text in chosen:
-        label, count = _shorten(text, 30), 2
+        label, count = shortened(text, 30), 2
         while label in labels:
-            label, count = f"{_shorten(text, 27)} #{count}", count + 1
+            label, count = f"{shortened(text, 27)} #{count}", count + 1
         labels.append(label)
     return labels
 
@@ -170,7 +171,8 @@ def _plain(spec: str) -> str:
     return prefix + last if last else spec
 
 
-def _shorten(text: str, room: int) -> str:
+def shortened(text: str, room: int) -> str:
+    """The text, without its middle where it is longer than ``room`` characters."""
     if len(text) <= room:
         return text
     head = (room - 1) // 2
