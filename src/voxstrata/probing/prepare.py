@@ -8,7 +8,7 @@ from pathlib import Path
 
 import voxstrata
 from voxstrata.corpora import Corpus
-from voxstrata.errors import CorpusError, LabelError, StorageError, UsageError, VoxstrataError
+from voxstrata.errors import LabelError, StorageError, UsageError, VoxstrataError
 from voxstrata.files import fingerprint
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
@@ -17,7 +17,7 @@ from voxstrata.probing.frames import frame_bytes
 from voxstrata.probing.kinds.kind import KINDS
 from voxstrata.probing.registry import get_tasks
 from voxstrata.probing.settings import ProbeConfig, ProtocolConfig, read_protocol
-from voxstrata.probing.sources import Library, Material, TaskSource, read_map
+from voxstrata.probing.sources import Library, TaskSource, read_map
 from voxstrata.probing.task import Task, TaskData
 from voxstrata.streaming.batches import Shard, make_shards
 from voxstrata.streaming.setup import (
@@ -212,7 +212,9 @@ def _tasks(
         except (LabelError, UsageError) as error:
             left_out.append(LeftOut(task.name, _reason(error)))
             continue
-        _hold(held, material, set(data.ids), task.name)
+        needed = set(data.ids)
+        for part in material.parts.values():
+            held |= {u.id: u for u in part if u.id in needed and u.id not in held}
         asked.append(Asked(task, data, sources[task.name].specs))
     if not asked:
         raise UsageError(
@@ -232,31 +234,3 @@ def _reason(error: VoxstrataError) -> str:
     if error.expected is not None:
         said.append(f"expected {error.expected}")
     return "; ".join(said)
-
-
-def _hold(held: dict[str, Utterance], material: Material, needed: set[str], task: str) -> None:
-    """Collect recordings by id; one id must be one recording in all corpora of a run."""
-    for part in material.parts.values():
-        for utterance in part:
-            if utterance.id not in needed:
-                continue
-            before = held.setdefault(utterance.id, utterance)
-            if before is not utterance and not _same(before, utterance):
-                raise CorpusError(
-                    f"two recordings of this run have the id {utterance.id!r}",
-                    got=f"another of {utterance.duration_s:.2f} s in a corpus of {task}",
-                    expected="ids that are unique over all corpora of the map",
-                    fix="probe the tasks in two runs, or rename the recordings in one manifest",
-                )
-
-
-def _same(a: Utterance, b: Utterance) -> bool:
-    from voxstrata.corpora.cuts import CutReader, files_of
-
-    if not (isinstance(a.read, CutReader) and isinstance(b.read, CutReader)):
-        return False
-    one, two = a.read.cut, b.read.cut
-    return files_of(one) == files_of(two) and (one.start, one.duration) == (
-        two.start,
-        two.duration,
-    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,20 +86,36 @@ class Material:
     skipped: tuple[dict[str, str], ...] = ()
 
 
+def _maps() -> Traversable:
+    return resources.files("voxstrata.probing.maps")
+
+
+def known_maps() -> list[str]:
+    """Names of the maps that come with the package."""
+    return sorted(
+        f.name.removesuffix(".yaml") for f in _maps().iterdir() if f.name.endswith(".yaml")
+    )
+
+
 def read_map(path: str | Path, tasks: list[str]) -> dict[str, TaskSource]:
-    """The corpus map: a YAML file with an entry a task.
+    """The corpus map: a YAML file with an entry a task, or the name of one that comes with the
+    package.
 
     An entry is a corpus spec, or a mapping with the keys of :class:`TaskSource`; the entry
     ``default`` serves the tasks that have none.
 
     Args:
-        path: the file.
+        path: the file, or a name of :func:`known_maps`.
         tasks: tasks that need an entry.
 
     Raises:
         ConfigError: the file cannot be read or holds something else, or a task has no entry.
     """
-    given = read_yaml(path)
+    if str(path) in known_maps():
+        with resources.as_file(_maps() / f"{path}.yaml") as place:
+            given = read_yaml(place)
+    else:
+        given = read_yaml(path)
     entries = {
         str(name): build(
             TaskSource,
@@ -130,7 +148,8 @@ class Library:
 
     def __init__(self, limit: int | None = None) -> None:
         self._held: dict[str, Corpus] = {}
-        self._made: dict[str, Utterance] = {}
+        self._utterances: dict[str, tuple[Utterance, ...]] = {}
+        self._by_id: dict[str, Utterance] = {}
         self.limit = limit
 
     def corpus(self, spec: str) -> Corpus:
@@ -145,18 +164,47 @@ class Library:
         return self._held
 
     def material(self, source: TaskSource) -> Material:
-        """The recordings of a task; ids are made unique by :meth:`key`."""
+        """The recordings of a task.
+
+        Ids are unique over all corpora of a run: another recording with the id of one that came
+        before is called ``corpus2/ID`` (by the number of its corpus).
+        """
         held = {part: self.corpus(spec) for part, spec in source.specs.items()}
         skipped = [{"id": p.id, "what": p.what} for c in held.values() for p in c.skipped]
-        parts = {part: corpus.utterances for part, corpus in held.items()}
-        if source.channels == "random":
-            parts = {part: tuple(map(self._degraded, found)) for part, found in parts.items()}
+        parts = {part: self._named(spec, source.channels) for part, spec in source.specs.items()}
         return Material(source, parts, tuple(skipped))
 
-    def _degraded(self, utterance: Utterance) -> Utterance:
-        """The recording as it comes out of a channel of its own, under another id."""
-        key = f"{utterance.id}~channel"
-        if key not in self._made:
-            channel = random_channel(0, utterance.id)
-            self._made[key] = replace(through(utterance, lambda _id: channel), id=key)
-        return self._made[key]
+    def _named(self, spec: str, channels: str) -> tuple[Utterance, ...]:
+        key = f"{channels} {spec}"
+        if key not in self._utterances:
+            number = list(self._held).index(spec) + 1
+            made = tuple(self._unique(u, number) for u in self._held[spec].utterances)
+            if channels == "random":
+                made = tuple(map(_degraded, made))
+            self._utterances[key] = made
+        return self._utterances[key]
+
+    def _unique(self, utterance: Utterance, corpus: int) -> Utterance:
+        before = self._by_id.setdefault(utterance.id, utterance)
+        if before is utterance or _same(before, utterance):
+            return utterance
+        return replace(utterance, id=f"corpus{corpus}/{utterance.id}")
+
+
+def _degraded(utterance: Utterance) -> Utterance:
+    """The recording as it comes out of a channel of its own, under another id."""
+    channel = random_channel(0, utterance.id)
+    return replace(through(utterance, lambda _id: channel), id=f"{utterance.id}~channel")
+
+
+def _same(a: Utterance, b: Utterance) -> bool:
+    """Whether two utterances are the same stretch of the same files."""
+    from voxstrata.corpora.cuts import CutReader, files_of
+
+    if not (isinstance(a.read, CutReader) and isinstance(b.read, CutReader)):
+        return False
+    one, two = a.read.cut, b.read.cut
+    return files_of(one) == files_of(two) and (one.start, one.duration) == (
+        two.start,
+        two.duration,
+    )

@@ -1,0 +1,1 @@
+"""Corpus maps that come with the package."""
