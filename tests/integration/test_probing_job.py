@@ -74,7 +74,7 @@ def test_everything_is_there_and_chosen_on_dev(recordings: Path, tmp_path: Path)
     np.testing.assert_allclose(sums, 1.0)
     html = draw_report(tmp_path).read_text()
     assert "What can simple heads do" in html
-    assert "Weights of the sum" in html
+    assert "Which layers does the sum use" in html
 
 
 def test_killed_and_resumed(recordings: Path, tmp_path: Path) -> None:
@@ -182,8 +182,8 @@ def test_phones_and_words_are_written_from_frames(recordings: Path, tmp_path: Pa
     assert {"wer", "cer", "wer-over-best-layer"} < set(said["measure"])
     assert said[said["measure"] == "wer"]["value"].between(0, 3).all()
     html = draw_report(tmp_path / "out").read_text()
-    assert "phone error rate (lower is better)" in html
-    assert "word error rate (lower is better)" in html
+    assert "phone error rate, % ↓" in html
+    assert "word error rate, % ↓" in html
 
 
 def test_frames_that_do_not_fit_on_the_disk_are_refused(
