@@ -23,17 +23,17 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from threading import Lock
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
 from voxstrata.numerics.scratch import Scratch
 
-NEVER: Final = -1e30
+NEVER = -1e30
 """Logarithm of a chance that is none; finite, so that differences of two are numbers."""
 
-EVERY: Final = 16
+EVERY = 16
 """Frames after which the largest number of a row is taken out: small numbers are kept exactly."""
 
 Recursion = Callable[..., Any]
@@ -144,6 +144,8 @@ def _ahead(
     same: torch.Tensor,
     counts: torch.Tensor,
     ways: torch.Tensor,
+    never: float = NEVER,
+    every: int = EVERY,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Chances of all beginnings of a row that end with one of its symbols in a frame.
 
@@ -153,6 +155,7 @@ def _ahead(
         same: whether a symbol is the one before it, bool [S, N].
         counts: int64 [N].
         ways: gets their logarithms [T, S, N], less what was taken out of each frame.
+        never, every: the constants; TorchScript knows no others of this file.
 
     Returns:
         what was taken out, float64 [T, N], and the logarithm of the chance of each row's symbols,
@@ -160,14 +163,14 @@ def _ahead(
     """
     frames, size, rows = own.shape
     repeats = bool(same.any())
-    blanks = torch.full([size + 1, rows], NEVER, dtype=own.dtype, device=own.device)
-    labels = torch.full([size, rows], NEVER, dtype=own.dtype, device=own.device)
+    blanks = torch.full([size + 1, rows], never, dtype=own.dtype, device=own.device)
+    labels = torch.full([size, rows], never, dtype=own.dtype, device=own.device)
     blanks[0] = 0.0
     either, joined = torch.empty_like(blanks), torch.empty_like(labels)
     taken = torch.zeros([frames, rows], dtype=torch.float64, device=own.device)
     whole = torch.zeros([rows], dtype=torch.float64, device=own.device)
     for t in range(frames):
-        if t > 0 and t % EVERY == 0:
+        if t > 0 and t % every == 0:
             largest = torch.cat([blanks, labels]).amax(0)
             blanks, labels, whole = blanks - largest, labels - largest, whole + largest
         taken[t] = whole
@@ -189,12 +192,15 @@ def _back(
     same: torch.Tensor,
     counts: torch.Tensor,
     ways: torch.Tensor,
+    never: float = NEVER,
+    every: int = EVERY,
 ) -> torch.Tensor:
     """Add the chances of all ends of a row that come after one of its symbols in a frame.
 
     Args:
         own, blank, same, counts: as of :func:`_ahead`.
         ways: what these are added to, in place, [T, S, N].
+        never, every: the constants.
 
     Returns:
         what was taken out of each frame, float64 [T, N].
@@ -204,9 +210,9 @@ def _back(
     following = torch.zeros_like(same)
     following[:-1] = same[1:]
     place = torch.arange(size + 1, device=own.device)[:, None]
-    blanks = torch.full([size + 1, rows], NEVER, dtype=own.dtype, device=own.device)
+    blanks = torch.full([size + 1, rows], never, dtype=own.dtype, device=own.device)
     blanks.masked_fill_(place == counts, 0.0)
-    labels = torch.full([size, rows], NEVER, dtype=own.dtype, device=own.device)
+    labels = torch.full([size, rows], never, dtype=own.dtype, device=own.device)
     labels.masked_fill_(place[1:] == counts, 0.0)
     either = torch.empty_like(blanks)
     taken = torch.zeros([frames, rows], dtype=torch.float64, device=own.device)
@@ -223,7 +229,7 @@ def _back(
             onto = torch.where(following, blanks[1:], onto)
         torch.logaddexp(labels, onto, out=labels)
         blanks, either = either, blanks
-        if t % EVERY == 0:
+        if t % every == 0:
             largest = torch.cat([blanks, labels]).amax(0)
             blanks -= largest
             labels -= largest
