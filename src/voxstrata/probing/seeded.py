@@ -9,12 +9,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import numpy as np
 import torch
 from torch import nn
 
 from voxstrata.errors import UsageError
+
+_DRAWING = RLock()
 
 
 def _mixed(*parts: int | str) -> int:
@@ -28,10 +31,12 @@ def _mixed(*parts: int | str) -> int:
 def initial_weights(seed: int, purpose: str) -> Iterator[None]:
     """Modules built inside get torch's usual initial weights, from ``seed`` and ``purpose`` alone.
 
+    They come from torch's one global generator, so one thread at a time builds.
+
     Raises:
         UsageError: the seed is negative.
     """
-    with torch.random.fork_rng(devices=[]):
+    with _DRAWING, torch.random.fork_rng(devices=[]):
         # torch.manual_seed would also seed accelerators, which fork_rng does not put back here.
         torch.default_generator.manual_seed(_mixed(seed, purpose))
         yield
