@@ -13,6 +13,7 @@ from voxstrata.report.probing_view import (
     SUM,
     Task,
     Value,
+    cell,
     is_lower,
     layer_scores,
     layer_values,
@@ -90,10 +91,7 @@ def layer_panels(view: View, model: int, part: Sequence[Task], seeds: SeedWeight
             _weights(axes, view, model, task, at, measure, seeds)
         if lost:
             _lost(grid[3][column], view, model, task, at)
-        title = shortened(str(task.get("title")), 26)
-        if layer_scores(view, task, spec).screened:
-            title += "\n(trained shortly)"
-        score.set_title(title, fontsize=7, pad=3)
+        score.set_title(_title(view, spec, task), fontsize=6.5, pad=3)
         _names(grid[-1][column], names)
         for row in range(rows):
             _tidy(grid[row][column])
@@ -121,7 +119,8 @@ def _sides(view: View, model: int) -> list[tuple[str, str, bool]]:
 
 
 def _scores(axes: Axes, view: View, model: int, task: Task, at: Mapping[str, int]) -> None:
-    """Scores of single layers with intervals; the sum as a line across."""
+    """Scores of single layers with intervals; the sum as a line across; where layers were trained
+    shortly, the one that was trained at length as a diamond."""
     by = words.scale(str(task.get("main")))
     for spec, colour, own in _sides(view, model):
         held = {n: v for n, v in layer_scores(view, task, spec).values.items() if n in at}
@@ -131,9 +130,19 @@ def _scores(axes: Axes, view: View, model: int, task: Task, at: Mapping[str, int
             axes.axhline(by * whole.value, color=OTHER, linewidth=0.8, zorder=1.5)
             if whole.has_interval:
                 axes.axhspan(by * whole.low, by * whole.high, color=OTHER, alpha=0.1, linewidth=0)
+        found = cell(view, task, spec)
+        if own and found and found.best[0] in at and layer_scores(view, task, spec).screened:
+            name, best = found.best
+            axes.scatter([at[name]], [by * best.value], marker="D", s=11, color=OWN, zorder=4)
+
+
+def _title(view: View, spec: str, task: Task) -> str:
+    """The task, how its layers were scored, and which way is better."""
+    title = shortened(str(task.get("title")), 26)
+    if layer_scores(view, task, spec).screened:
+        title += " (trained shortly)"
     main = property_measure(str(task.get("main")))
-    axes.text(0.98, 0.03, f"{main} {'↓' if is_lower(task) else '↑'}", transform=axes.transAxes,
-              ha="right", va="bottom", fontsize=5, color="#555555")  # fmt: skip
+    return f"{title}\n{main} {'↓' if is_lower(task) else '↑'}"
 
 
 def _curve(

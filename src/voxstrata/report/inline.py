@@ -29,7 +29,8 @@ def inline(draw: Callable[[], Figure], alt: str, caption: str = "") -> dict[str,
     buffer = io.BytesIO()
     with style.context(["default", STYLE]):
         figure = draw()
-        box = drawn_box(figure)
+        # Browsers set text wider than matplotlib measures it.
+        box = drawn_box(figure).padded(0.12)
         figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches=box)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return {

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 
-from report_made_probing import SID, Asked, probing_view, write_probing
+from report_made_probing import PR, SID, Asked, probing_view, write_probing
 from report_reading import HOSTILE, Page, table_rows
 from voxstrata.report import draw_report
 from voxstrata.report import probing_words as words
+from voxstrata.report.figure_layers import layer_pages, layer_panels
 from voxstrata.report.page import page_html
 from voxstrata.report.probing_view import SUM, cell, layer_scores, ordered, tasks
 from voxstrata.report.published import comparability, is_official, published
@@ -200,6 +203,11 @@ def test_layers_trained_shortly_are_labelled_and_stay_out_of_the_table(tmp_path:
     assert labels == ["word error rate, trained shortly, to choose the layer",
                       "word error rate, chosen on dev"]  # fmt: skip
     assert [len(c.points) for c in curve.main.curves] == [4], "the curve of every layer comes first"
+    [part] = layer_pages(view, 0)
+    score = layer_panels(view, 0, part, None).axes[1]
+    assert score.get_title() == "ASR (trained shortly)\nword error rate ↓"
+    [diamond] = [dot for dot in score.collections if isinstance(dot, PathCollection)]
+    np.testing.assert_allclose(diamond.get_offsets(), [[2, 40.0]])
     said = " ".join(Page(page_html(view)).words.split())
     assert "trained shortly, to choose the layer: they rank the layers" in said
 
@@ -263,6 +271,16 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert not any("onerror" in attributes for _, attributes in page.tags)
     assert all(str(a["src"]).startswith("data:") for tag, a in page.tags if tag == "img")
     assert page.words.count(HOSTILE) > 10, "shown as text"
+
+
+@pytest.mark.usefixtures("plain")
+def test_settings_and_shares_are_told(tmp_path: Path) -> None:
+    view = probing_view(tmp_path, (SID, PR), protocol={"name": "small", "lrs": [0.1], "seeds": 1})
+    text = page_html(view)
+    assert "Heads of protocol small: 1 learning rate, 1 seed." in " ".join(Page(text).words.split())
+    rows = {row[0]: row for row in table_rows(text) if len(row) == 7}
+    assert rows["SID"][-1] == "20.0"
+    assert rows["PR"][-1] == "", "an error rate is not held against a share of classes"
 
 
 @pytest.mark.usefixtures("plain")

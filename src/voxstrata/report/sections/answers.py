@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from voxstrata.report import answers as words
 from voxstrata.report import curve_words, resemblance
-from voxstrata.report.curve_view import PropertyCurves
+from voxstrata.report.curve_view import SCREEN, PropertyCurves
 from voxstrata.report.section import Section, render
 from voxstrata.report.sides import asked_models
 from voxstrata.report.view import View
-from voxstrata.report.words import capital, property_measure
+from voxstrata.report.words import capital, estimator_label, property_measure
 
 
 def answers(view: View) -> Section | None:
@@ -53,11 +53,18 @@ def answers(view: View) -> Section | None:
             if (text := curve_words.verdict(view, first.main))
         ],
         measures=[
-            f"{_called(first)} by {property_measure(first.main.measure)}" for first, *_ in questions
+            f"{_called(first)} by {property_measure(first.main.measure)}{_way(first)}"
+            for first, *_ in questions
         ],
         units=units,
     )
     return Section("answers", "What do the numbers answer?", "Answers", html)
+
+
+def _way(asked: PropertyCurves) -> str:
+    """How heads were trained, where that is not at length."""
+    way = asked.main.estimator
+    return f" ({estimator_label(way)})" if way == SCREEN else ""
 
 
 def _called(asked: PropertyCurves) -> str:

@@ -24,6 +24,7 @@ from voxstrata.report.published import Published, comparability, published
 from voxstrata.report.section import Section, render
 from voxstrata.report.sides import asked_models, is_baseline
 from voxstrata.report.view import View
+from voxstrata.report.words import counted
 
 
 def probing(view: View) -> Section | None:
@@ -34,6 +35,7 @@ def probing(view: View) -> Section | None:
     best = [_best(view, task) for task in asked]
     rows = [_row(view, model, best) for model in words.in_table(view)]
     config = view.record.get("protocol")
+    protocol = dict(config) if isinstance(config, dict) else {}
     shown = [c for row in rows for c in row["cells"] if c]
     quoted = published(asked)
     sources = list(dict.fromkeys(row.source for row in quoted))
@@ -47,7 +49,8 @@ def probing(view: View) -> Section | None:
         comparability=comparability(view),
         figure=_figure(view) if shown else None,
         behind=[text for m in asked_models(view) for text in words.behind(view, m)],
-        protocol=dict(config) if isinstance(config, dict) else {},
+        protocol=protocol,
+        grid=_grid(protocol),
         level=any(c["level"] for c in shown),
         dealt=any(c["control"] for c in shown),
         on_test=any(c["on_test"] for c in shown),
@@ -76,10 +79,28 @@ def _task(task: Task) -> dict[str, Any]:
         "classes": " x ".join(str(n) for n in classes.values()),
         "sizes": " / ".join(str(sizes[0].get(part, 0)) for part in ("train", "dev", "test")),
         "rounds": len(sizes),
-        "majority": "" if task.get("majority") is None else f"{100 * float(task['majority']):.1f}",
+        "majority": _majority(task),
         "corpora": list(dict.fromkeys(str(spec) for spec in corpora.values())),
         "notices": [str(text) for text in task.get("notices") or []],
     }
+
+
+def _majority(task: Task) -> str:
+    """Share of the most frequent class, where it is something to hold the score against."""
+    share = task.get("majority")
+    if share is None or not str(task.get("main")).endswith("accuracy"):
+        return ""
+    return f"{100 * float(share):.1f}"
+
+
+def _grid(protocol: dict[str, Any]) -> str:
+    """ "5 learning rates, 3 seeds"; tasks may have other numbers of their own."""
+    lrs, seeds = protocol.get("lrs"), protocol.get("seeds")
+    parts = [
+        counted(len(lrs), "learning rate") if isinstance(lrs, list) else "",
+        counted(seeds, "seed") if isinstance(seeds, int) else "",
+    ]
+    return ", ".join(part for part in parts if part) or "settings not recorded"
 
 
 def _best(view: View, task: Task) -> Value | None:
