@@ -47,6 +47,19 @@ class Recording:
     def id(self) -> str:
         return f"{self.part}{self.number:03d}"
 
+    @property
+    def speaker(self) -> int:
+        return self.number % 8
+
+    @property
+    def turns(self) -> list[tuple[float, float, int]]:
+        """Two speakers, the second of whom begins before the first ends."""
+        seconds, first = self.samples / SAMPLE_RATE, 0.4 + 0.05 * (self.number % 5)
+        return [
+            (0.0, round(first * seconds, 4), 0),
+            (round((first - 0.15) * seconds, 4), round(seconds, 4), 1),
+        ]
+
 
 def recordings() -> list[Recording]:
     """Recordings of lengths that differ, moods in turn."""
@@ -75,10 +88,11 @@ def write(folder: Path) -> Path:
             "id": one.id,
             "file": f"{one.id}.wav",
             "split": one.part,
-            "speaker": f"s{one.number % 8}",
+            "speaker": f"s{one.speaker}",
             "mood": CLASSES[one.mood],
             "text": " ".join("abcd"[phone] * 2 for phone in one.phones),
             "phones": [[float(a), float(b), PHONES[p]] for a, b, p in spans],
+            "turns": [[a, b, f"t{who}"] for a, b, who in one.turns],
         }
         lines.append(json.dumps(line))
     (folder / "manifest.jsonl").write_text("\n".join(lines))
@@ -110,6 +124,15 @@ def phone_states(one: Recording, frames: int, size: float = 3.0) -> NDArray[np.f
     """The code of the phone that is said in every frame."""
     at = np.minimum(np.arange(frames) * len(one.phones) // frames, len(one.phones) - 1)
     return np.stack([code(one.phones[i], size) for i in at])
+
+
+def turn_states(one: Recording, frames: int, size: float = 3.0) -> NDArray[np.float64]:
+    """Who speaks in every frame, a direction each."""
+    centres = (np.arange(frames) * 320 + 200) / SAMPLE_RATE
+    found = np.zeros((frames, WIDTH))
+    for begin, end, who in one.turns:
+        found[:, who] += size * ((begin <= centres) & (centres < end))
+    return found
 
 
 @dataclass
