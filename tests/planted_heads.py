@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from planted_symbols import COARSE, Memory
-from voxstrata.probing.cells import Features
+from voxstrata.probing.cells import Features, Reads
 from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.kinds.kind import Work
 from voxstrata.probing.registry import get_task
@@ -52,6 +52,7 @@ def work_of(
         spec="planted",
         config=ProbeConfig(models=("planted",), corpus="planted"),
         protocol=protocol,
+        reads=Reads(features.names),
         means=Features(features.names, means, dict(features.place)),
         frames=features,
         folder=folder,

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import killable
 import planted
 from voxstrata.cli import app, commands
-from voxstrata.errors import ResultsError, StorageError, UsageError
+from voxstrata.errors import ResultsError, StorageError, UnknownNameError, UsageError
 from voxstrata.probing.cells import SUM
 from voxstrata.probing.job import PROBES, WEIGHTS, run_probing
 from voxstrata.probing.settings import ProbeConfig
@@ -195,6 +195,75 @@ def test_frames_that_do_not_fit_on_the_disk_are_refused(
     settings = config(recordings, tasks=("sid",))
     assert prepare.prepare(settings, tmp_path).frame_bytes == 0
     with pytest.raises(StorageError, match="do not fit") as error:
-        prepare.prepare(config(recordings, tasks=("pr",)), tmp_path)
+        prepare.prepare(config(recordings, tasks=("pr",), frames="disk"), tmp_path)
     assert "all frames of 24 recordings" in str(error.value)
-    assert "--layers or --tasks" in str(error.value)
+    assert "--frames live" in str(error.value)
+    planned = prepare.prepare(config(recordings, tasks=("pr",)), tmp_path)
+    assert planned.live
+    assert any("more than the disk has room for" in notice for notice in planned.notices)
+    assert not prepare.prepare(config(recordings, tasks=("sid",)), tmp_path).notices[1:]
+
+
+TINY = {
+    "twins": False,
+    "controls": False,
+    "ablation": False,
+    "steps": 10,
+    "lrs": (0.01,),
+    "seeds": 1,
+}
+
+
+def test_frames_made_live_give_the_numbers_of_those_on_disk(
+    recordings: Path, tmp_path: Path
+) -> None:
+    for normalise in (False, True):
+        found = []
+        for way in ("disk", "live"):
+            settings = config(
+                recordings, tasks=("pr", "sid"), frames=way, normalise=normalise, **TINY
+            )
+            found.append(run_probing(settings, tmp_path / f"{way}{normalise}"))
+        one, other = (result.table for result in found)
+        # Probabilities of the same recordings, alone and in a batch of them, differ in rounding.
+        np.testing.assert_allclose(one["value"], other["value"], atol=0.02)
+        assert list(one["layer"]) == list(other["layer"])
+
+
+def test_states_can_be_standardised_first(recordings: Path, tmp_path: Path) -> None:
+    norms = {}
+    model = "random:ecapa,channels=16,mfa=48"
+    for normalise in (False, True):
+        settings = config(
+            recordings, models=(model,), tasks=("sid",), normalise=normalise, baseline="", **TINY
+        )
+        run_probing(settings, tmp_path / str(normalise))
+        weights = pd.read_parquet(tmp_path / str(normalise) / WEIGHTS)
+        norms[normalise] = weights.set_index("layer")["norm"]
+    # A standardised frame of 16 numbers has norm 4.
+    np.testing.assert_allclose(norms[True]["block1"], 4, atol=0.01)
+    assert abs(norms[False]["block1"] - 4) > 0.1
+
+
+def test_sums_of_some_layers_and_of_several_models(recordings: Path, tmp_path: Path) -> None:
+    settings = config(
+        recordings, tasks=("sid", "pr", "ks"), subsets=("0+2",), together=True, **TINY
+    )
+    result = run_probing(settings, tmp_path)
+    model = settings.models[0]
+    both = f"{model} + log-mel"
+    mine = result.table[result.table["property"] == "sid"]
+    some = mine[mine["layer"] == "weighted-sum of 0+2"]
+    assert set(some["model"]) == {model}
+    joint = mine[mine["model"] == both]
+    assert set(joint[joint["measure"] == "accuracy"]["layer"]) == {SUM}
+    shares = joint[joint["measure"] == "layer-weight"]
+    assert set(shares["layer"]) == {f"{model} {i}" for i in "012"} | {"log-mel logmel"}
+    assert shares["value"].sum() == pytest.approx(1)
+    written = result.table[(result.table["property"] == "pr") & (result.table["model"] == both)]
+    assert "per" in set(written["measure"])
+    assert both in draw_report(tmp_path).read_text()
+    with pytest.raises(UsageError, match="no sum of some layers"):
+        run_probing(config(recordings, subsets=("1",), **TINY), tmp_path / "odd")
+    with pytest.raises(UnknownNameError, match="block9"):
+        run_probing(config(recordings, subsets=("0+block9",), **TINY), tmp_path / "odd")

@@ -46,7 +46,11 @@ def probe(
     ] = None,
     corpus_map: Annotated[
         Path | None,
-        typer.Option("--corpus-map", "-m", help="YAML file: which corpus each task gets."),
+        typer.Option(
+            "--corpus-map",
+            "-m",
+            help="YAML file: which corpus each task gets; or synthetic, demo: speech made here.",
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML file of settings; flags go before it.")
@@ -58,7 +62,7 @@ def probe(
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="small (default), superb (published constants), or a YAML file.",
+            help="small (default), demo (minutes), superb (published constants), or a YAML file.",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -74,6 +78,44 @@ def probe(
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Updates of every head.", rich_help_panel=TRAINING)
+    ] = None,
+    subsets: Annotated[
+        str | None,
+        typer.Option(
+            help="Sums of some layers too, with commas; each a range or layers with +: 9-12,0+1.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    together: Annotated[
+        bool | None,
+        typer.Option(
+            "--together/--apart",
+            help="Also sum the layers of all named models in one weighting.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    normalise: Annotated[
+        bool | None,
+        typer.Option(
+            "--normalise/--as-they-are",
+            help="Bring every frame of every layer to mean 0 and variance 1 first.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    selection: Annotated[
+        str | None,
+        typer.Option(
+            help="strict chooses on dev alone; superb by the published rules, some on test.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            help="Frames for heads that need them: disk (made once), live (models run again for "
+            "every batch), auto (disk, where they fit).",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     twins: Annotated[
         bool | None,
@@ -132,6 +174,8 @@ def probe(
     Example: voxstrata probe hubert-base wavlm-base --tasks sid,ks,ic -m corpora.yaml -o out
 
     A first look: voxstrata probe log-mel -c synthetic:demo --tasks gender,channel -o out
+
+    All ten tasks, offline: voxstrata probe melhubert-small log-mel -m demo --protocol demo -o out
     """
     from voxstrata.config import load
     from voxstrata.probing.settings import ProbeConfig
@@ -150,6 +194,11 @@ def probe(
         "lrs": lrs,
         "seeds": seeds,
         "steps": steps,
+        "subsets": subsets,
+        "together": together,
+        "normalise": normalise,
+        "selection": selection,
+        "frames": frames,
         "twins": twins,
         "baseline": baseline,
         "controls": controls,
@@ -216,7 +265,8 @@ def _check(
         raise UsageError(
             "no corpus is named",
             expected="--corpus with one corpus for all tasks, or --corpus-map with a YAML file",
-            fix="for example --corpus synthetic:demo; docs/probing.md says what a map looks like",
+            fix="for example --corpus synthetic:demo or --corpus-map synthetic; docs/probing.md "
+            "says what a map looks like",
         )
 
 

@@ -87,26 +87,69 @@ class Ran:
         return -self.best if self.lower else self.best
 
 
+@dataclass(frozen=True)
+class Reads:
+    """What heads of one model read.
+
+    Attributes:
+        names: of the layers there are.
+        subsets: positions of layers whose sum is asked for besides that of all, by label.
+        joint: the layers are those of several models: only the sum of all is of interest.
+    """
+
+    names: tuple[str, ...]
+    subsets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    joint: bool = False
+
+    @property
+    def every(self) -> tuple[int, ...]:
+        """All layers."""
+        return tuple(range(len(self.names)))
+
+    @property
+    def grid(self) -> list[tuple[int, ...]]:
+        """Each layer, each subset, and all layers."""
+        if self.joint:
+            return [self.every]
+        found: list[tuple[int, ...]] = [(i,) for i in self.every]
+        if len(self.names) > 1:
+            found += [*self.subsets.values(), self.every]
+        return list(dict.fromkeys(found))
+
+    @property
+    def without(self) -> list[tuple[int, ...]]:
+        """All layers but one, for each; none where a sum of two would be left at most."""
+        if self.joint or len(self.names) < 3:
+            return []
+        return [tuple(i for i in self.every if i != gone) for gone in self.every]
+
+    def label(self, reads: Sequence[int]) -> str:
+        """What results call the layers that a probe reads."""
+        if len(reads) == 1:
+            return self.names[reads[0]]
+        if len(reads) == len(self.names):
+            return SUM
+        for label, members in self.subsets.items():
+            if members == tuple(reads):
+                return f"{SUM} of {label}"
+        gone = ", ".join(name for i, name in enumerate(self.names) if i not in reads)
+        return f"{SUM} without {gone}"
+
+
 def probes_of(
-    layers: int, lrs: Sequence[float], seeds: int, first: int, *, controls: bool
+    reads: Sequence[tuple[int, ...]],
+    lrs: Sequence[float],
+    seeds: int,
+    first: int,
+    *,
+    controls: bool = False,
 ) -> list[Probe]:
-    """Every layer and their sum, at every learning rate and seed; and with labels dealt anew."""
-    reads: list[tuple[int, ...]] = [(i,) for i in range(layers)]
-    if layers > 1:
-        reads.append(tuple(range(layers)))
+    """Probes of everything that is read, at every learning rate and seed; and with labels dealt
+    anew."""
     found = [Probe(r, lr, first + s) for r in reads for lr in lrs for s in range(seeds)]
     if controls:
         found += [Probe(r, lr, first, control=True) for r in reads for lr in lrs]
     return found
-
-
-def name_of(reads: Sequence[int], names: Sequence[str]) -> str:
-    """What results call the layers that a probe reads."""
-    if len(reads) == 1:
-        return names[reads[0]]
-    if len(reads) == len(names):
-        return SUM
-    return f"{SUM} without {', '.join(n for i, n in enumerate(names) if i not in reads)}"
 
 
 def chosen(
@@ -135,17 +178,6 @@ def best_layer(ran: Sequence[Ran], names: Sequence[str], *, screen: bool = False
     screened)."""
     gains = {name: [r.gain for r in chosen(ran, name, screen=screen)] for name in names}
     return max((n for n in names if gains[n]), key=lambda n: float(np.mean(gains[n])))
-
-
-def ablations(layers: int, lr: float, seeds: int, first: int) -> list[Probe]:
-    """The sum without each layer in turn."""
-    if layers < 3:
-        return []
-    return [
-        Probe(tuple(i for i in range(layers) if i != gone), lr, first + s)
-        for gone in range(layers)
-        for s in range(seeds)
-    ]
 
 
 def groups_of(data: TaskData, place: Mapping[str, int]) -> dict[str, tuple[str, ...]]:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from voxstrata.errors import NumericsError, StorageError
 from voxstrata.models.base import SpeechModel
+from voxstrata.probing.norms import Standardised
 from voxstrata.probing.resampling import Resampler
 from voxstrata.streaming.onepass import Sink
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.streaming.store import RowStore, StoreReducer
 from voxstrata.streaming.unit_frame import FrameUnit
-from voxstrata.streaming.units import UnitRows
+from voxstrata.streaming.units import Unit, UnitRows
 from voxstrata.types import SAMPLE_RATE, FrameGrid, LayerInfo, Utterance
 
 OPEN_FILES = 256
@@ -61,12 +62,17 @@ def alike(stack: Sequence[StackLayer]) -> list[tuple[int, ...]]:
 
 
 def frame_sinks(
-    folder: Path, stack: Sequence[StackLayer], ids: Collection[str], identity: str
+    folder: Path,
+    stack: Sequence[StackLayer],
+    ids: Collection[str],
+    identity: str,
+    *,
+    normalise: bool = False,
 ) -> list[Sink]:
     """Stores below ``folder`` for frames of ``ids``, one for each model and grid."""
     sinks = []
     for number, members in enumerate(alike(stack)):
-        unit = FramesOf(ids)
+        unit: Unit = Standardised(FramesOf(ids)) if normalise else FramesOf(ids)
         meta = {"unit": unit.describe(), "identity": identity}
         layers = [stack[p] for p in members]
         store = StoreReducer(folder / f"{number:03d}", layers, meta=meta)
@@ -90,6 +96,18 @@ def frame_bytes(
                 samples = round(utterance.duration_s * SAMPLE_RATE)
                 total += 4.0 * width * min(model.frames(name, samples) for name in names)
     return total
+
+
+class Frames(Protocol):
+    """Where frames of single recordings come from."""
+
+    def count(self, recording: str) -> int:
+        """Frames of a recording."""
+        ...
+
+    def rows(self, position: int, recording: str) -> torch.Tensor:
+        """Frames [T, D] of the layer at a position."""
+        ...
 
 
 class FrameStore:
@@ -166,7 +184,7 @@ class FrameFeatures:
     def __init__(
         self,
         infos: Sequence[LayerInfo],
-        sources: Sequence[tuple[FrameStore, int] | torch.Tensor],
+        sources: Sequence[tuple[Frames, int] | torch.Tensor],
         place: Mapping[str, int],
     ) -> None:
         self.infos, self._sources, self.place = tuple(infos), tuple(sources), place
@@ -272,7 +290,7 @@ class FrameFeatures:
             return None
         return Resampler(grids, wanted)
 
-    def _store(self, layer: int) -> tuple[FrameStore, int]:
+    def _store(self, layer: int) -> tuple[Frames, int]:
         source = self._sources[layer]
         assert not isinstance(source, torch.Tensor)
         return source

@@ -5,28 +5,33 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from voxstrata.files import atomic_write, fingerprint
-from voxstrata.probing.cells import Features, groups_of
-from voxstrata.probing.frames import FrameFeatures, FrameStore, frame_sinks
-from voxstrata.probing.kinds.kind import KINDS, Kind, Work
-from voxstrata.probing.norms import MeanReducer, NormUnit
+from voxstrata.probing.cells import groups_of
+from voxstrata.probing.extract import (
+    Held,
+    System,
+    extract,
+    features_of,
+    layers_of,
+    reads_of,
+    systems_of,
+)
+from voxstrata.probing.kinds.kind import KINDS, Work
 from voxstrata.probing.prepare import Asked, Prepared, prepare
 from voxstrata.probing.settings import ProbeConfig
 from voxstrata.probing.table import Cell, probe_lines, rows_of, weight_lines
 from voxstrata.probing.task import TaskData
 from voxstrata.results import Results, Row, load_results, write_results
-from voxstrata.streaming.onepass import Pass, PassReport, Sink
-from voxstrata.streaming.progress import Advance, bar
+from voxstrata.streaming.onepass import PassReport
+from voxstrata.streaming.progress import bar
 from voxstrata.streaming.runs import (
     STATE,
-    STORE,
     Hooks,
     Overwrite,
     clean_up,
@@ -38,8 +43,6 @@ from voxstrata.streaming.runs import (
     run_in,
 )
 from voxstrata.streaming.setup import corpus_record
-from voxstrata.streaming.store import RowStore, StoreReducer
-from voxstrata.streaming.unit_frame import UtteranceUnit
 
 PROBES, WEIGHTS = "probes.parquet", "weights.parquet"
 """Every trained probe; the layer weights of every chosen weighted sum."""
@@ -83,15 +86,15 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     config = prepared.config
     plan = {"tasks": [one.task.name for one in prepared.asked], "disk_bytes": prepared.disk_bytes}
     resumed = remember_plan(folder, prepared.identity, plan)
-    report, held = _extract(prepared, folder, hooks)
+    report, held = extract(prepared, folder, hooks)
     passed = time.perf_counter()
     described = [
         describe_model(model, prepared.stack, position)
         for position, model in enumerate(prepared.models)
     ]
-    specs = [model.spec for model in prepared.models]
+    systems = systems_of(prepared)
     prepared.models.clear()  # their memory is worth more to the heads
-    cells = _cells(prepared, specs, held, folder, hooks)
+    cells = _cells(prepared, systems, held, folder, hooks)
     rows: list[Row] = []
     for cell in cells:
         rows += rows_of(cell, config.study, config.seed)
@@ -107,7 +110,11 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "twins": prepared.twins,
         "corpus": _corpora(prepared, report),
         "properties": [_described(one, cells) for one in prepared.asked],
-        "best": {f"{cell.task} {cell.model}": cell.best() for cell in cells if len(cell.names) > 1},
+        "best": {
+            f"{cell.task} {cell.model}": cell.best()
+            for cell in cells
+            if len(cell.names) > 1 and not cell.reads.joint
+        },
         "left_out": [dataclasses.asdict(item) for item in prepared.left_out],
         "seed": config.seed,
         "device": prepared.device,
@@ -150,140 +157,60 @@ def _corpora(prepared: Prepared, report: PassReport) -> dict[str, Any]:
     }
 
 
-def _extract(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> tuple[PassReport, Held]:
-    """Time means of every layer of every recording, mean norms of layers, and the frames that some
-    task needs."""
-    stack, identity = prepared.stack, prepared.identity
-    every = tuple(range(len(stack)))
-    unit = UtteranceUnit()
-    means = StoreReducer(
-        folder / STORE / "means", stack, meta={"unit": unit.describe(), "identity": identity}
-    )
-    norms = MeanReducer(len(stack))
-    sinks = [Sink(unit, every, means, "means"), Sink(NormUnit(), every, norms, "norms")]
-    frames: list[Sink] = []
-    if prepared.frame_ids:
-        frames = frame_sinks(folder / STORE / "frames", stack, prepared.frame_ids, identity)
-    work = Pass(
-        prepared.utterances,
-        prepared.models,
-        stack,
-        [*sinks, *frames],
-        prepared.shards,
-        batch_s=prepared.batch_s,
-        on_error=prepared.config.on_error,
-        state=folder / STATE,
-        identity=identity,
-    )
-    seconds = sum(utterance.duration_s for utterance in prepared.utterances)
-    with bar("models", seconds, "s of speech", show=hooks.progress) as advance:
-        report = work.run(advance)
-    kept: dict[int, tuple[FrameStore, int]] = {}
-    for sink in frames:
-        assert isinstance(sink.reducer, StoreReducer)
-        store = FrameStore(sink.reducer.finish())
-        kept |= {position: (store, i) for i, position in enumerate(sink.layers)}
-    return report, Held(means.finish(), kept, norms.finish())
-
-
-@dataclass(frozen=True)
-class Held:
-    """What the pass left.
-
-    Attributes:
-        means: time means of every layer.
-        frames: for each frame layer, by position in the stack, its store and place there.
-        norms: mean norms of layers.
-    """
-
-    means: RowStore
-    frames: Mapping[int, tuple[FrameStore, int]]
-    norms: Sequence[float]
-
-
 def _cells(
-    prepared: Prepared, specs: Sequence[str], held: Held, folder: Path, hooks: Hooks[Prepared]
+    prepared: Prepared,
+    systems: Sequence[System],
+    held: Held,
+    folder: Path,
+    hooks: Hooks[Prepared],
 ) -> list[Cell]:
-    place = {str(name): i for i, name in enumerate(held.means.index["utterance"])}
-    layers = {
-        (position, on_frames): _layers(prepared, position, on_frames)
-        for position in range(len(specs))
-        for on_frames in (False, True)
-    }
     kinds = [KINDS.get(one.task.head) for one in prepared.asked]
-    total = sum(
-        len(one.data.rounds) * kind.count(one.task, len(mine), prepared.config, prepared.protocol)
-        for position in range(len(specs))
-        for one, kind in zip(prepared.asked, kinds, strict=True)
-        if (mine := layers[position, kind.ON_FRAMES])
-    )
+    wanted = []
+    for system in systems:
+        for one, kind in zip(prepared.asked, kinds, strict=True):
+            layers = layers_of(prepared, system, kind.ON_FRAMES)
+            if not layers:
+                continue  # a model of utterance layers, asked of frames
+            reads = reads_of(prepared, system, layers)
+            heads = kind.count(one.task, reads, prepared.config, prepared.protocol)
+            if heads:
+                wanted.append((system, one, kind, layers, reads, heads))
+    total = sum(len(one.data.rounds) * heads for _, one, _, _, _, heads in wanted)
     found = []
     with bar("heads", total, "heads", show=hooks.progress) as advance:
-        for position, spec in enumerate(specs):
-            for one, kind in zip(prepared.asked, kinds, strict=True):
-                mine = layers[position, kind.ON_FRAMES]
-                if not mine:
-                    continue  # a model of utterance layers, asked of frames
-                advance.at(f"{one.task.title} {spec}")
-                work = _work(prepared, one, spec, mine, held, place, kind, folder, advance)
-                found.append(
-                    Cell(
-                        task=one.task.name,
-                        model=spec,
-                        names=work.names,
-                        widths=tuple(prepared.stack[i].width for i in mine),
-                        norms=tuple(held.norms[i] for i in mine),
-                        ran=kind.run(work),
-                        groups=groups_of(one.data, place),
-                        classes=sum(len(names) for names in one.data.classes.values()),
-                        measures=one.task.measures,
-                        better=one.task.better,
-                        chooses=work.plan.measure,
-                        left_out=kind.left_out(work),
-                    )
+        for system, one, kind, layers, reads, _ in wanted:
+            advance.at(f"{one.task.title} {system.spec}")
+            means, frames = features_of(prepared, held, reads, layers, on_frames=kind.ON_FRAMES)
+            work = Work(
+                task=one.task,
+                data=one.data,
+                spec=system.spec,
+                config=prepared.config,
+                protocol=prepared.protocol,
+                reads=reads,
+                means=means,
+                frames=frames,
+                folder=folder / STATE / "heads",
+                workers=os.cpu_count() or 1 if prepared.device == "cpu" else 1,
+                advance=advance,
+            )
+            found.append(
+                Cell(
+                    task=one.task.name,
+                    model=system.spec,
+                    reads=reads,
+                    widths=tuple(prepared.stack[i].width for i in layers),
+                    norms=tuple(held.norms[i] for i in layers),
+                    ran=kind.run(work),
+                    groups=groups_of(one.data, means.place),
+                    classes=sum(len(names) for names in one.data.classes.values()),
+                    measures=one.task.measures,
+                    better=one.task.better,
+                    chooses=work.plan.measure,
+                    left_out=kind.left_out(work),
                 )
+            )
     return found
-
-
-def _layers(prepared: Prepared, model: int, on_frames: bool) -> list[int]:
-    """Layers of a model that heads read; none where heads on frames would find no frames."""
-    mine = [i for i, layer in enumerate(prepared.stack) if layer.model == model]
-    if not on_frames:
-        return mine
-    timed = [i for i in mine if prepared.stack[i].info.kind == "frame"]
-    repeated = prepared.config.utterance_layers == "repeat"
-    return mine if timed and repeated else timed
-
-
-def _work(
-    prepared: Prepared,
-    one: Asked,
-    spec: str,
-    layers: Sequence[int],
-    held: Held,
-    place: dict[str, int],
-    kind: Kind,
-    folder: Path,
-    advance: Advance,
-) -> Work:
-    infos = [prepared.stack[i].info for i in layers]
-    rows = [held.means.layer(i) for i in layers]
-    frames = None
-    if kind.ON_FRAMES:
-        sources = [held.frames.get(i, mean) for i, mean in zip(layers, rows, strict=True)]
-        frames = FrameFeatures(infos, sources, place)
-    return Work(
-        task=one.task,
-        data=one.data,
-        spec=spec,
-        config=prepared.config,
-        protocol=prepared.protocol,
-        means=Features(tuple(info.name for info in infos), rows, place),
-        frames=frames,
-        folder=folder / STATE / "heads",
-        workers=os.cpu_count() or 1 if prepared.device == "cpu" else 1,
-        advance=advance,
-    )
 
 
 def _described(one: Asked, cells: Sequence[Cell]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How large the states of each layer are: what raw layer weights must be read against."""
+"""How large the states of each layer are, and how they are made alike."""
 
 from __future__ import annotations
 
@@ -9,8 +9,52 @@ import torch
 
 from voxstrata.streaming.reducers import Rows
 from voxstrata.streaming.stack import StackLayer
-from voxstrata.streaming.units import UnitRows
+from voxstrata.streaming.units import Unit, UnitRows
 from voxstrata.types import Utterance
+
+
+def standardised(rows: torch.Tensor) -> torch.Tensor:
+    """Every frame to mean 0 and variance 1 over its numbers (``layer_norm`` without learned scale,
+    eps 1e-5), [T, D]."""
+    wide = rows if rows.dtype == torch.float64 else rows.float()
+    return torch.nn.functional.layer_norm(wide, wide.shape[-1:], eps=1e-5)
+
+
+class Standardised:
+    """Another unit, of states that are standardised first.
+
+    Args:
+        unit: the unit.
+    """
+
+    tier: str | None = None
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit, self.name = unit, unit.name
+
+    def accepts(self, layer: StackLayer) -> bool:
+        """What the unit accepts."""
+        return self._unit.accepts(layer)
+
+    def prepare(self, utterances: Sequence[Utterance], seed: int) -> None:
+        """As the unit."""
+        self._unit.prepare(utterances, seed)
+
+    def rows(
+        self, utterance: Utterance, outputs: Sequence[torch.Tensor], layers: Sequence[StackLayer]
+    ) -> UnitRows:
+        """Rows of the unit, of standardised states."""
+        return self._unit.rows(utterance, [standardised(x) for x in outputs], layers)
+
+    def count(
+        self, utterance: Utterance, frames: Sequence[int], layers: Sequence[StackLayer]
+    ) -> int:
+        """As the unit."""
+        return self._unit.count(utterance, frames, layers)
+
+    def describe(self) -> dict[str, Any]:
+        """The unit, and that states are standardised."""
+        return {**self._unit.describe(), "standardised": True}
 
 
 class NormUnit:

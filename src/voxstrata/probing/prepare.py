@@ -8,10 +8,16 @@ from pathlib import Path
 
 import voxstrata
 from voxstrata.corpora import Corpus
-from voxstrata.errors import LabelError, StorageError, UsageError, VoxstrataError
+from voxstrata.errors import (
+    LabelError,
+    StorageError,
+    UnknownNameError,
+    UsageError,
+    VoxstrataError,
+)
 from voxstrata.files import fingerprint
 from voxstrata.models import load_model
-from voxstrata.models.base import SpeechModel
+from voxstrata.models.base import SpeechModel, choose_layers
 from voxstrata.models.twins import add_twins
 from voxstrata.probing.frames import frame_bytes
 from voxstrata.probing.kinds.kind import KINDS
@@ -19,6 +25,7 @@ from voxstrata.probing.registry import get_tasks
 from voxstrata.probing.settings import ProbeConfig, ProtocolConfig, read_protocol
 from voxstrata.probing.sources import Library, TaskSource, read_map
 from voxstrata.probing.task import Task, TaskData
+from voxstrata.registry import unknown_name
 from voxstrata.streaming.batches import Shard, make_shards
 from voxstrata.streaming.setup import (
     SHARD_S,
@@ -68,6 +75,8 @@ class Prepared:
         frame_ids: recordings whose frames some task needs.
         frame_bytes: of these frames, in ``disk_bytes`` too.
         disk_bytes: of the features.
+        live: frames are made when they are needed, not kept on disk.
+        subsets: positions of layers by label, for each model.
         pass_flops: operations of the models.
         notices: what the reader of the results must know.
     """
@@ -88,6 +97,8 @@ class Prepared:
     frame_ids: frozenset[str]
     frame_bytes: float
     disk_bytes: float
+    live: bool
+    subsets: list[dict[str, tuple[int, ...]]]
     pass_flops: float
     notices: list[str]
 
@@ -126,15 +137,25 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
         name for one in asked if KINDS.get(one.task.head).ON_FRAMES for name in one.data.ids
     )
     frames = frame_bytes(utterances, frame_ids, models, stack)
-    disk = frames + 4.0 * len(utterances) * sum(layer.width for layer in stack)
-    have = free_disk(out, afresh)
+    means = 4.0 * len(utterances) * sum(layer.width for layer in stack)
+    disk, have = frames + means, free_disk(out, afresh)
+    live = config.frames == "live" or (config.frames == "auto" and disk > have)
+    slow = []
+    if live and frames:
+        disk, rerun = means, frames / 2**30
+        if config.frames == "auto":
+            slow = [
+                f"All frames are {rerun:.3g} GiB, more than the disk has room for: models run "
+                "again whenever heads need frames, which is slow (--frames)."
+            ]
     if disk > have:
         raise StorageError(
             "the features do not fit on the disk",
             got=f"{disk / 2**30:.3g} GiB, {frames / 2**30:.3g} GiB of it all frames of "
             f"{len(frame_ids)} recordings",
             expected=f"at most {have / 2**30:.3g} GiB, what is free less a reserve",
-            fix="fewer --layers or --tasks (those with classes need means alone), or another --out",
+            fix="fewer --layers or --tasks (those with classes need means alone), another --out, "
+            "or --frames live, which runs the models again for every batch",
         )
     identity = fingerprint(
         {
@@ -172,9 +193,45 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
         frame_ids=frame_ids,
         frame_bytes=frames,
         disk_bytes=disk,
+        live=live,
+        subsets=_subsets(config, models, stack),
         pass_flops=seconds * sum(model.flops_per_second for model in models),
-        notices=untrained_notice(shown) + without,
+        notices=untrained_notice(shown) + without + slow,
     )
+
+
+def _subsets(
+    config: ProbeConfig, models: Sequence[SpeechModel], stack: Sequence[StackLayer]
+) -> list[dict[str, tuple[int, ...]]]:
+    """For each model, positions (among its layers) of the subsets that it has.
+
+    Raises:
+        UnknownNameError: a subset names a layer that no model has.
+        UsageError: a subset is of fewer than two layers in every model.
+    """
+    found: list[dict[str, tuple[int, ...]]] = [{} for _ in models]
+    for label in config.subsets:
+        wanted, known = [item.strip() for item in label.split("+")], False
+        for number, model in enumerate(models):
+            try:
+                chosen = {info.name for info in choose_layers(model, wanted)}
+            except UnknownNameError:
+                continue
+            mine = [layer.info.name for layer in stack if layer.model == number]
+            places = tuple(i for i, name in enumerate(mine) if name in chosen)
+            known = True
+            if 2 <= len(places) < len(mine):
+                found[number][label] = places
+        if not known:
+            names = sorted({info.name for model in models for info in model.layers})
+            raise unknown_name("layer of any model of this run, in --subsets", label, names)
+        if not any(label in mine for mine in found):
+            raise UsageError(
+                f"the subset {label!r} is no sum of some layers",
+                got="fewer than two layers, or all, in every model",
+                expected='layers with "+" between, or a range: 9-12',
+            )
+    return found
 
 
 def _protocol(config: ProbeConfig) -> ProtocolConfig:

@@ -135,6 +135,13 @@ class ProbeConfig(Config):
         selection: "strict" or "superb", instead of the protocol's.
         layers: names, patterns or ranges of layers; ``None`` for each model's default set.
         lrs, seeds, steps: instead of the protocol's.
+        subsets: sums of some layers besides that of all, each as ``layers`` would name them with
+            "+" between ("9-12", "conv+block1").
+        together: also sum the layers of all ``models`` in one weighting.
+        normalise: bring every frame of every layer to mean 0 and variance 1 over its numbers first.
+        frames: where heads on frames find them: "disk" (made once and kept while the run lasts),
+            "live" (the model runs again for every batch), or "auto" (disk, where it is large
+            enough).
         twins: also probe the untrained twin of every trained model that has one.
         baseline: a model without training that stands beside the others; "" for none.
         controls: also train on labels dealt anew.
@@ -156,6 +163,10 @@ class ProbeConfig(Config):
     lrs: tuple[PositiveFloat, ...] | None = None
     seeds: PositiveInt | None = None
     steps: PositiveInt | None = None
+    subsets: tuple[str, ...] = ()
+    together: bool = False
+    normalise: bool = False
+    frames: Literal["auto", "disk", "live"] = "auto"
     twins: bool = True
     baseline: str = "mfcc"
     controls: bool = True
@@ -170,7 +181,7 @@ class ProbeConfig(Config):
     on_error: Literal["skip", "stop"] = "skip"
     keep_store: bool = False
 
-    @field_validator("models", "tasks", "layers", "lrs", mode="before")
+    @field_validator("models", "tasks", "layers", "lrs", "subsets", mode="before")
     @classmethod
     def _listed(cls, given: Any, info: Any) -> Any:
         """One name need not be a list; layer numbers need no quotes; flags' commas are read."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from voxstrata.metrics.bootstrap import Interval, percentile_interval
 from voxstrata.metrics.ratios import paired_ratio_difference, ratio_interval
-from voxstrata.probing.cells import SUM, Ran, best_layer, chosen
+from voxstrata.probing.cells import SUM, Ran, Reads, best_layer, chosen
 from voxstrata.results import Row
 
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -24,7 +24,7 @@ class Cell:
     Attributes:
         task: name of the task.
         model: the model.
-        names: its layers.
+        reads: its layers and what was read of them.
         widths: their widths.
         norms: mean norm of their frames.
         ran: every trained probe.
@@ -38,7 +38,7 @@ class Cell:
 
     task: str
     model: str
-    names: tuple[str, ...]
+    reads: Reads
     widths: tuple[int, ...]
     norms: tuple[float, ...]
     ran: Sequence[Ran]
@@ -48,6 +48,11 @@ class Cell:
     better: str
     chooses: str
     left_out: Mapping[str, Sequence[str]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its layers."""
+        return self.reads.names
 
     @property
     def compared(self) -> str:
@@ -96,8 +101,7 @@ def rows_of(cell: Cell, study: str, seed: int) -> list[Row]:
     """Rows of one cell: every layer, the sum, their controls, the sum against the best layer, and
     the sum without each layer."""
     found: list[Row] = []
-    layers = [*cell.names, *([SUM] if len(cell.names) > 1 else [])]
-    for layer in layers:
+    for layer in [*cell.names, *(cell.reads.label(r) for r in cell.reads.subsets.values()), SUM]:
         for control in (False, True):
             runs = chosen(cell.ran, layer, control=control)
             if runs:
@@ -105,7 +109,8 @@ def rows_of(cell: Cell, study: str, seed: int) -> list[Row]:
         if screened := chosen(cell.ran, layer, screen=True):
             found += _values(cell, screened, layer, study, seed)
     if chosen(cell.ran, SUM):
-        found += _against_best(cell, study, seed)
+        if not cell.reads.joint:
+            found += _against_best(cell, study, seed)
         found += _weights(cell, study, seed)
         found += _without(cell, study, seed)
     return found
@@ -209,7 +214,8 @@ def _row(
     seed: int,
     estimator: str = "dev-selected",
 ) -> Row:
-    width = max(cell.widths) if layer == SUM else cell.widths[cell.names.index(layer)]
+    alone = layer in cell.names
+    width = cell.widths[cell.names.index(layer)] if alone else max(cell.widths)
     return Row(
         study=study,
         model=cell.model,

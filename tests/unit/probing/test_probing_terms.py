@@ -11,7 +11,7 @@ import torch
 
 from voxstrata.errors import ConfigError, LabelError, NumericsError, UsageError
 from voxstrata.metrics.spoken_terms import TermTrials, query_scores
-from voxstrata.probing.cells import Features, Ran, best_layer, chosen, groups_of
+from voxstrata.probing.cells import Features, Ran, Reads, best_layer, chosen, groups_of
 from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.kinds.kind import KINDS, Work
 from voxstrata.probing.kinds.terms import within
@@ -271,6 +271,7 @@ def work(
         "spec": "planted",
         "config": ProbeConfig(models=("planted",), corpus="a", **changes),
         "protocol": ProtocolConfig(name="p", lrs=(0.1,), seeds=1),
+        "reads": Reads(names),
         "means": Features(names, means, place),
         "frames": FrameFeatures(infos, sources, place),
         "folder": folder,
@@ -303,7 +304,7 @@ def test_the_layer_is_chosen_on_dev_and_scored_on_test(tmp_path: Path) -> None:
     )
     kind = KINDS.get("terms")
     assert (
-        sum(counted) == kind.count(asked.task, 2, asked.config, asked.protocol) == 4 == len(found)
+        sum(counted) == kind.count(asked.task, asked.reads, asked.config, asked.protocol) == 4 == len(found)
     )
     by = {(r.layer, r.probe.control): r for r in found}
     assert best_layer(found, asked.names) == "1"
@@ -345,7 +346,7 @@ def test_values_and_draws_are_those_of_the_metric(tmp_path: Path) -> None:
     assert kept.scores == found.scores
     np.testing.assert_array_equal(kept.draws["mtwv"], found.draws["mtwv"])
     groups = groups_of(asked.data, asked.means.place)
-    cell = Cell("qbe", "planted", asked.names, (6,), (1.0,), [found], groups, 0, ("mtwv", "map"),
+    cell = Cell("qbe", "planted", asked.reads, (6,), (1.0,), [found], groups, 0, ("mtwv", "map"),
                 "higher", "mtwv", {})  # fmt: skip
     row, other = rows_of(cell, "s", 5)
     assert (row.measure, row.n, row.groups, row.layer) == ("mtwv", 10, 5, "0")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from voxstrata.probing.cells import Ran, best_layer, chosen, name_of
+from voxstrata.probing.cells import Ran, Reads, best_layer, chosen
 from voxstrata.probing.frames import check_finite
 from voxstrata.probing.kinds.kind import Work
 from voxstrata.probing.linear.probes import Probe
@@ -22,16 +22,16 @@ class CostlyKind:
 
     ON_FRAMES: ClassVar[bool] = True
 
-    def count(self, task: Task, layers: int, config: ProbeConfig, protocol: ProtocolConfig) -> int:
+    def count(self, task: Task, reads: Reads, config: ProbeConfig, protocol: ProtocolConfig) -> int:
         """See :class:`voxstrata.probing.kinds.kind.Kind`."""
         grid = len(protocol.lrs_of(task.name)) * protocol.seeds_of(task.name)
-        screened = layers if layers > 1 else 0
-        return screened + grid * min(layers, 2) + int(config.controls)
+        alone = len(reads.names) == 1 or reads.joint
+        return (grid if alone else 2 * grid + len(reads.names)) + int(config.controls)
 
     def run(self, work: Work) -> list[Ran]:
         """See :class:`voxstrata.probing.kinds.kind.Kind`."""
         check_finite(work.names, work.means.rows)
-        layers, first = len(work.names), work.config.seed
+        every, first = work.reads.every, work.config.seed
 
         def make(division: Round, probes: Sequence[Probe]) -> list[Ran]:
             return self.make(work, division, probes)
@@ -40,14 +40,13 @@ class CostlyKind:
             probes = [Probe(reads, lr, first + s) for lr in work.lrs for s in range(work.seeds)]
             return work.stage(f"grid {reads}", probes, make)
 
-        every = tuple(range(layers))
         found = grid(every)
-        if layers > 1:
+        if len(every) > 1 and not work.reads.joint:
             screened = self._screened(work)
             best = work.names.index(best_layer(screened, work.names, screen=True))
             found += [*grid((best,)), *screened]
         if work.config.controls:
-            lr = chosen(found, name_of(every, work.names))[0].probe.lr
+            lr = chosen(found, work.reads.label(every))[0].probe.lr
             found += work.stage("control", [Probe(every, lr, first, control=True)], make)
         return found
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from voxstrata.metrics.diarization import DiarizationErrors, activity_turns, diarization_errors
 from voxstrata.numerics.threads import on_threads
-from voxstrata.probing.cells import Ran, name_of
+from voxstrata.probing.cells import Ran
 from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.heads.diarization import DiarizationHead, best_order
 from voxstrata.probing.kinds.costly import CostlyKind
@@ -173,7 +173,7 @@ class _Training:
         errors = self.parts["test"].errors(said, *min(tried, key=lambda way: tried[way]))
         counts = (np.array([e.errors for e in errors]), np.array([e.speech for e in errors]))
         return Ran(
-            layer=name_of(self.probe.layers, self.work.names),
+            layer=self.work.reads.label(self.probe.layers),
             round=self.division.name,
             probe=self.probe,
             dev=course.seen,

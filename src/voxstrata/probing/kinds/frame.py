@@ -8,7 +8,7 @@ import numpy as np
 
 from voxstrata.errors import ConfigError
 from voxstrata.numerics.threads import on_threads
-from voxstrata.probing.cells import SUM, Ran, ablations, chosen, name_of, probes_of
+from voxstrata.probing.cells import SUM, Ran, Reads, chosen, probes_of
 from voxstrata.probing.frames import check_finite
 from voxstrata.probing.kinds.kind import Make, Work
 from voxstrata.probing.linear.probes import Plan, Probe
@@ -32,27 +32,28 @@ class FrameKind:
 
     ON_FRAMES = True
 
-    def count(self, task: Task, layers: int, config: ProbeConfig, protocol: ProtocolConfig) -> int:
+    def count(self, task: Task, reads: Reads, config: ProbeConfig, protocol: ProtocolConfig) -> int:
         """See :class:`voxstrata.probing.kinds.kind.Kind`."""
         lrs, seeds = protocol.lrs_of(task.name), protocol.seeds_of(task.name)
-        every = len(probes_of(layers, lrs, seeds, 0, controls=config.controls))
-        return every + (len(ablations(layers, 1.0, seeds, 0)) if config.ablation else 0)
+        every = len(probes_of(reads.grid, lrs, seeds, 0, controls=config.controls))
+        return every + (seeds * len(reads.without) if config.ablation else 0)
 
     def run(self, work: Work) -> list[Ran]:
         """See :class:`voxstrata.probing.kinds.kind.Kind`."""
         check_finite(work.names, work.means.rows)
-        config, layers = work.config, len(work.names)
-        wanted = probes_of(layers, work.lrs, work.seeds, config.seed, controls=config.controls)
+        config = work.config
+        reads, seeds, first = work.reads, work.seeds, config.seed
+        wanted = probes_of(reads.grid, work.lrs, seeds, first, controls=config.controls)
         found: list[Ran] = []
         every = list(dict.fromkeys(probe.layers for probe in wanted))
         size = max(1, _most(work, work.plan) // len(work.lrs))
         for begin in range(0, len(every), size):
-            reads = every[begin : begin + size]
-            mine = [probe for probe in wanted if probe.layers in reads]
-            found += work.stage(f"grid {reads}", mine, self._maker(work))
-        if config.ablation and layers > 2:
+            some = every[begin : begin + size]
+            mine = [probe for probe in wanted if probe.layers in some]
+            found += work.stage(f"grid {some}", mine, self._maker(work))
+        if config.ablation and reads.without:
             lr = chosen(found, SUM)[0].probe.lr
-            without = ablations(layers, lr, work.seeds, config.seed)
+            without = probes_of(reads.without, [lr], seeds, first)
             found += work.stage("without", without, self._maker(work))
         return found
 
@@ -157,7 +158,7 @@ def written(work: Work, division: Round, one: Written) -> Ran:
     test = spoken(work.frames, one.probe.layers, division, "test", work.plan)
     counts = task.counts(names, test.symbols, one.test)
     return Ran(
-        layer=name_of(one.probe.layers, work.names),
+        layer=work.reads.label(one.probe.layers),
         round=division.name,
         probe=one.probe,
         dev=tuple(abs(value) for value in one.dev),

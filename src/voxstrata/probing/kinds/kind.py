@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from voxstrata.files import fingerprint
-from voxstrata.probing.cells import Features, Ran
+from voxstrata.probing.cells import Features, Ran, Reads
 from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.kinds import kept
 from voxstrata.probing.linear.probes import Plan, Probe
@@ -30,7 +30,8 @@ class Work:
         task, data: the task and what it made of its corpus.
         spec: the model.
         config, protocol: settings of the run.
-        means: time means of the model's layers (for kinds on frames: of the layers they read).
+        reads: the layers, and which of them are summed.
+        means: time means of the layers (for kinds on frames: of the layers they read).
         frames: their frames, for kinds on frames.
         folder: where trained heads are kept.
         workers: threads.
@@ -42,6 +43,7 @@ class Work:
     spec: str
     config: ProbeConfig
     protocol: ProtocolConfig
+    reads: Reads
     means: Features
     frames: FrameFeatures | None
     folder: Path
@@ -51,7 +53,7 @@ class Work:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the layers."""
-        return self.means.names
+        return self.reads.names
 
     @property
     def constants(self) -> HeadPlan:
@@ -109,8 +111,8 @@ class Kind(Protocol):
 
     ON_FRAMES: bool
 
-    def count(self, task: Task, layers: int, config: ProbeConfig, protocol: ProtocolConfig) -> int:
-        """Heads that it will train for each round of a model with so many layers."""
+    def count(self, task: Task, reads: Reads, config: ProbeConfig, protocol: ProtocolConfig) -> int:
+        """Heads that it will train for each round of a model."""
         ...
 
     def run(self, work: Work) -> list[Ran]:

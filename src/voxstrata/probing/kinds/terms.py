@@ -13,7 +13,7 @@ from voxstrata.errors import ConfigError, UsageError
 from voxstrata.metrics.retrieval import average_precision
 from voxstrata.metrics.spoken_terms import TermTrials, query_scores
 from voxstrata.numerics.threads import on_threads, one_blas_thread
-from voxstrata.probing.cells import Ran
+from voxstrata.probing.cells import Ran, Reads
 from voxstrata.probing.frames import FrameFeatures, check_finite
 from voxstrata.probing.kinds.kind import Work
 from voxstrata.probing.linear.probes import Probe
@@ -30,8 +30,9 @@ class TermKind:
 
     ON_FRAMES = True
 
-    def count(self, task: Task, layers: int, config: ProbeConfig, protocol: ProtocolConfig) -> int:
+    def count(self, task: Task, reads: Reads, config: ProbeConfig, protocol: ProtocolConfig) -> int:
         """See :class:`voxstrata.probing.kinds.kind.Kind`."""
+        layers = 0 if reads.joint else len(reads.names)
         return layers * (2 if config.controls else 1)
 
     def run(self, work: Work) -> list[Ran]:
@@ -48,6 +49,8 @@ class TermKind:
                 got=work.plan.measure,
                 expected=" or ".join(work.task.measures),
             )
+        if work.reads.joint:
+            return []  # nothing is summed here
         check_finite(work.names, work.means.rows)
         frames, seed = work.frames, work.config.seed
         assert frames is not None

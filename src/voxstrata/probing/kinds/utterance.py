@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from voxstrata.probing.cells import SUM, Ran, ablations, chosen, name_of, probes_of
+from voxstrata.probing.cells import SUM, Ran, Reads, chosen, probes_of
 from voxstrata.probing.kinds.kind import Work
 from voxstrata.probing.linear.probes import Part, Probe
 from voxstrata.probing.linear.train import score, train_linear
@@ -20,24 +20,25 @@ class UtteranceKind:
 
     ON_FRAMES: ClassVar[bool] = False
 
-    def count(self, task: Task, layers: int, config: ProbeConfig, protocol: ProtocolConfig) -> int:
+    def count(self, task: Task, reads: Reads, config: ProbeConfig, protocol: ProtocolConfig) -> int:
         """See :class:`voxstrata.probing.kinds.kind.Kind`."""
         lrs, seeds = protocol.lrs_of(task.name), protocol.seeds_of(task.name)
-        every = len(probes_of(layers, lrs, seeds, 0, controls=config.controls))
-        return every + (len(ablations(layers, 1.0, seeds, 0)) if config.ablation else 0)
+        every = len(probes_of(reads.grid, lrs, seeds, 0, controls=config.controls))
+        return every + (seeds * len(reads.without) if config.ablation else 0)
 
     def run(self, work: Work) -> list[Ran]:
         """See :class:`voxstrata.probing.kinds.kind.Kind`."""
-        config, layers = work.config, len(work.names)
+        config = work.config
 
         def make(division: Round, probes: Sequence[Probe]) -> list[Ran]:
             return self._round(work, division, probes)
 
-        wanted = probes_of(layers, work.lrs, work.seeds, config.seed, controls=config.controls)
+        reads, seeds, first = work.reads, work.seeds, config.seed
+        wanted = probes_of(reads.grid, work.lrs, seeds, first, controls=config.controls)
         found = work.stage("grid", wanted, make)
-        if config.ablation and layers > 2:
+        if config.ablation and reads.without:
             lr = chosen(found, SUM)[0].probe.lr
-            without = ablations(layers, lr, work.seeds, config.seed)
+            without = probes_of(reads.without, [lr], seeds, first)
             found += work.stage("without", without, make)
         return found
 
@@ -58,7 +59,7 @@ class UtteranceKind:
         truth = parts["test"].targets.numpy()
         return [
             Ran(
-                layer=name_of(one.probe.layers, work.names),
+                layer=work.reads.label(one.probe.layers),
                 round=division.name,
                 probe=one.probe,
                 dev=one.dev,

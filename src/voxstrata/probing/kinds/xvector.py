@@ -15,7 +15,7 @@ from voxstrata.metrics.curve import SortedTrials
 from voxstrata.metrics.dcf import DetectionCost
 from voxstrata.metrics.eer import equal_error
 from voxstrata.numerics.threads import on_threads
-from voxstrata.probing.cells import Ran, name_of
+from voxstrata.probing.cells import Ran
 from voxstrata.probing.heads.xvector import XVectorHead
 from voxstrata.probing.kinds.costly import CostlyKind
 from voxstrata.probing.kinds.kind import Work
@@ -154,7 +154,7 @@ class _Training:
         with torch.no_grad():
             eer, cost, draws = self._tested()
         return Ran(
-            layer=name_of(self.probe.layers, self.work.names),
+            layer=self.work.reads.label(self.probe.layers),
             round=self.division.name,
             probe=self.probe,
             dev=course.seen,
