@@ -174,8 +174,11 @@ class PropertyCurves:
 def property_rows(table: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of a table that are curves; none for results of another job."""
     if record.get("job") == PROBING:
-        # Sums of layers and what they are held against are no points of a curve.
-        return table[~table["layer"].str.startswith("weighted-sum")]
+        # Sums of layers and what they are held against are no points of a curve; sums over
+        # several models ("a + b") are no models.
+        known = {str(entry.get("spec")) for entry in mappings(record.get("models"))}
+        rows = table[~table["layer"].str.startswith("weighted-sum")]
+        return rows[rows["model"].isin(known)] if known else rows
     if record.get("job") != JOB:
         return table.iloc[:0]
     return table[(table["property"] != "similarity") & (table["model"] != "")]

@@ -207,10 +207,13 @@ def layer_scores(view: View, task: Task, model: str) -> LayerScores:
 
 
 def other_sums(view: View) -> list[tuple[str, str]]:
-    """Model and name of every sum that is not of all layers of one model (chosen layers, several
-    models), in the order of the table; ablations are none of them."""
+    """Model and name of every sum that is not of all layers of one model (of chosen layers; of
+    all layers of several models, "a + b"), in the order of the table."""
     table = view.table
-    rows = table[table["layer"].str.startswith(SUM) & (table["layer"] != SUM)]
+    known = [model.spec for model in view.models]
+    rows = table[
+        table["layer"].str.startswith(SUM) & ((table["layer"] != SUM) | ~table["model"].isin(known))
+    ]
     pairs = rows[["model", "layer"]].drop_duplicates().itertuples(index=False)
     return [(str(model), str(layer)) for model, layer in pairs]
 

@@ -227,11 +227,19 @@ def test_other_sums_have_a_table_of_their_own(tmp_path: Path) -> None:
     folder = write_probing(tmp_path, (SID,))
     made = load_results(folder)
     first = made.table[made.table["layer"] == SUM].iloc[0].to_dict()
-    extra = Row(**{**first, "model": "a + m", "layer": f"{SUM} of a 1, m 2", "value": 0.9})
+    extra = [
+        {"model": "a", "layer": f"{SUM} of 1-2", "value": 0.9},
+        {"model": "a + m", "value": 0.95},
+        {"model": "a + m", "layer": "a 1", "measure": "layer-weight", "value": 0.3},
+        {"model": "a + m", "layer": "m 2", "measure": "layer-weight", "value": 0.7},
+    ]
     rows = [Row(**line) for line in made.table.to_dict("records")]
-    write_results(folder, [*rows, extra], dict(made.record))
-    found = table_rows(page_html(read_view(load_results(folder))))
-    assert ["a + m", "weighted-sum of a 1, m 2", "90.0 80.0 to 90.0"] in found
+    write_results(folder, rows + [Row(**{**first, **one}) for one in extra], dict(made.record))
+    view = read_view(load_results(folder))
+    assert "a + m" not in [model.spec for model in view.models], "several models are no model"
+    found = table_rows(page_html(view))
+    assert ["a", "1-2", "90.0 80.0 to 90.0"] in found
+    assert ["a + m", "all layers", "95.0 80.0 to 90.0 most m 2 (0.70 of 1)"] in found
 
 
 def test_one_model_one_task_no_twin(tmp_path: Path) -> None:
@@ -278,7 +286,7 @@ def test_settings_and_shares_are_told(tmp_path: Path) -> None:
     view = probing_view(tmp_path, (SID, PR), protocol={"name": "small", "lrs": [0.1], "seeds": 1})
     text = page_html(view)
     assert "Heads of protocol small: 1 learning rate, 1 seed." in " ".join(Page(text).words.split())
-    rows = {row[0]: row for row in table_rows(text) if len(row) == 7}
+    rows = {row[0]: row for row in table_rows(text) if len(row) == 5}
     assert rows["SID"][-1] == "20.0"
     assert rows["PR"][-1] == "", "an error rate is not held against a share of classes"
 

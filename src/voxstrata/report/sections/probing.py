@@ -9,6 +9,7 @@ from voxstrata.report import probing_words as words
 from voxstrata.report.figure_tasks import task_scores
 from voxstrata.report.inline import inline
 from voxstrata.report.probing_view import (
+    SUM,
     Task,
     TaskCell,
     Value,
@@ -16,10 +17,12 @@ from voxstrata.report.probing_view import (
     best_of,
     cell,
     is_probing,
+    layer_values,
     other_sums,
     sum_scores,
     tasks,
 )
+from voxstrata.report.probing_weights import WEIGHT
 from voxstrata.report.published import Published, comparability, published
 from voxstrata.report.section import Section, render
 from voxstrata.report.sides import asked_models, is_baseline
@@ -37,13 +40,15 @@ def probing(view: View) -> Section | None:
     config = view.record.get("protocol")
     protocol = dict(config) if isinstance(config, dict) else {}
     shown = [c for row in rows for c in row["cells"] if c]
+    sums = _sums(view)
     quoted = published(asked)
     sources = list(dict.fromkeys(row.source for row in quoted))
     html = render(
         "sections/probing.html",
         tasks=[_task(task) for task in asked],
         rows=rows,
-        sums=_sums(view),
+        sums=sums,
+        several=any(c and c["most"] for row in sums for c in row["cells"]),
         published=[_published(asked, row, sources) for row in quoted],
         sources=sources,
         comparability=comparability(view),
@@ -143,17 +148,29 @@ def _sums(view: View) -> list[dict[str, Any]]:
     labels = {model.spec: model.label for model in view.models}
     rows = []
     for model, layer in other_sums(view):
-        cells = []
-        for task in tasks(view):
-            value = sum_scores(view, task, model, layer)
-            main = str(task.get("main"))
-            cells.append(
-                value
-                and {"value": words.figure(main, value.value), "interval": words.ends(main, value)}
-            )
+        cells = [_sum(view, task, model, layer) for task in tasks(view)]
         if any(cells):
-            rows.append({"model": labels.get(model, model), "layer": layer, "cells": cells})
+            named = " + ".join(labels.get(part, part) for part in model.split(" + "))
+            whole = layer == SUM
+            of = "all layers" if whole else layer.removeprefix(SUM).removeprefix(" of ").strip()
+            rows.append({"model": named, "layer": of, "cells": cells})
     return rows
+
+
+def _sum(view: View, task: Task, model: str, layer: str) -> dict[str, str] | None:
+    """A cell; of sums over several models also the layer with the largest weight."""
+    value = sum_scores(view, task, model, layer)
+    if value is None:
+        return None
+    main = str(task.get("main"))
+    held = layer_values(view, task, model, WEIGHT) if layer == SUM else {}
+    top = max(held, key=lambda name: held[name].value, default="")
+    most = f"most {top} ({held[top].value:.2f} of 1)" if top else ""
+    return {
+        "value": words.figure(main, value.value),
+        "interval": words.ends(main, value),
+        "most": most,
+    }
 
 
 def _published(asked: list[Task], row: Published, sources: list[str]) -> dict[str, Any]:
