@@ -12,6 +12,9 @@ from voxstrata.report.words import layer_called, listing
 NEAR = 1.25
 """Times an equal share up to which a largest weight counts as hardly moved from the start."""
 
+MANY = 40
+"""Intervals at 95 % of which one lies above 0 by chance."""
+
 
 def readings(view: View, model: int) -> list[str]:
     """Which layers have the largest weights, how far that agrees with what layers do alone, and
@@ -74,7 +77,12 @@ def _needed(view: View, spec: str, asked: Sequence[Task]) -> str:
             "Trained without any one layer, the sum loses nothing that is told apart from 0: the "
             "others stand in for it."
         )
-    return f"The sum does worse, beyond the interval, when trained without {'; '.join(named)}."
+    said = f"The sum does worse, beyond the interval, when trained without {'; '.join(named)}"
+    count = sum(v.has_interval for lost in tried.values() for v in lost.values())
+    # One side of an interval at 95 % misses once in forty.
+    if count < MANY:
+        return f"{said}."
+    return f"{said} (of {count} intervals, about {round(count / MANY)} would say so by chance)."
 
 
 def _alone(view: View, task: Task, spec: str) -> str | None:

@@ -299,6 +299,14 @@ def test_what_weights_say(view: View, tmp_path: Path) -> None:
         says[2] == "The sum does worse, beyond the interval, when trained without layer 3 in SID."
     )
     assert len(says) == 3
+    names = [str(i) for i in range(20)]
+    clear = dict.fromkeys(names, (0.2, 0.1, 0.3))
+    many = tuple(
+        Asked(f"t{i}", f"T{i}", {"a": {**dict.fromkeys(names, 0.5), SUM: 0.6}}, lost={"a": clear})
+        for i in range(2)
+    )
+    told = readings(probing_view(tmp_path / "many", many), 0)[-1]
+    assert told.endswith("(of 40 intervals, about 1 would say so by chance).")
     flat = Asked("sid", "SID", {"a": {"0": 0.1, "1": 0.2, SUM: 0.3}},
                  lost={"a": {"0": (0.1, -0.1, 0.3)}})  # fmt: skip
     made = probing_view(tmp_path, (flat,))
