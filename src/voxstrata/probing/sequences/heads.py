@@ -98,7 +98,6 @@ class FrameHeads(Heads):
         slopes: torch.Tensor,
     ) -> list[torch.Tensor]:
         _, both, bias = (x.detach() for x in made)
-        # Made again: other sums may have used the memory since.
         z, stacked = self._sums(rows, made, scratch)
         classes, by_map = both.shape[2], torch.empty_like(both)
         for k, mine in enumerate(z):
@@ -114,11 +113,23 @@ class FrameHeads(Heads):
         """Weighted sums of layers [K, F, D], and the layers [L, F, D]."""
         share = made[0].detach()
         shape = rows[0].shape
-        stacked = scratch.take("stacked", (len(rows), *shape), share)
-        torch.stack(list(rows), out=stacked)
+        stacked = _together(rows, scratch)
         z = scratch.take("sums", (len(share), *shape), share)
         torch.mm(share, stacked.flatten(1), out=z.flatten(1))
         return z, stacked
+
+
+def _together(rows: Sequence[torch.Tensor], scratch: Scratch) -> torch.Tensor:
+    """Arrays as one, [L, F, D]; those that follow each other in memory are not copied."""
+    first = rows[0]
+    apart = first.numel() * first.element_size()
+    if all(
+        x.is_contiguous() and x.data_ptr() == first.data_ptr() + i * apart
+        for i, x in enumerate(rows)
+    ):
+        return first.as_strided((len(rows), *first.shape), (first.numel(), *first.stride()))
+    out = scratch.take("stacked", (len(rows), *first.shape), first)
+    return torch.stack(list(rows), out=out)
 
 
 class Bundle:
@@ -135,6 +146,7 @@ class Bundle:
         groups: layers read, heads that read them, and their columns among all heads.
         order: position in ``probes`` of each head.
         heads: for each probe its group and place there.
+        scratch: where large arrays lie.
     """
 
     def __init__(
@@ -145,7 +157,7 @@ class Bundle:
         plan: Plan,
         dtype: torch.dtype,
     ) -> None:
-        self.classes, self.clip, self._scratch = classes, plan.clip, Scratch()
+        self.classes, self.clip, self.scratch = classes, plan.clip, Scratch()
         self._like = torch.empty(0, dtype=dtype)
         alike: dict[tuple[int, ...], list[int]] = {}
         for i, probe in enumerate(probes):
@@ -192,21 +204,21 @@ class Bundle:
             symbols.flatten(0, 1),
             counts.flatten(),
             weights.flatten(),
-            self._scratch,
+            self.scratch,
         )
         flat = slopes.view(-1, len(self.order) * self.classes)
         for (layers, heads, columns), one in zip(self.groups, made, strict=True):
             mine = [rows[i].flatten(0, 1) for i in layers]
-            heads.step(heads.backward(mine, one, self._scratch, flat[:, columns]), self.clip)
+            heads.step(heads.backward(mine, one, self.scratch, flat[:, columns]), self.clip)
 
     def _forward(
         self, rows: Mapping[int, torch.Tensor]
     ) -> tuple[torch.Tensor, list[list[torch.Tensor]]]:
         frames, batch = next(iter(rows.values())).shape[:2]
         shape = frames * batch, len(self.order) * self.classes
-        out = self._scratch.take("logits", shape, self._like)
+        out = self.scratch.take("logits", shape, self._like)
         made = [
-            heads.forward([rows[i].flatten(0, 1) for i in layers], self._scratch, out[:, columns])
+            heads.forward([rows[i].flatten(0, 1) for i in layers], self.scratch, out[:, columns])
             for layers, heads, columns in self.groups
         ]
         return out.view(frames, batch, len(self.order), self.classes), made

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 
+from voxstrata.numerics.scratch import Scratch
 from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.sequences.bundles import one_grid
 
@@ -30,27 +32,41 @@ class Rows:
         dtype: torch.dtype = torch.float32,
         memory: int = MEMORY,
     ) -> None:
-        self._features, self._stride, self._dtype = features, stride, dtype
+        self._features, self._stride, self._like = features, stride, torch.empty(0, dtype=dtype)
         self._held: dict[tuple[str, tuple[int, ...], int], torch.Tensor] = {}
         self._left = memory
         self._shared = one_grid(features)
 
     def batch(
-        self, layers: Sequence[int], ids: Sequence[str]
+        self, layers: Sequence[int], ids: Sequence[str], scratch: Scratch | None = None
     ) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
         """Frames of recordings, padded with zeros.
 
         Args:
             layers: which are read.
             ids: B recordings.
+            scratch: where to put them, one layer behind the other; they are overwritten by the
+                next call with it.
 
         Returns:
             by layer [T, B, D_l], and lengths int64 [B].
         """
+        scratch = scratch or Scratch()
         rows = [self._of(tuple(layers), name) for name in ids]
-        lengths = torch.tensor([len(one[0]) for one in rows])
-        padded = [torch.nn.utils.rnn.pad_sequence(list(mine)) for mine in zip(*rows, strict=True)]
-        return dict(zip(layers, padded, strict=True)), lengths
+        lengths = [len(one[0]) for one in rows]
+        shapes = [(max(lengths), len(ids), x.shape[1]) for x in rows[0]]
+        held = scratch.take("frames", (sum(map(math.prod, shapes)),), self._like)
+        out = [
+            part.view(shape)
+            for part, shape in zip(
+                torch.split(held, [math.prod(s) for s in shapes]), shapes, strict=True
+            )
+        ]
+        for b, (length, one) in enumerate(zip(lengths, rows, strict=True)):
+            for into, x in zip(out, one, strict=True):
+                into[:length, b] = x
+                into[length:, b] = 0
+        return dict(zip(layers, out, strict=True)), torch.tensor(lengths)
 
     def _of(self, layers: tuple[int, ...], name: str) -> list[torch.Tensor]:
         """[T, D_l] of each layer."""
@@ -58,7 +74,7 @@ class Rows:
         found = [self._held.get(key) for key in keys]
         if any(x is None for x in found):
             made, lengths = self._features.batch(layers, [name], self._stride)
-            rows = [x[0, : int(lengths[0])].to(self._dtype) for x in made]
+            rows = [x[0, : int(lengths[0])].to(self._like.dtype) for x in made]
             for key, x in zip(keys, rows, strict=True):
                 size = x.numel() * x.element_size()
                 if key not in self._held and size <= self._left:

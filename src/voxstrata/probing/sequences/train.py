@@ -200,7 +200,7 @@ def train_frame_heads(
             [np.zeros(0, np.int64)] * len(held.ids) for _ in probes
         ]
         for at in in_batches(held.lengths, plan.batch):
-            frames, _ = rows.batch(layers, [held.ids[i] for i in at])
+            frames, _ = rows.batch(layers, [held.ids[i] for i in at], bundle.scratch)
             said = bundle.logits(frames).argmax(3).permute(2, 1, 0).numpy()
             for number, own in zip(bundle.order, said, strict=True):
                 for i, path in zip(at, own, strict=True):
@@ -209,7 +209,7 @@ def train_frame_heads(
 
     for step in range(1, plan.steps + 1):
         at = next(batches)
-        frames, lengths = rows.batch(layers, [train.ids[i] for i in at])
+        frames, lengths = rows.batch(layers, [train.ids[i] for i in at], bundle.scratch)
         most = max(1, int(counts[at].max()))
         bundle.step(frames, lengths, symbols[at, :, :most], counts[at])
         if step % plan.every == 0 or step == plan.steps:
