@@ -165,7 +165,9 @@ def _sum(view: View, task: Task, model: str, layer: str) -> dict[str, str] | Non
     main = str(task.get("main"))
     held = layer_values(view, task, model, WEIGHT) if layer == SUM else {}
     top = max(held, key=lambda name: held[name].value, default="")
-    most = f"most {top} ({held[top].value:.2f} of 1)" if top else ""
+    owner = next((m for m in view.models if top.startswith(f"{m.spec} ")), None)
+    named = f"{owner.label} {top[len(owner.spec) + 1 :]}" if owner else top
+    most = f"most {named} ({held[top].value:.2f} of 1)" if top else ""
     return {
         "value": words.figure(main, value.value),
         "interval": words.ends(main, value),
