@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,6 @@ from voxstrata.probing.heads.head import Head
 from voxstrata.probing.linear.heads import BETAS, EPS, common_width
 from voxstrata.probing.linear.probes import Plan, Probe
 from voxstrata.probing.weighting import LayerWeights
-
-BUILDING = Lock()
-"""Initial weights are drawn from torch's one global generator, which is put back afterwards."""
 
 
 class SummedHead(torch.nn.Module):
@@ -41,11 +37,10 @@ class SummedHead(torch.nn.Module):
         widths = [info.width for info in infos]
         inner = common_width(widths, plan)
         self.weighting: LayerWeights | None = None
-        with BUILDING:
-            if len(infos) > 1:
-                mapped = inner if len(set(widths)) > 1 else None
-                self.weighting = LayerWeights(infos, width=mapped, seed=probe.seed)
-            self.head = build(inner)
+        if len(infos) > 1:
+            mapped = inner if len(set(widths)) > 1 else None
+            self.weighting = LayerWeights(infos, width=mapped, seed=probe.seed)
+        self.head = build(inner)
 
     def summed(self, rows: Sequence[torch.Tensor], lengths: torch.Tensor) -> torch.Tensor:
         """Frames of the layer, or of the sum: [B, T, D]."""

@@ -103,7 +103,7 @@ class ClassTask(Config):
         for choice in (self.targets, self.otherwise):
             lacking = [t for t in choice.values() if t.partition(".")[0] not in present]
             if choice and not lacking:
-                return _spread(choice, utterances)
+                return self._told_apart(_spread(choice, utterances), choice, utterances)
         needed = " and ".join(self.targets.values())
         if self.otherwise:
             needed += f", or {' and '.join(self.otherwise.values())}"
@@ -113,6 +113,21 @@ class ClassTask(Config):
             expected=needed,
             fix=f"name another corpus for {self.name} in the corpus map, or leave the task out",
         )
+
+    def _told_apart(
+        self,
+        wanted: dict[str, str],
+        choice: Mapping[str, str],
+        utterances: Sequence[Utterance],
+    ) -> dict[str, str]:
+        """Groups that were not asked for by name are left out where they have one class."""
+        kept = {}
+        for name, tier in wanted.items():
+            counts = Counter(str(_value(u, tier)) for u in utterances)
+            known = sum(n >= self.least for n in counts.values())
+            if name in choice or known > 1:
+                kept[name] = tier
+        return kept or wanted
 
     def _labels(self, utterance: Utterance, wanted: Mapping[str, str]) -> tuple[str, ...] | str:
         """Its classes, or why it is left out."""
