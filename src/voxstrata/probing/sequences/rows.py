@@ -55,13 +55,10 @@ class Rows:
         rows = [self._of(tuple(layers), name) for name in ids]
         lengths = [len(one[0]) for one in rows]
         shapes = [(max(lengths), len(ids), x.shape[1]) for x in rows[0]]
-        held = scratch.take("frames", (sum(map(math.prod, shapes)),), self._like)
-        out = [
-            part.view(shape)
-            for part, shape in zip(
-                torch.split(held, [math.prod(s) for s in shapes]), shapes, strict=True
-            )
-        ]
+        sizes = [math.prod(shape) for shape in shapes]
+        held = scratch.take("frames", (sum(sizes),), self._like)
+        parts = zip(torch.split(held, sizes), shapes, strict=True)
+        out = [part.view(shape) for part, shape in parts]
         for b, (length, one) in enumerate(zip(lengths, rows, strict=True)):
             for into, x in zip(out, one, strict=True):
                 into[:length, b] = x
