@@ -256,7 +256,7 @@ def _majority(data: TaskData) -> float | None:
     shares = []
     for division in data.rounds:
         train, test = division.parts["train"], division.parts["test"]
-        if not train.targets.shape[1]:
+        if not train.targets.shape[1] or not test.targets.shape[1]:
             return None
         rows, counts = np.unique(train.targets, axis=0, return_counts=True)
         shares.append(float((test.targets == rows[counts.argmax()]).all(axis=1).mean()))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module, resources
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import cast
 
 from voxstrata.config import build, read_yaml
-from voxstrata.errors import UsageError
+from voxstrata.errors import ConfigError, UsageError
 from voxstrata.probing.task import Task
 from voxstrata.registry import Registry, unknown_name
 
@@ -48,20 +50,49 @@ for _name in SHIPPED:
     TASKS.put(_name, partial(_shipped, _name))
 
 
+NEEDED = ("name", "title", "summary", "head", "tiers", "measures", "better", "speakers", "data")
+"""What a task has (:class:`voxstrata.probing.task.Task`)."""
+
+
+def _run(path: Path) -> Task:
+    if not path.is_file():
+        raise ConfigError(f"the task file {path} is not there", fix="check the path")
+    spec = spec_from_file_location(f"voxstrata_task_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    task = getattr(module, "TASK", None)
+    lacking = [name for name in NEEDED if not hasattr(task, name)]
+    if lacking:
+        raise ConfigError(
+            f"{path} holds no task",
+            got="no TASK" if task is None else f"TASK without {', '.join(lacking)}",
+            expected=f"TASK, an object with {', '.join(NEEDED)}",
+            fix="docs/probing.md shows one",
+        )
+    found: Task = cast(Task, task)
+    return found
+
+
 def get_task(name: str) -> Task:
-    """A task by name, or from a YAML file of one's own.
+    """A task by name, or from a file of one's own.
 
     Args:
-        name: a registered name, or a path that ends in .yaml or .yml.
+        name: a registered name; a path that ends in .yaml or .yml; or one that ends in .py, a
+            Python file with the task as ``TASK`` (it may put a kind of head of its own into
+            :data:`voxstrata.probing.kinds.kind.KINDS`). It is run.
 
     Raises:
         UnknownNameError: no such task.
         ConfigError: the file is not a task.
     """
+    if name.endswith(".py"):
+        return _run(Path(name).expanduser())
     if name.endswith((".yaml", ".yml")):
         return _opened(Path(name).expanduser(), name)
     if name not in TASKS:
-        raise unknown_name("task", name, [*TASKS.names(), "a .yaml file"])
+        raise unknown_name("task", name, [*TASKS.names(), "a .yaml or .py file"])
     return TASKS.get(name)()
 
 

@@ -163,3 +163,19 @@ def test_maps(tmp_path: Path) -> None:
 def test_all_shipped_tasks_open() -> None:
     assert [task.name for task in get_tasks(("all",))] == TASKS.names()
     assert {task.name for task in get_tasks(("superb",))} <= set(TASKS.names())
+
+
+def test_a_python_file_is_a_task_too(tmp_path: Path) -> None:
+    """The example of the docs."""
+    docs = Path(__file__).parents[3] / "docs" / "probing.md"
+    code = docs.read_text().split("```python\n")[1].split("```")[0]
+    (tmp_path / "long.py").write_text(code)
+    task = get_task(str(tmp_path / "long.py"))
+    said = tuple(Utterance(f"{i}", 1.0 + 2 * (i % 2), {"speaker": f"s{i % 6}"}) for i in range(24))
+    data = task.data(Material(TaskSource(corpus="x"), {"all": said}), 0)
+    assert data.classes == {"long": ("no", "yes")}
+    (tmp_path / "bad.py").write_text("TASK = 3")
+    with pytest.raises(ConfigError, match="holds no task"):
+        get_task(str(tmp_path / "bad.py"))
+    with pytest.raises(ConfigError, match="is not there"):
+        get_task(str(tmp_path / "none.py"))
