@@ -16,6 +16,7 @@ BENCHMARKS = (
     "crossval.py",
     "logistic.py",
     "probing.py",
+    "probing_frames.py",
     "synthetic_corpus.py",
     "training.py",
 )
