@@ -127,6 +127,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
             "prepare and extract": round(passed - begun, 3),
             "probes": round(done - passed, 3),
         },
+        "cells_s": {f"{cell.task} {cell.model}": round(cell.seconds, 3) for cell in cells},
         "peak_memory_bytes": peak_memory(),
     }
     _write(folder / PROBES, (line for cell in cells for line in probe_lines(cell)))
@@ -194,6 +195,8 @@ def _cells(
                 workers=os.cpu_count() or 1 if prepared.device == "cpu" else 1,
                 advance=advance,
             )
+            started = time.perf_counter()
+            ran = kind.run(work)
             found.append(
                 Cell(
                     task=one.task.name,
@@ -201,7 +204,8 @@ def _cells(
                     reads=reads,
                     widths=tuple(prepared.stack[i].width for i in layers),
                     norms=tuple(held.norms[i] for i in layers),
-                    ran=kind.run(work),
+                    ran=ran,
+                    seconds=time.perf_counter() - started,
                     groups=groups_of(one.data, means.place),
                     classes=sum(len(names) for names in one.data.classes.values()),
                     measures=one.task.measures,

@@ -34,6 +34,7 @@ class Cell:
         better: "higher" or "lower".
         chooses: the measure that chose on dev.
         left_out: recordings that heads could not be trained on, by reason.
+        seconds: that its heads took.
     """
 
     task: str
@@ -48,6 +49,7 @@ class Cell:
     better: str
     chooses: str
     left_out: Mapping[str, Sequence[str]]
+    seconds: float = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
