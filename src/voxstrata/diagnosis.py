@@ -59,6 +59,11 @@ REQUIRED = {
 OPTIONAL = {
     "espeakng_loader": ("espeakng-loader", "synth", "the synthetic corpus and the demo"),
     "praatio": ("praatio", "align", "TextGrid alignments"),
+    "flashlight.lib.text.decoder.kenlm": (
+        "flashlight-text",
+        "lm",
+        "word error rates with a language model",
+    ),
 }
 
 

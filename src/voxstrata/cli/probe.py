@@ -109,6 +109,20 @@ def probe(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    lm: Annotated[
+        Path | None,
+        typer.Option(
+            help="ARPA or KenLM file: what ASR heads write is read with this language model too.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    lexicon: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --lm: lines of a word and its letters (default: the ARPA file's words).",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     frames: Annotated[
         str | None,
         typer.Option(
@@ -198,6 +212,7 @@ def probe(
         "together": together,
         "normalise": normalise,
         "selection": selection,
+        "lm": _language_model(lm, lexicon),
         "frames": frames,
         "twins": twins,
         "baseline": baseline,
@@ -268,6 +283,22 @@ def _check(
             fix="for example --corpus synthetic:demo or --corpus-map synthetic; docs/probing.md "
             "says what a map looks like",
         )
+
+
+def _language_model(lm: Path | None, lexicon: Path | None) -> dict[str, str] | None:
+    """The two files as settings have them."""
+    from voxstrata.errors import UsageError
+
+    if lm is None and lexicon is not None:
+        raise UsageError(
+            "--lexicon without --lm",
+            expected="the language model that the lexicon is of",
+            fix="--lm FILE; or both in the file of --config: lm: {file: ..., lexicon: ...}",
+        )
+    if lm is None:
+        return None
+    given = {"file": str(lm)}
+    return given if lexicon is None else given | {"lexicon": str(lexicon)}
 
 
 def _show_plan(prepared: Prepared, console: Any) -> None:

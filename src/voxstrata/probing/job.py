@@ -23,6 +23,7 @@ from voxstrata.probing.extract import (
     systems_of,
 )
 from voxstrata.probing.kinds.kind import KINDS, Work
+from voxstrata.probing.lm import MEASURE, reads_words
 from voxstrata.probing.prepare import Asked, Prepared, prepare
 from voxstrata.probing.settings import ProbeConfig
 from voxstrata.probing.table import Cell, probe_lines, rows_of, weight_lines
@@ -194,6 +195,7 @@ def _cells(
                 folder=folder / STATE / "heads",
                 workers=os.cpu_count() or 1 if prepared.device == "cpu" else 1,
                 advance=advance,
+                reader=prepared.reader if reads_words(one.task) else None,
             )
             started = time.perf_counter()
             ran = kind.run(work)
@@ -208,7 +210,7 @@ def _cells(
                     seconds=time.perf_counter() - started,
                     groups=groups_of(one.data, means.place),
                     classes=sum(len(names) for names in one.data.classes.values()),
-                    measures=one.task.measures,
+                    measures=(*one.task.measures, *([MEASURE] if work.reader else [])),
                     better=one.task.better,
                     chooses=work.plan.measure,
                     left_out=kind.left_out(work),

@@ -21,6 +21,7 @@ from voxstrata.models.base import SpeechModel, choose_layers
 from voxstrata.models.twins import add_twins
 from voxstrata.probing.frames import frame_bytes
 from voxstrata.probing.kinds.kind import KINDS
+from voxstrata.probing.lm import WordReader, reads_words
 from voxstrata.probing.registry import get_tasks
 from voxstrata.probing.settings import ProbeConfig, ProtocolConfig, read_protocol
 from voxstrata.probing.sources import Library, TaskSource, read_map
@@ -79,6 +80,7 @@ class Prepared:
         subsets: positions of layers by label, for each model.
         pass_flops: operations of the models.
         notices: what the reader of the results must know.
+        reader: reads words with a language model, where one is asked for.
     """
 
     config: ProbeConfig
@@ -101,6 +103,7 @@ class Prepared:
     subsets: list[dict[str, tuple[int, ...]]]
     pass_flops: float
     notices: list[str]
+    reader: WordReader | None = None
 
 
 def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared:
@@ -123,6 +126,7 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
         sources = dict.fromkeys(names, TaskSource(corpus=config.corpus))
     library = Library(config.limit)
     asked, left_out, held = _tasks(tasks, sources, library, config)
+    reader, unheard = _reader(config, asked)
     device = choose_device(config.device)
     specs = list(config.models)
     if config.baseline and config.baseline not in specs:
@@ -162,6 +166,7 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
             "version": voxstrata.__version__,
             "config": config.model_dump(mode="json", exclude={"keep_store"}),
             "protocol": protocol.model_dump(mode="json"),
+            "language model": reader.digests if reader else {},
             "corpora": {spec: corpus.fingerprint for spec, corpus in library.opened.items()},
             "models": [model.fingerprint for model in models],
             "tasks": {
@@ -196,8 +201,38 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
         live=live,
         subsets=_subsets(config, models, stack),
         pass_flops=seconds * sum(model.flops_per_second for model in models),
-        notices=untrained_notice(shown) + without + slow,
+        notices=untrained_notice(shown) + without + slow + unheard,
+        reader=reader,
     )
+
+
+def _reader(config: ProbeConfig, asked: Sequence[Asked]) -> tuple[WordReader | None, list[str]]:
+    """The language model that is asked for, and what its words are not.
+
+    Raises:
+        UsageError: one is asked for, and no task writes words.
+        MissingDependencyError, ConfigError: see :class:`voxstrata.probing.lm.WordReader`.
+    """
+    if config.lm is None:
+        return None, []
+    mine = [one for one in asked if reads_words(one.task)]
+    if not mine:
+        raise UsageError(
+            "no task of this run writes words that a language model can read",
+            got=", ".join(one.task.name for one in asked),
+            expected="asr, or a task of your own with `writes: characters` and `head: recurrent`",
+            fix="leave out --lm, or name such a task in --tasks",
+        )
+    reader = WordReader(config.lm)
+    notices = []
+    for one in mine:
+        missing, every = reader.unheard(one.data)
+        if missing:
+            notices.append(
+                f"{one.task.title}: {missing} of {every} different test words are not in the "
+                "lexicon of the language model, which cannot get them right."
+            )
+    return reader, notices
 
 
 def _subsets(

@@ -123,6 +123,29 @@ def _unknown(name: str, known: list[str]) -> UnknownNameError:
     return unknown_name("protocol", name, [*known, "a .yaml file"])
 
 
+class LanguageModel(Config):
+    """An n-gram language model for heads that write words, with the published constants.
+
+    Attributes:
+        file: ARPA file (plain or gzip) or KenLM binary file.
+        lexicon: lines of a word and its letters; ``None`` for the words of the ARPA file, spelled
+            as they are written.
+        weight: of the language model's log10 probability.
+        word_score: added for each word.
+        silence_score: added for each frame that is a mark between words.
+        beam: hypotheses that are kept after each frame.
+        beam_threshold: how much worse than the best of them they may be.
+    """
+
+    file: str
+    lexicon: str | None = None
+    weight: Annotated[float, Field(ge=0)] = 2.0
+    word_score: float = -1.0
+    silence_score: float = 0.0
+    beam: PositiveInt = 5
+    beam_threshold: PositiveFloat = 25.0
+
+
 class ProbeConfig(Config):
     """What is asked of which models.
 
@@ -139,6 +162,8 @@ class ProbeConfig(Config):
             "+" between ("9-12", "conv+block1").
         together: also sum the layers of all ``models`` in one weighting.
         normalise: bring every frame of every layer to mean 0 and variance 1 over its numbers first.
+        lm: a language model, which what recurrent heads write is read with too (its file, or all
+            its settings).
         frames: where heads on frames find them: "disk" (made once and kept while the run lasts),
             "live" (the model runs again for every batch), or "auto" (disk, where it is large
             enough).
@@ -166,6 +191,7 @@ class ProbeConfig(Config):
     subsets: tuple[str, ...] = ()
     together: bool = False
     normalise: bool = False
+    lm: LanguageModel | None = None
     frames: Literal["auto", "disk", "live"] = "auto"
     twins: bool = True
     baseline: str = "mfcc"
@@ -192,6 +218,12 @@ class ProbeConfig(Config):
             listed = [given] if isinstance(given, int) else given
             return tuple(str(x) if isinstance(x, int) else x for x in listed)
         return given
+
+    @field_validator("lm", mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """A file alone will do."""
+        return {"file": given} if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _one_corpus(self) -> ProbeConfig:

@@ -121,6 +121,8 @@ def rows_of(cell: Cell, study: str, seed: int) -> list[Row]:
 def _values(cell: Cell, runs: Sequence[Ran], layer: str, study: str, seed: int) -> list[Row]:
     found = []
     for measure in cell.measures:
+        if measure not in runs[0].scores:
+            continue  # no language model reads what screened layers write
         if measure in runs[0].counts:
             value = ratio_interval(*cell.counts(runs, measure), cell.members, seed=seed)
         elif measure in runs[0].draws:

@@ -45,6 +45,7 @@ PROPERTY_MEASURES: dict[str, str] = {
     "eer": "equal error rate",
     "per": "phone error rate",
     "wer": "word error rate",
+    "wer-lm": "word error rate with a language model",
     "cer": "character error rate",
     "der": "diarization error rate",
     "mtwv": "MTWV",

@@ -15,6 +15,7 @@ from voxstrata.probing.cells import Features, Ran, Reads
 from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.kinds import kept
 from voxstrata.probing.linear.probes import Plan, Probe
+from voxstrata.probing.lm import WordReader
 from voxstrata.probing.settings import HeadPlan, ProbeConfig, ProtocolConfig
 from voxstrata.probing.task import Round, Task, TaskData
 from voxstrata.registry import Registry
@@ -36,6 +37,8 @@ class Work:
         folder: where trained heads are kept.
         workers: threads.
         advance: told how many heads are finished.
+        reader: makes words of outputs with a language model, where one is asked for and the task
+            writes words.
     """
 
     task: Task
@@ -49,6 +52,7 @@ class Work:
     folder: Path
     workers: int
     advance: Callable[[int], None]
+    reader: WordReader | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

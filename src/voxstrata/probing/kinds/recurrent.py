@@ -16,7 +16,9 @@ from voxstrata.probing.kinds import frame
 from voxstrata.probing.kinds.costly import CostlyKind
 from voxstrata.probing.kinds.kind import Work
 from voxstrata.probing.linear.probes import Probe
+from voxstrata.probing.lm import MEASURE
 from voxstrata.probing.sequences.recurrent import train_recogniser
+from voxstrata.probing.sequences.train import Written, spoken
 from voxstrata.probing.task import Round
 from voxstrata.probing.tasks.symbols import SymbolTask
 
@@ -67,8 +69,25 @@ def run_round(work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]
             work.constants.masks,
             frame.rate_of(work),
             stops=task.stops,
+            read=work.reader.read if work.reader is not None else None,
         )
         work.advance(1)
-        return frame.written(work, division, one)
+        return _with_words(work, division, one)
 
     return on_threads(train, probes, work.workers)
+
+
+def _with_words(work: Work, division: Round, one: Written) -> Ran:
+    """A trained head as the table needs it, with what the language model made of its outputs."""
+    ran = frame.written(work, division, one)
+    if work.reader is None or one.heard is None:
+        return ran
+    assert work.frames is not None
+    names = next(iter(work.data.classes.values()))
+    test = spoken(work.frames, one.probe.layers, division, "test", work.plan)
+    above, below = work.reader.counts(names, test.symbols, one.heard)
+    return replace(
+        ran,
+        scores={**ran.scores, MEASURE: float(above.sum() / below.sum())},
+        counts={**ran.counts, MEASURE: (above, below)},
+    )

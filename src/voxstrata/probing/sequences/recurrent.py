@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from threading import Lock
 
@@ -100,6 +101,7 @@ def train_recogniser(
     rate: Rate,
     *,
     stops: bool,
+    read: Callable[[NDArray[np.float32]], tuple[str, ...]] | None = None,
 ) -> Written:
     """Train one head and write down the test part with it as it was at the best look at dev.
 
@@ -112,6 +114,7 @@ def train_recogniser(
         masks: SpecAugment's settings.
         rate: what chooses the step.
         stops: see :func:`voxstrata.probing.sequences.train.decoded`.
+        read: makes words of a test recording's log probabilities, [T, V].
 
     Raises:
         UsageError: no recording to train on.
@@ -130,7 +133,7 @@ def train_recogniser(
     seen: list[float] = []
     best, kept, diverged = 0, {n: p.detach().clone() for n, p in model.state_dict().items()}, False
 
-    def say(held: Spoken) -> Symbols:
+    def say(held: Spoken, heard: list[tuple[str, ...]] | None = None) -> Symbols:
         model.eval()
         paths = [np.zeros(0, np.int64) for _ in held.ids]
         with torch.no_grad():
@@ -144,6 +147,9 @@ def train_recogniser(
                 outputs = model(rows, lengths)
                 for i, path in zip(there, model.head.predict(outputs, lengths), strict=True):
                     paths[i] = path
+                if read is not None and heard is not None:
+                    for i, row in zip(there, outputs.log_softmax(2).float().cpu(), strict=True):
+                        heard[i] = read(row[: len(paths[i])].numpy())
         return decoded(paths, stops)
 
     for step in range(1, plan.steps + 1):
@@ -167,4 +173,6 @@ def train_recogniser(
                 kept = {n: p.detach().clone() for n, p in model.state_dict().items()}
             seen.append(value)
     model.load_state_dict(kept)
-    return Written(probe, tuple(seen), best, say(test), model.weights(), diverged)
+    heard: list[tuple[str, ...]] | None = None if read is None else [()] * len(test.ids)
+    said = say(test, heard)
+    return Written(probe, tuple(seen), best, said, model.weights(), diverged, heard)

@@ -60,6 +60,7 @@ class Written:
         test: symbols it wrote for the test recordings at that step.
         weights: softmax of its layer weights at that step.
         diverged: some gradient was not finite; that step was left out.
+        heard: words of the test recordings as a language model reads them, where there is one.
     """
 
     probe: Probe
@@ -68,6 +69,7 @@ class Written:
     test: Symbols
     weights: NDArray[np.float64]
     diverged: bool
+    heard: list[tuple[str, ...]] | None = None
 
 
 def spoken(
