@@ -332,6 +332,10 @@ def _show_plan(prepared: Prepared, console: Any) -> None:
             str(prepared.protocol.of(one.task.name).steps) if len(first["train"]) else "-",
         )
     console.print(table)
+    if prepared.reader is not None:
+        words = f"{len(prepared.reader.vocabulary)} words"
+        file = prepared.reader.settings.file
+        console.print(f"  read with {file} too: {words}", markup=False, highlight=False)
     for item in prepared.left_out:
         console.print(
             f"  left out: {item.name}: {item.reason}", style="yellow", markup=False, highlight=False
