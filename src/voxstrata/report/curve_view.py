@@ -32,7 +32,7 @@ GROUPS = (
 """Headings in the order of the page; unknown groups follow."""
 
 LOWER_IS_BETTER = (
-    *("error", "error-rate", "distance", "eer", "per", "wer", "cer", "der", "loss"),
+    *("error", "error-rate", "distance", "eer", "per", "wer", "wer-lm", "cer", "der", "loss"),
     *("cross-entropy", "cross-entropy-bits"),
 )
 """Endings of measures of which less is better."""
