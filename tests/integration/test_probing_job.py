@@ -69,6 +69,14 @@ def test_everything_is_there_and_chosen_on_dev(recordings: Path, tmp_path: Path)
         if control == "":
             value = scores[scores["layer"] == layer]["value"].item()
             assert value == pytest.approx(cell[cell["chosen"]]["test"].mean())
+    over = table[table["measure"] == "accuracy-over-other-model"]
+    over = over[(over["property"] == "sid") & (over["model"] == model)].set_index("other_model")
+    assert set(over.index) == {"log-mel", "mfcc"}  # an untrained model has no twin
+    mfcc = table[(table["model"] == "mfcc") & (table["property"] == "sid")]
+    its = mfcc[(mfcc["measure"] == "accuracy") & (mfcc["control"] == "")]["value"].item()
+    ours = scores[scores["layer"] == SUM]["value"].item()
+    assert over.loc["mfcc", "value"] == pytest.approx(ours - its)
+    assert over.loc["mfcc", "ci_low"] <= ours - its <= over.loc["mfcc", "ci_high"]
     weights = pd.read_parquet(tmp_path / WEIGHTS)
     sums = weights.groupby(["task", "model", "seed"])[["weight", "corrected"]].sum()
     np.testing.assert_allclose(sums, 1.0)

@@ -22,8 +22,8 @@ def report(
 ) -> None:
     """Draw the page and the figures of a results folder again, without computing.
 
-    Several folders (similarity, properties, probe) are joined into one page, which opens with what they
-    say together: voxstrata report out out2 -o both.html
+    Several folders (similarity, properties, probe) are joined into one page, which opens with what
+    they say together: voxstrata report out out2 -o both.html
     """
     from voxstrata.errors import UsageError
     from voxstrata.report import draw_joined, draw_report

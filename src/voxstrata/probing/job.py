@@ -26,7 +26,7 @@ from voxstrata.probing.kinds.kind import KINDS, Work
 from voxstrata.probing.lm import MEASURE, reads_words
 from voxstrata.probing.prepare import Asked, Prepared, prepare
 from voxstrata.probing.settings import ProbeConfig
-from voxstrata.probing.table import Cell, probe_lines, rows_of, weight_lines
+from voxstrata.probing.table import Cell, against, probe_lines, rows_of, weight_lines
 from voxstrata.probing.task import TaskData
 from voxstrata.results import Results, Row, load_results, write_results
 from voxstrata.streaming.onepass import PassReport
@@ -99,6 +99,8 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     rows: list[Row] = []
     for cell in cells:
         rows += rows_of(cell, config.study, config.seed)
+        for other in _rivals(cell, cells, prepared):
+            rows += against(cell, other, config.study, config.seed)
     done = time.perf_counter()
     record = {
         "job": "probing",
@@ -136,6 +138,15 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     write_results(folder, rows, plain(record))
     clean_up(folder, config)
     return load_results(folder)
+
+
+def _rivals(cell: Cell, cells: Sequence[Cell], prepared: Prepared) -> list[Cell]:
+    """What a trained model is held against in a task: its untrained twin, and plain features."""
+    twin = prepared.twins.get(cell.model)
+    if cell.model not in prepared.config.models or cell.model in prepared.plain:
+        return []
+    rivals = [*prepared.plain, *([twin] if twin else [])]
+    return [c for c in cells if c.task == cell.task and c.model in rivals and c.model != cell.model]
 
 
 def _corpora(prepared: Prepared, report: PassReport) -> dict[str, Any]:

@@ -39,6 +39,9 @@ from voxstrata.streaming.setup import (
 from voxstrata.streaming.stack import StackLayer, build_stack
 from voxstrata.types import Utterance
 
+PLAIN = ("baseline", "acoustic")
+"""Families of models in which nothing is trained."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -64,6 +67,7 @@ class Prepared:
         protocol: grid and constants.
         models: those asked for, the baseline, and twins (last).
         twins: trained model to its untrained twin.
+        plain: models without anything trained in them (log-mel, MFCC, ...).
         stack: chosen layers of all models.
         asked: the tasks.
         left_out: what was asked for and cannot be.
@@ -87,6 +91,7 @@ class Prepared:
     protocol: ProtocolConfig
     models: list[SpeechModel]
     twins: dict[str, str]
+    plain: tuple[str, ...]
     stack: list[StackLayer]
     asked: list[Asked]
     left_out: list[LeftOut]
@@ -186,6 +191,7 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
         protocol=protocol,
         models=models,
         twins=twins,
+        plain=tuple(model.spec for model in models if model.family in PLAIN),
         stack=stack,
         asked=asked,
         left_out=left_out,

@@ -94,6 +94,11 @@ class Cell:
         """How many groups there are."""
         return len(set(self.members))
 
+    def reading(self) -> str:
+        """What stands for the model: the sum of its layers, or the best layer where there is
+        none."""
+        return SUM if chosen(self.ran, SUM) else self.best()
+
     def best(self) -> str:
         """The single layer that is best on dev."""
         return best_layer(self.ran, self.names)
@@ -148,6 +153,20 @@ def _value(cell: Cell, runs: Sequence[Ran], measure: str) -> float:
         np.mean([one.scores[measure] for one in runs if one.round == name]) for name in cell.groups
     ]
     return float(np.mean(per_round))
+
+
+def against(cell: Cell, other: Cell, study: str, seed: int) -> list[Row]:
+    """One model less another in a task, each read as it was chosen on dev (the sum; the best layer
+    where there is none), paired over the same test examples; nothing where these differ."""
+    if cell.groups != other.groups:
+        return []
+    mine, its = cell.reading(), other.reading()
+    runs, others = chosen(cell.ran, mine), chosen(other.ran, its)
+    value = _less(cell, runs, others, seed)
+    measure = f"{cell.compared}-over-other-model"
+    made = _row(cell, mine, measure, value, study, seed, _estimator([*runs, *others]))
+    width = max(other.widths) if its == SUM else other.widths[other.names.index(its)]
+    return [replace(made, other_model=other.model, other_layer=its, other_d=width)]
 
 
 def _less(cell: Cell, runs: Sequence[Ran], others: Sequence[Ran], seed: int) -> Interval:

@@ -177,7 +177,8 @@ def property_rows(table: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFram
         # Sums of layers and what they are held against are no points of a curve; sums over
         # several models ("a + b") are no models.
         known = {str(entry.get("spec")) for entry in mappings(record.get("models"))}
-        rows = table[~table["layer"].str.startswith("weighted-sum")]
+        single = ~table["layer"].str.startswith("weighted-sum")
+        rows = table[single & ~table["measure"].str.endswith("-over-other-model")]
         return rows[rows["model"].isin(known)] if known else rows
     if record.get("job") != JOB:
         return table.iloc[:0]

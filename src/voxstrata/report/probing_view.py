@@ -19,6 +19,9 @@ SUM = "weighted-sum"
 OVER_BEST = "-over-best-layer"
 """Ending of the measure that holds the sum against the best single layer."""
 
+OVER_OTHER = "-over-other-model"
+"""Ending of the measure that holds a model against another on the same test examples."""
+
 Task = Mapping[str, Any]
 """A task as the run record describes it."""
 
@@ -245,6 +248,24 @@ def apart(one: Value, other: Value) -> bool | None:
         (v.low, v.high) if v.has_interval else (v.value, v.value) for v in (one, other)
     )
     return low > its_high or high < its_low
+
+
+def clear_of(view: View, task: Task, model: int, other: int) -> bool | None:
+    """Whether two models of a task are told apart: by the interval of their paired difference where
+    there is one, else by whether their intervals share a point; ``None`` without intervals."""
+    one, two = (view.models[i].spec for i in (model, other))
+    table = view.table
+    rows = table[
+        (table["property"] == task.get("name"))
+        & (table["model"] == one)
+        & (table["other_model"] == two)
+        & table["measure"].str.endswith(OVER_OTHER)
+    ]
+    if len(rows):
+        value = _value(rows.to_dict("records")[0])
+        return (value.low > 0 or value.high < 0) if value.has_interval else None
+    held = (cell(view, task, one), cell(view, task, two))
+    return apart(held[0].whole, held[1].whole) if held[0] and held[1] else None
 
 
 def best_of(task: Task, values: Sequence[Value]) -> Value | None:

@@ -15,6 +15,7 @@ from voxstrata.report.probing_view import (
     beats,
     best_of,
     cell,
+    clear_of,
     gains,
     is_lower,
     is_probing,
@@ -34,8 +35,8 @@ class Standing:
     """How one model stands against something, by task.
 
     Attributes:
-        clear: better, and the intervals are apart.
-        unsure: better, and the intervals overlap (or there is none).
+        clear: better, and told apart (paired, where the table has the difference).
+        unsure: better, and not told apart (or there is no interval).
         behind: not better, with both scores in words.
     """
 
@@ -138,8 +139,9 @@ def behind(view: View, model: int) -> list[str]:
             parts.append(f"does not beat {name} in {listing(held.behind)}")
         if held.unsure:
             also = "also " if held.behind else ""
-            parts.append(f"is {also}not told apart from {name} (intervals overlap) in "
-                         f"{listing(held.unsure)}")  # fmt: skip
+            parts.append(
+                f"is {also}ahead of {name}, but not told apart from it, in {listing(held.unsure)}"
+            )
         if parts:
             found.append(f"{label} {'; it '.join(parts)}.")
         elif held.clear:
@@ -160,10 +162,14 @@ def against_named(view: View, model: int, name: str, others: Sequence[int]) -> S
         if top is None:
             continue
         title = str(task.get("title"))
+        rival = next(i for i, c in cells.items() if c.whole is top)
+        clear = all(clear_of(view, task, model, i) for i in cells)
         if not beats(task, mine.whole.value, top.value):
-            rival = next(i for i, c in cells.items() if c.whole is top)
-            held.behind.append(_both(view, task, mine, top, rival if len(others) > 1 else None))
-        elif apart(mine.whole, top):
+            said = _both(view, task, mine, top, rival if len(others) > 1 else None)
+            if clear_of(view, task, model, rival) is False:
+                said = f"{said.removesuffix(')')}; not told apart)"
+            held.behind.append(said)
+        elif clear:
             held.clear.append(title)
         else:
             held.unsure.append(title)
@@ -229,8 +235,6 @@ def _both(view: View, task: Task, mine: TaskCell, top: Value, rival: int | None)
     said = f"{figure(main, mine.whole.value)} against {figure(main, top.value)}"
     if rival is not None:
         said += f" of {view.models[rival].label}"
-    if apart(mine.whole, top) is False:
-        said += "; intervals overlap"
     return f"{task.get('title')} ({said})"
 
 

@@ -304,7 +304,10 @@ def test_the_layer_is_chosen_on_dev_and_scored_on_test(tmp_path: Path) -> None:
     )
     kind = KINDS.get("terms")
     assert (
-        sum(counted) == kind.count(asked.task, asked.reads, asked.config, asked.protocol) == 4 == len(found)
+        sum(counted)
+        == kind.count(asked.task, asked.reads, asked.config, asked.protocol)
+        == 4
+        == len(found)
     )
     by = {(r.layer, r.probe.control): r for r in found}
     assert best_layer(found, asked.names) == "1"

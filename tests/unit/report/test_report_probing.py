@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
 
@@ -77,8 +78,8 @@ def test_what_training_brought_is_said(view: View) -> None:
         "a is clear of log-mel in every task.",
     ]
     assert words.behind(view, at(view, "m")) == [
-        "m is not told apart from its untrained twin (intervals overlap) in SID and PR.",
-        "m does not beat log-mel in SID (45.0 against 47.0; intervals overlap).",
+        "m is ahead of its untrained twin, but not told apart from it, in SID and PR.",
+        "m does not beat log-mel in SID (45.0 against 47.0; not told apart).",
     ]
     assert words.winners(view) == "Best of the trained models: a in SID; m in PR."
     [found] = words.probing_findings(view)
@@ -86,6 +87,19 @@ def test_what_training_brought_is_said(view: View) -> None:
         "Against the best single layer, the learned sum does better in 3, worse in 1 and not told "
         "apart in 0 of 4 cells (task and model, of trained models)."
     )
+
+
+def test_models_are_told_apart_by_their_paired_difference_where_it_is_known(view: View) -> None:
+    def held(low: float, high: float) -> list[str]:
+        row = view.table.iloc[0].to_dict()
+        row |= {"property": "sid", "model": "m", "layer": SUM, "control": "", "ci_low": low}
+        row |= {"measure": "accuracy-over-other-model", "other_model": "random:m", "ci_high": high}
+        extra = pd.DataFrame([row | {"value": 0.02, "other_layer": SUM}])
+        return words.behind(replace(view, table=pd.concat([view.table, extra])), at(view, "m"))
+
+    # The intervals overlap, yet within every draw the model is ahead.
+    assert held(0.01, 0.03)[0].endswith("not told apart from it, in PR.")
+    assert held(-0.01, 0.05)[0].endswith("not told apart from it, in SID and PR.")
 
 
 def test_behind_a_twin_whose_interval_is_apart(tmp_path: Path) -> None:
