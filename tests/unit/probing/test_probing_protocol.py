@@ -187,8 +187,8 @@ def test_heads_never_see_padding(run: Run, monkeypatch: pytest.MonkeyPatch, task
         no = beyond(ids, lengths, rows[0].shape[1])
         return [torch.where(no, 50.0, x) for x in rows], lengths
 
-    def held(self: Rows, layers: Any, ids: Any) -> Any:
-        rows, lengths = kept(self, layers, ids)
+    def held(self: Rows, layers: Any, ids: Any, *scratch: Any) -> Any:
+        rows, lengths = kept(self, layers, ids, *scratch)
         no = beyond(ids, lengths, len(next(iter(rows.values())))).transpose(0, 1)
         return {i: torch.where(no, 50.0, x) for i, x in rows.items()}, lengths
 
