@@ -45,9 +45,13 @@ class SummedHead(torch.nn.Module):
     def summed(self, rows: Sequence[torch.Tensor], lengths: torch.Tensor) -> torch.Tensor:
         """Frames of the layer, or of the sum: [B, T, D]."""
         if self.weighting is None:
-            return rows[0].float()
+            return rows[0].to(next(self.head.parameters()).dtype)
         found: torch.Tensor = self.weighting(list(rows), lengths)[0]
         return found
+
+    def at_step(self, step: int) -> None:
+        """Say that a step of training begins: what is random in it depends on its number."""
+        self.head.at_step(step)
 
     def weights(self) -> NDArray[np.float64]:
         """Softmax of the layer weights."""
@@ -105,7 +109,7 @@ def train_steps(
     best, kept, diverged = 0, _copied(model), False
     for step in range(1, plan.steps + 1):
         model.train()
-        model.head.at_step(step)
+        model.at_step(step)
         value = loss(step)
         optimiser.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]

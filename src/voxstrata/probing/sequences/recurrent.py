@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from threading import Lock
 
 import numpy as np
 import torch
@@ -13,7 +11,6 @@ from numpy.typing import NDArray
 from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.heads.rnn import RecurrentHead
 from voxstrata.probing.heads.specaug import FeatureMasks, spec_augment
-from voxstrata.probing.linear.heads import BETAS, EPS, common_width
 from voxstrata.probing.linear.probes import Plan, Probe
 from voxstrata.probing.seeded import Stream
 from voxstrata.probing.sequences.train import (
@@ -29,15 +26,12 @@ from voxstrata.probing.sequences.train import (
     spoken,
     trainable,
 )
+from voxstrata.probing.steps import SummedHead, train_steps
 from voxstrata.probing.task import Round
-from voxstrata.probing.weighting import LayerWeights
-
-_BUILDING = Lock()
-"""Initial weights are drawn from torch's one global generator, which is put back afterwards."""
 
 
-class Recogniser(torch.nn.Module):
-    """The layer weights, where several layers are read, and the head.
+class Recogniser(SummedHead):
+    """The layer weights, where several layers are read, masks, and the recurrent head.
 
     Args:
         features: frames of the model; what layers there are.
@@ -47,6 +41,8 @@ class Recogniser(torch.nn.Module):
         masks: SpecAugment's settings, in training.
     """
 
+    head: RecurrentHead
+
     def __init__(
         self,
         features: FrameFeatures,
@@ -55,40 +51,26 @@ class Recogniser(torch.nn.Module):
         plan: Plan,
         masks: FeatureMasks,
     ) -> None:
-        super().__init__()
-        # Batches come on one grid, with vectors repeated: all layers are frames of that grid.
-        grid = next(info.grid for info in features.infos if info.grid is not None)
-        infos = [replace(features.infos[i], kind="frame", grid=grid) for i in probe.layers]
-        widths = [info.width for info in infos]
-        inner = common_width(widths, plan)
-        self.weighting: LayerWeights | None = None
-        if len(infos) > 1:
-            mapped = inner if len(set(widths)) > 1 else None
-            self.weighting = LayerWeights(infos, width=mapped, seed=probe.seed)
-        self.head = RecurrentHead(inner, classes, hidden=plan.hidden, seed=probe.seed)
+        super().__init__(
+            features,
+            probe,
+            plan,
+            lambda width: RecurrentHead(width, classes, hidden=plan.hidden, seed=probe.seed),
+        )
         self.masks, self.stream = masks, Stream(probe.seed, "masks of the recurrent head")
 
     def forward(self, rows: list[torch.Tensor], lengths: torch.Tensor) -> torch.Tensor:
         """Logits [B, T, V] of frames of each layer read."""
-        z = rows[0]
-        if self.weighting is not None:
-            z, lengths = self.weighting(rows, lengths)
+        z = self.summed(rows, lengths)
         if self.training:
             z = spec_augment(z, lengths, self.stream.draw(), self.masks)
         found: torch.Tensor = self.head(z, lengths)
         return found
 
     def at_step(self, step: int) -> None:
-        """What is random in a step depends on its number."""
-        self.head.at_step(step)
+        """See :class:`voxstrata.probing.steps.SummedHead`."""
+        super().at_step(step)
         self.stream.at(step)
-
-    def weights(self) -> NDArray[np.float64]:
-        """Softmax of the layer weights."""
-        if self.weighting is None:
-            return np.ones(1)
-        found: NDArray[np.float64] = self.weighting.weights().double().numpy()
-        return found
 
 
 def train_recogniser(
@@ -125,16 +107,10 @@ def train_recogniser(
     train = trainable(train, plan)
     if probe.control:
         train, dev = dealt_symbols(train, probe.seed), dealt_symbols(dev, probe.seed)
-    with _BUILDING:
-        model = Recogniser(features, probe, classes, plan, masks)
-    parameters = list(model.parameters())
-    optimiser = torch.optim.Adam(parameters, lr=probe.lr, betas=BETAS, eps=EPS)
+    model = Recogniser(features, probe, classes, plan, masks)
     batches = by_length(train.lengths, plan.batch, probe.seed)
-    seen: list[float] = []
-    best, kept, diverged = 0, {n: p.detach().clone() for n, p in model.state_dict().items()}, False
 
     def say(held: Spoken, heard: list[tuple[str, ...]] | None = None) -> Symbols:
-        model.eval()
         paths = [np.zeros(0, np.int64) for _ in held.ids]
         with torch.no_grad():
             for at in in_batches(held.lengths, plan.batch):
@@ -152,27 +128,13 @@ def train_recogniser(
                         heard[i] = read(row[: len(paths[i])].numpy())
         return decoded(paths, stops)
 
-    for step in range(1, plan.steps + 1):
+    def loss(_step: int) -> torch.Tensor:
         at = next(batches)
         rows, lengths = features.batch(probe.layers, [train.ids[i] for i in at], plan.stride)
-        model.train()
-        model.at_step(step)
         targets = [ended(train.symbols[i], plan) for i in at]
-        loss = model.head.loss(model(rows, lengths), lengths, targets)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, plan.clip)
-        if bool(torch.isfinite(norm)):
-            optimiser.step()
-        else:
-            diverged = True  # the published loop leaves such a step out
-        if step % plan.every == 0 or step == plan.steps:
-            value = rate(dev.symbols, say(dev))
-            if not seen or value < min(seen):
-                best = step
-                kept = {n: p.detach().clone() for n, p in model.state_dict().items()}
-            seen.append(value)
-    model.load_state_dict(kept)
+        return model.head.loss(model(rows, lengths), lengths, targets)
+
+    course = train_steps(model, plan, probe.lr, loss, lambda: rate(dev.symbols, say(dev)))
     heard: list[tuple[str, ...]] | None = None if read is None else [()] * len(test.ids)
     said = say(test, heard)
-    return Written(probe, tuple(seen), best, said, model.weights(), diverged, heard)
+    return Written(probe, course.seen, course.best, said, model.weights(), course.diverged, heard)
