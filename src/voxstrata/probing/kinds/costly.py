@@ -36,19 +36,20 @@ class CostlyKind:
         def make(division: Round, probes: Sequence[Probe]) -> list[Ran]:
             return self.make(work, division, probes)
 
-        def grid(reads: tuple[int, ...]) -> list[Ran]:
-            probes = [Probe(reads, lr, first + s) for lr in work.lrs for s in range(work.seeds)]
-            return work.stage(f"grid {reads}", probes, make)
+        def grid(reads: tuple[int, ...]) -> list[Probe]:
+            return [Probe(reads, lr, first + s) for lr in work.lrs for s in range(work.seeds)]
 
-        found = grid(every)
+        found = work.stage("sum", grid(every), make)
+        rest: list[Probe] = []
         if len(every) > 1 and not work.reads.joint:
             screened = self._screened(work)
-            best = work.names.index(best_layer(screened, work.names, screen=True))
-            found += [*grid((best,)), *screened]
+            found += screened
+            rest += grid((work.names.index(best_layer(screened, work.names, screen=True)),))
         if work.config.controls:
             lr = chosen(found, work.reads.label(every))[0].probe.lr
-            found += work.stage("control", [Probe(every, lr, first, control=True)], make)
-        return found
+            rest.append(Probe(every, lr, first, control=True))
+        # One stage, so that no thread waits for the last head of another.
+        return found + (work.stage("best layer and control", rest, make) if rest else [])
 
     def _screened(self, work: Work) -> list[Ran]:
         seed, lr = work.config.seed, self.screen_lr(work)
