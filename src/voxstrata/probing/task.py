@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from voxstrata.errors import LabelError, UsageError
 from voxstrata.probing.sources import Material
 
 PARTS = ("train", "dev", "test")
@@ -169,6 +170,28 @@ class Task(Protocol):
             UsageError: too few examples or classes.
         """
         ...
+
+
+def no_tier(task: str, material: Material, needed: str, fix: str = "") -> LabelError:
+    """No recording has what a task needs."""
+    present = sorted({tier for part in material.parts.values() for u in part for tier in u.tiers})
+    usual = f"name another corpus for {task} in the corpus map, or leave the task out"
+    return LabelError(
+        f"the task {task!r} needs a tier that no recording has",
+        got=f"tiers {', '.join(present) or '(none)'}",
+        expected=needed,
+        fix=fix or usual,
+    )
+
+
+def nothing_for(task: str, part: str, dropped: Mapping[str, int], expected: str) -> UsageError:
+    """A part of a task is empty."""
+    return UsageError(
+        f"the task {task!r} has no recording for {part}",
+        got="; ".join(f"{n} left out: {why}" for why, n in dropped.items()) or "an empty part",
+        expected=expected,
+        fix="use a larger corpus, or name parts of your own in the corpus map",
+    )
 
 
 def class_numbers(labels: Sequence[Any], known: Sequence[str]) -> NDArray[np.int64]:

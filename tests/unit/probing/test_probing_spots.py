@@ -51,7 +51,7 @@ def test_moments_are_the_middles_of_segments_without_silence_and_stress() -> Non
     assert len(few.rounds[0].parts["train"]) == 6
     assert any("over 2 of a class" in why for why in few.dropped)
     bare = Material(TaskSource(corpus="x"), {"all": (Utterance("a", 1.0, {"text": "x"}),)})
-    with pytest.raises(LabelError, match="interval tier"):
+    with pytest.raises(LabelError, match="needs a tier"):
         get_task("phone").data(bare, 0)
 
 

@@ -7,14 +7,23 @@ grid. Scores of the screen are reported as those of screened layers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
+from voxstrata.numerics.threads import on_threads
 from voxstrata.probing.cells import Ran, Reads, best_layer, chosen
 from voxstrata.probing.frames import check_finite
 from voxstrata.probing.kinds.kind import Work
-from voxstrata.probing.linear.probes import Probe
+from voxstrata.probing.linear.probes import Plan, Probe
 from voxstrata.probing.settings import ProbeConfig, ProtocolConfig
 from voxstrata.probing.task import Round, Task
+
+
+def plan_of(work: Work, probe: Probe) -> Plan:
+    """The protocol's constants, with few steps and one look for a screen."""
+    if not probe.screen:
+        return work.plan
+    return replace(work.plan, steps=work.constants.screen, every=work.constants.screen)
 
 
 class CostlyKind:
@@ -65,7 +74,17 @@ class CostlyKind:
         return max(work.lrs)
 
     def make(self, work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
-        """Train and test heads on one round."""
+        """Train and test heads on one round, a thread each."""
+
+        def one(probe: Probe) -> Ran:
+            found = self.train(work, division, probe)
+            work.advance(1)
+            return found
+
+        return on_threads(one, probes, work.workers)
+
+    def train(self, work: Work, division: Round, probe: Probe) -> Ran:
+        """Train and test one head on one round."""
         raise NotImplementedError
 
     def screen(self, work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:

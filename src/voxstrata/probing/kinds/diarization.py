@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from voxstrata.metrics.diarization import DiarizationErrors, activity_turns, diarization_errors
-from voxstrata.numerics.threads import on_threads
 from voxstrata.probing.cells import Ran
 from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.heads.diarization import DiarizationHead, best_order
-from voxstrata.probing.kinds.costly import CostlyKind
+from voxstrata.probing.kinds.costly import CostlyKind, plan_of
 from voxstrata.probing.kinds.kind import Work
 from voxstrata.probing.linear.probes import Probe
 from voxstrata.probing.steps import SummedHead, cut, epochs, train_steps
@@ -34,15 +32,9 @@ Answers = list[NDArray[np.float64]]
 class DiarizationKind(CostlyKind):
     """One LSTM layer, linear, permutation-free loss."""
 
-    def make(self, work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
-        """Train and test probes on one round."""
-
-        def train(probe: Probe) -> Ran:
-            found = _Training(work, division, probe).run()
-            work.advance(1)
-            return found
-
-        return on_threads(train, probes, work.workers)
+    def train(self, work: Work, division: Round, probe: Probe) -> Ran:
+        """Train and test one head on one round."""
+        return _Training(work, division, probe).run()
 
 
 KIND = DiarizationKind()
@@ -112,11 +104,7 @@ class _Training:
         assert work.frames is not None
         self.work, self.division, self.probe = work, division, probe
         self.features = work.frames
-        plan = work.plan
-        if probe.screen:
-            steps = work.constants.screen
-            plan = replace(plan, steps=steps, every=steps)
-        self.plan, self.outputs = plan, work.classes[0]
+        self.plan, self.outputs = plan_of(work, probe), work.classes[0]
         self.parts: dict[str, _Part] = {}
         for part, examples in division.parts.items():
             assert isinstance(examples, TurnExamples)
@@ -124,9 +112,15 @@ class _Training:
         self.model = SummedHead(
             self.features,
             probe,
-            plan,
-            lambda width: DiarizationHead(width, self.outputs, hidden=plan.hidden, seed=probe.seed),
+            self.plan,
+            lambda width: DiarizationHead(
+                width, self.outputs, hidden=self.plan.hidden, seed=probe.seed
+            ),
         )
+
+    def _head(self, width: int) -> DiarizationHead:
+        seed = self.probe.seed
+        return DiarizationHead(width, self.outputs, hidden=self.plan.hidden, seed=seed)
 
     def run(self) -> Ran:
         """Train, choose step, threshold and filter, and score the test recordings."""

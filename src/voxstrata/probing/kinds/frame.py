@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from voxstrata.errors import ConfigError
 from voxstrata.numerics.threads import on_threads
-from voxstrata.probing.cells import SUM, Ran, Reads, chosen, probes_of
+from voxstrata.probing.cells import Ran
 from voxstrata.probing.frames import check_finite
-from voxstrata.probing.kinds.kind import Make, Work
+from voxstrata.probing.kinds.kind import Work
+from voxstrata.probing.kinds.linear import LinearKind
 from voxstrata.probing.linear.probes import Plan, Probe
 from voxstrata.probing.sequences.bundles import bundles, together
 from voxstrata.probing.sequences.rows import Rows
@@ -22,46 +24,29 @@ from voxstrata.probing.sequences.train import (
     spoken,
     train_frame_heads,
 )
-from voxstrata.probing.settings import ProbeConfig, ProtocolConfig
-from voxstrata.probing.task import Round, Task
+from voxstrata.probing.task import Round
 from voxstrata.probing.tasks.symbols import HIGHER, SymbolTask
 
 
-class FrameKind:
-    """Linear, linear, CTC: every layer and their sum, learning rates side by side."""
+class FrameKind(LinearKind):
+    """Linear, linear, CTC: every layer and their sum, many side by side."""
 
-    ON_FRAMES = True
-
-    def count(self, task: Task, reads: Reads, config: ProbeConfig, protocol: ProtocolConfig) -> int:
-        """See :class:`voxstrata.probing.kinds.kind.Kind`."""
-        lrs, seeds = protocol.lrs_of(task.name), protocol.seeds_of(task.name)
-        every = len(probes_of(reads.grid, lrs, seeds, 0, controls=config.controls))
-        return every + (seeds * len(reads.without) if config.ablation else 0)
+    ON_FRAMES: ClassVar[bool] = True
 
     def run(self, work: Work) -> list[Ran]:
         """See :class:`voxstrata.probing.kinds.kind.Kind`."""
         check_finite(work.names, work.means.rows)
-        config = work.config
-        reads, seeds, first = work.reads, work.seeds, config.seed
-        wanted = probes_of(reads.grid, work.lrs, seeds, first, controls=config.controls)
-        found: list[Ran] = []
-        every = list(dict.fromkeys(probe.layers for probe in wanted))
+        return super().run(work)
+
+    def stages(self, work: Work) -> list[list[tuple[int, ...]]]:
+        """As many layers as are trained side by side at all learning rates."""
         size = max(1, _most(work, work.plan) // len(work.lrs))
-        for begin in range(0, len(every), size):
-            some = every[begin : begin + size]
-            mine = [probe for probe in wanted if probe.layers in some]
-            found += work.stage(f"grid {some}", mine, self._maker(work))
-        if config.ablation and reads.without:
-            lr = chosen(found, SUM)[0].probe.lr
-            without = probes_of(reads.without, [lr], seeds, first)
-            found += work.stage("without", without, self._maker(work))
-        return found
+        grid = work.reads.grid
+        return [grid[begin : begin + size] for begin in range(0, len(grid), size)]
 
-    def _maker(self, work: Work) -> Make:
-        def make(division: Round, probes: Sequence[Probe]) -> list[Ran]:
-            return run_round(work, division, probes, work.plan)
-
-        return make
+    def make(self, work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
+        """Train and test heads on one round."""
+        return run_round(work, division, probes, work.plan)
 
     def left_out(self, work: Work) -> dict[str, list[str]]:
         """Training recordings with fewer frames than their symbols need."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from voxstrata.numerics.threads import on_threads
 from voxstrata.probing.cells import Ran
 from voxstrata.probing.kinds import frame
 from voxstrata.probing.kinds.costly import CostlyKind
@@ -29,9 +28,23 @@ SCREEN_LR, SCREEN_HIDDEN = 0.01, 256
 class RecurrentKind(CostlyKind):
     """Linear, two bidirectional LSTM layers, linear, CTC."""
 
-    def make(self, work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
-        """Train and test probes on one round."""
-        return run_round(work, division, probes)
+    def train(self, work: Work, division: Round, probe: Probe) -> Ran:
+        """Train and test one head on one round."""
+        task, frames = work.task, work.frames
+        assert isinstance(task, SymbolTask)
+        assert frames is not None
+        one = train_recogniser(
+            frames,
+            division,
+            work.classes[0],
+            probe,
+            work.plan,
+            work.constants.masks,
+            frame.rate_of(work),
+            stops=task.stops,
+            read=work.reader.read if work.reader is not None else None,
+        )
+        return _with_words(work, division, one)
 
     def screen_lr(self, work: Work) -> float:
         """That of linear heads."""
@@ -51,30 +64,6 @@ class RecurrentKind(CostlyKind):
 
 
 KIND = RecurrentKind()
-
-
-def run_round(work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
-    """Train and test probes on one round."""
-    task, frames = work.task, work.frames
-    assert isinstance(task, SymbolTask)
-    assert frames is not None
-
-    def train(probe: Probe) -> Ran:
-        one = train_recogniser(
-            frames,
-            division,
-            work.classes[0],
-            probe,
-            work.plan,
-            work.constants.masks,
-            frame.rate_of(work),
-            stops=task.stops,
-            read=work.reader.read if work.reader is not None else None,
-        )
-        work.advance(1)
-        return _with_words(work, division, one)
-
-    return on_threads(train, probes, work.workers)
 
 
 def _with_words(work: Work, division: Round, one: Written) -> Ran:

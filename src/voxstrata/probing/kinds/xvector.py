@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,10 +13,9 @@ from voxstrata.metrics.bootstrap import SpeakerBootstrap
 from voxstrata.metrics.curve import SortedTrials
 from voxstrata.metrics.dcf import DetectionCost
 from voxstrata.metrics.eer import equal_error
-from voxstrata.numerics.threads import on_threads
 from voxstrata.probing.cells import Ran
 from voxstrata.probing.heads.xvector import XVectorHead
-from voxstrata.probing.kinds.costly import CostlyKind
+from voxstrata.probing.kinds.costly import CostlyKind, plan_of
 from voxstrata.probing.kinds.kind import Work
 from voxstrata.probing.linear.probes import Probe
 from voxstrata.probing.steps import SummedHead, cut, epochs, train_steps
@@ -34,15 +32,9 @@ COST = DetectionCost(p_target=0.01)
 class XVectorKind(CostlyKind):
     """Linear, time-delay layers, statistics over time, AM-softmax; cosine of embeddings."""
 
-    def make(self, work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
-        """Train and test probes on one round."""
-
-        def train(probe: Probe) -> Ran:
-            found = _Training(work, division, probe).run()
-            work.advance(1)
-            return found
-
-        return on_threads(train, probes, work.workers)
+    def train(self, work: Work, division: Round, probe: Probe) -> Ran:
+        """Train and test one head on one round."""
+        return _Training(work, division, probe).run()
 
     def left_out(self, work: Work) -> dict[str, list[str]]:
         """Recordings with fewer frames than the head's context."""
@@ -83,12 +75,8 @@ class _Training:
         assert work.frames is not None
         self.work, self.division, self.probe = work, division, probe
         self.features = work.frames
-        plan = work.plan
-        if probe.screen:
-            steps = work.constants.screen
-            plan = replace(plan, steps=steps, every=steps)
-        self.plan = plan
-        self.model = SummedHead(self.features, probe, plan, self._head)
+        self.plan = plan_of(work, probe)
+        self.model = SummedHead(self.features, probe, self.plan, self._head)
         self.heard = {part: self._hear(part) for part in PARTS}
         if not self.heard["train"].ids:
             raise UsageError(

@@ -13,7 +13,7 @@ from voxstrata.config import Config
 from voxstrata.errors import LabelError, UsageError
 from voxstrata.probing.divide import divide, grouped
 from voxstrata.probing.sources import Material
-from voxstrata.probing.task import PARTS, Examples, Round, TaskData, class_numbers
+from voxstrata.probing.task import PARTS, Examples, Round, TaskData, class_numbers, nothing_for
 from voxstrata.types import Utterance
 
 ABSENT = "(none)"
@@ -210,12 +210,11 @@ class ClassTask(Config):
                 dropped[f"class of {part} that is not in training"] += int((~heard).sum())
             kept = [u for (u, _), good in zip(held, heard, strict=True) if good]
             if not kept:
-                raise UsageError(
-                    f"the task {self.name!r} has no recording for {part}",
-                    got="; ".join(f"{n} left out: {why}" for why, n in dropped.items())
-                    or "an empty part",
-                    expected="recordings in train, dev and test, of classes that are in training",
-                    fix="use a larger corpus, or name parts of your own in the corpus map",
+                raise nothing_for(
+                    self.name,
+                    part,
+                    dropped,
+                    "recordings in train, dev and test, of classes that are in training",
                 )
             made[part] = Examples(
                 tuple(u.id for u in kept), targets[heard], tuple(grouped(u) for u in kept)

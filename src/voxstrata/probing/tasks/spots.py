@@ -13,10 +13,18 @@ from pydantic import Field
 
 from voxstrata.config import Config
 from voxstrata.corpora.selection import rank
-from voxstrata.errors import LabelError, UsageError
+from voxstrata.errors import UsageError
 from voxstrata.probing.divide import divide, grouped
 from voxstrata.probing.sources import Material
-from voxstrata.probing.task import PARTS, Examples, Round, TaskData, class_numbers
+from voxstrata.probing.task import (
+    PARTS,
+    Examples,
+    Round,
+    TaskData,
+    class_numbers,
+    no_tier,
+    nothing_for,
+)
 from voxstrata.streaming.unit_segment import SILENCES, stress_free
 from voxstrata.types import Segment, Utterance
 
@@ -82,13 +90,7 @@ class SpotTask(Config):
                 else:
                     dropped[f"recording without segments in {self.spots}"] += 1
         if not any(held.values()):
-            present = {tier for part in material.parts.values() for u in part for tier in u.tiers}
-            raise LabelError(
-                f"the task {self.name!r} needs an interval tier that no recording has",
-                got=f"tiers {', '.join(sorted(present)) or '(none)'}",
-                expected=self.spots,
-                fix=f"name another corpus for {self.name} in the corpus map, or attach alignments",
-            )
+            raise no_tier(self.name, material, self.spots)
         notes: list[str] = []
         rounds = list(divide(held, self.speakers, self.fractions, seed, material.source, notes))
         classes = self._classes([parts["train"] for _, parts in rounds])
@@ -150,12 +152,11 @@ class SpotTask(Config):
                 found.sort(key=lambda x: rank(f"{x[0].id}#{x[1]}", seed, "probing"))
             kept += found[: self.most]
         if not kept:
-            raise UsageError(
-                f"the task {self.name!r} has no segment for {part}",
-                got="; ".join(f"{n} left out: {why}" for why, n in dropped.items())
-                or "an empty part",
-                expected="segments in train, dev and test, of classes that are in training",
-                fix="use a larger corpus, or name parts of your own in the corpus map",
+            raise nothing_for(
+                self.name,
+                part,
+                dropped,
+                "segments in train, dev and test, of classes that are in training",
             )
         return SpotExamples(
             tuple(u.id for u, _, _ in kept),

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from voxstrata.config import Config
-from voxstrata.errors import LabelError, UsageError
+from voxstrata.errors import UsageError
 from voxstrata.metrics.edit import edit_counts
 from voxstrata.metrics.slots import slot_counts
 from voxstrata.probing.divide import divide, grouped
 from voxstrata.probing.sources import Material
-from voxstrata.probing.task import PARTS, Round, TaskData, Transcripts
+from voxstrata.probing.task import PARTS, Round, TaskData, Transcripts, no_tier, nothing_for
 from voxstrata.probing.tasks.slotted import (
     SPACE,
     is_mark,
@@ -96,12 +96,7 @@ class SymbolTask(Config):
         """See :class:`voxstrata.probing.task.Task`."""
         everything = [u for part in material.parts.values() for u in part]
         if not any(self.tier in u.tiers for u in everything):
-            raise LabelError(
-                f"the task {self.name!r} needs a tier that no recording has",
-                got=f"tiers {', '.join(sorted({t for u in everything for t in u.tiers}))}",
-                expected=self.tier,
-                fix=f"name another corpus for {self.name} in the corpus map, or leave the task out",
-            )
+            raise no_tier(self.name, material, self.tier)
         dropped: Counter[str] = Counter()
         told: dict[str, list[tuple[Utterance, Spoken]]] = {}
         for part, utterances in material.parts.items():
@@ -205,13 +200,7 @@ class SymbolTask(Config):
         made: dict[str, Transcripts] = {}
         for part in PARTS:
             if not parts[part]:
-                raise UsageError(
-                    f"the task {self.name!r} has no recording for {part}",
-                    got="; ".join(f"{n} left out: {why}" for why, n in dropped.items())
-                    or "an empty part",
-                    expected="recordings in train, dev and test",
-                    fix="use a larger corpus, or name parts of your own in the corpus map",
-                )
+                raise nothing_for(self.name, part, dropped, "recordings in train, dev and test")
             rows = [
                 np.array([place.get(symbol, UNKNOWN) for symbol in spoken], dtype=np.int64)
                 for _, spoken in parts[part]

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from voxstrata.config import Config
-from voxstrata.errors import LabelError, UsageError
+from voxstrata.errors import UsageError
 from voxstrata.probing.divide import divide
 from voxstrata.probing.sources import Material
-from voxstrata.probing.task import PARTS, Examples, Round, TaskData, class_numbers
+from voxstrata.probing.task import PARTS, Examples, Round, TaskData, class_numbers, no_tier
 from voxstrata.types import Utterance
 from voxstrata.verification.pairs import all_pairs
 from voxstrata.verification.trials import Trials, match_trials, read_trials
@@ -85,13 +85,7 @@ class TrialTask(Config):
                 else:
                     held[part].append((utterance, str(name)))
         if not any(held.values()):
-            present = {tier for part in material.parts.values() for u in part for tier in u.tiers}
-            raise LabelError(
-                f"the task {self.name!r} needs a tier that no recording has",
-                got=f"tiers {', '.join(sorted(present)) or '(none)'}",
-                expected=self.speaker,
-                fix=f"name another corpus for {self.name} in the corpus map, or leave the task out",
-            )
+            raise no_tier(self.name, material, self.speaker)
         notes: list[str] = []
         rounds = list(divide(held, "apart", self.fractions, seed, material.source, notes))
         kept = [

@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import Field
 
 from voxstrata.config import Config
-from voxstrata.errors import LabelError, UsageError
+from voxstrata.errors import UsageError
 from voxstrata.probing.divide import divide, grouped
 from voxstrata.probing.sources import Material
-from voxstrata.probing.task import PARTS, Examples, Round, TaskData
+from voxstrata.probing.task import PARTS, Examples, Round, TaskData, no_tier, nothing_for
 from voxstrata.types import Segment, Utterance
 
 Turns = tuple[Segment, ...]
@@ -69,11 +69,11 @@ class TurnTask(Config):
         """See :class:`voxstrata.probing.task.Task`."""
         present = {tier for part in material.parts.values() for u in part for tier in u.tiers}
         if self.turns not in present:
-            raise LabelError(
-                f"the task {self.name!r} needs a tier that no recording has",
-                got=f"tiers {', '.join(sorted(present)) or '(none)'}",
-                expected=self.turns,
-                fix="mixtures of two speakers can be made of any corpus: mixtures:CORPUS",
+            raise no_tier(
+                self.name,
+                material,
+                self.turns,
+                "mixtures of two speakers can be made of any corpus: mixtures:CORPUS",
             )
         dropped: Counter[str] = Counter()
         held: dict[str, list[tuple[Utterance, Turns]]] = {}
@@ -127,13 +127,7 @@ class TurnTask(Config):
         for part in PARTS:
             found = parts[part]
             if not found:
-                raise UsageError(
-                    f"the task {self.name!r} has no recording for {part}",
-                    got="; ".join(f"{n} left out: {why}" for why, n in dropped.items())
-                    or "an empty part",
-                    expected="recordings in train, dev and test",
-                    fix="use a larger corpus, or name parts of your own in the corpus map",
-                )
+                raise nothing_for(self.name, part, dropped, "recordings in train, dev and test")
             made[part] = TurnExamples(
                 ids=tuple(u.id for u, _ in found),
                 targets=np.zeros((len(found), 0), np.int64),
