@@ -40,7 +40,7 @@ def test_words_of_tones_are_found(tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run_probing(settings, out)
     mine = result.table[result.table["property"] == "tones"]
-    assert set(mine["measure"]) == {"mtwv", "map"}
+    assert set(mine["measure"]) == {"mtwv", "map", "mtwv-over-other-model"}
     values = mine[(mine["measure"] == "mtwv") & (mine["control"] == "")].set_index(
         ["model", "layer"]
     )

@@ -351,11 +351,14 @@ def _list() -> None:
     table = Table("task", "asks", "needs the tiers", "test speakers")
     for name in TASKS.names():
         task = get_task(name)
-        table.add_row(name, task.summary, ", ".join(dict.fromkeys(task.tiers)), task.speakers)
+        needed = ", ".join(dict.fromkeys(task.tiers))
+        if other := getattr(task, "otherwise", None):
+            needed += f"; or {', '.join(other.values())}"
+        table.add_row(name, task.summary, needed, task.speakers)
     console = Console()
     console.print(table)
     console.print(
-        "A task of your own is a YAML file: --tasks sid,mine.yaml (docs/probing.md).",
+        "A task of your own is a YAML or Python file: --tasks sid,mine.yaml (docs/probing.md).",
         markup=False,
         highlight=False,
     )

@@ -90,7 +90,7 @@ class SymbolTask(Config):
     @property
     def tiers(self) -> tuple[str, ...]:
         """Tiers it reads."""
-        return (self.tier,)
+        return ("text", self.tier) if self.writes == "slots" else (self.tier,)
 
     def data(self, material: Material, seed: int) -> TaskData:
         """See :class:`voxstrata.probing.task.Task`."""
