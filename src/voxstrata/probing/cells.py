@@ -95,11 +95,14 @@ class Reads:
         names: of the layers there are.
         subsets: positions of layers whose sum is asked for besides that of all, by label.
         joint: the layers are those of several models: only the sum of all is of interest.
+        ablated: whether the sum is also trained without each layer; of models that stand for
+            comparison it is not.
     """
 
     names: tuple[str, ...]
     subsets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     joint: bool = False
+    ablated: bool = True
 
     @property
     def every(self) -> tuple[int, ...]:
@@ -118,8 +121,8 @@ class Reads:
 
     @property
     def without(self) -> list[tuple[int, ...]]:
-        """All layers but one, for each; none where a sum of two would be left at most."""
-        if self.joint or len(self.names) < 3:
+        """All layers but one, for each; none where a sum of one would be left."""
+        if self.joint or not self.ablated or len(self.names) < 3:
             return []
         return [tuple(i for i in self.every if i != gone) for gone in self.every]
 

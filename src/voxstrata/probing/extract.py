@@ -144,7 +144,9 @@ def reads_of(prepared: Prepared, system: System, layers: Sequence[int]) -> Reads
         places = tuple(layers.index(i) for i in members if i in layers)
         if 2 <= len(places) < len(layers):
             subsets[label] = places
-    return Reads(names, subsets, system.joint)
+    config = prepared.config
+    ablated = config.ablation and system.spec in config.models
+    return Reads(names, subsets, system.joint, ablated)
 
 
 def features_of(

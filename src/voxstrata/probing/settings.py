@@ -170,7 +170,8 @@ class ProbeConfig(Config):
         twins: also probe the untrained twin of every trained model that has one.
         baseline: a model without training that stands beside the others; "" for none.
         controls: also train on labels dealt anew.
-        ablation: also train the weighted sum without each layer in turn.
+        ablation: also train the weighted sum of ``models`` without each layer in turn (linear
+            heads).
         utterance_layers: what heads on frames do with layers that have one vector a recording:
             "leave out", or "repeat" it in every frame.
         seed: of splits, initial weights and orders.

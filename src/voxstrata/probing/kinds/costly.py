@@ -70,8 +70,8 @@ class CostlyKind:
         return work.stage("screen", probes, make)
 
     def screen_lr(self, work: Work) -> float:
-        """Learning rate of the screen: the largest of the grid."""
-        return max(work.lrs)
+        """Learning rate of the screen: the smallest of the grid, at which every head learns."""
+        return min(work.lrs)
 
     def make(self, work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
         """Train and test heads on one round, a thread each."""

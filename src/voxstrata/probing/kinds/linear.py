@@ -22,7 +22,7 @@ class LinearKind:
         """See :class:`voxstrata.probing.kinds.kind.Kind`."""
         lrs, seeds = protocol.lrs_of(task.name), protocol.seeds_of(task.name)
         every = len(probes_of(reads.grid, lrs, seeds, 0, controls=config.controls))
-        return every + (seeds * len(reads.without) if config.ablation else 0)
+        return every + seeds * len(reads.without)
 
     def run(self, work: Work) -> list[Ran]:
         """See :class:`voxstrata.probing.kinds.kind.Kind`."""
@@ -36,7 +36,7 @@ class LinearKind:
         for some in self.stages(work):
             mine = [probe for probe in wanted if probe.layers in some]
             found += work.stage(f"grid {some}", mine, make)
-        if config.ablation and reads.without:
+        if reads.without:
             lr = chosen(found, SUM)[0].probe.lr
             without = probes_of(reads.without, [lr], work.seeds, config.seed)
             found += work.stage("without", without, make)
