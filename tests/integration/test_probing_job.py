@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 import killable
@@ -238,6 +240,38 @@ def test_frames_made_live_give_the_numbers_of_those_on_disk(
         assert list(one["layer"]) == list(other["layer"])
 
 
+def test_a_task_that_fails_does_not_take_the_others_with_it(
+    recordings: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / "odd.yaml"
+    odd.write_text("name: odd\nlrs: [0.01]\nseeds: 1\ntasks: {pr: {steps: 5, chooses: wer}}")
+    tiny = {**TINY, "lrs": None, "seeds": None, "steps": 5}
+    settings = config(recordings, tasks=("pr", "sid"), protocol=str(odd), **tiny)
+    result = run_probing(settings, tmp_path / "out")
+    assert set(result.table["property"]) == {"sid"}
+    gone = {item["name"]: item["reason"] for item in result.record["left_out"]}
+    assert set(gone) == {f"pr of {m}" for m in (*settings.models, "mfcc")}
+    assert "chooses by a measure" in next(iter(gone.values()))
+    with pytest.raises(UsageError, match="no task could be done"):
+        run_probing(config(recordings, tasks=("pr",), protocol=str(odd), **tiny), tmp_path / "none")
+
+
+def test_a_part_that_could_not_be_read_is_no_crash(recordings: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "short"
+    planted.write_corpus(folder, 24, 4)
+    lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    for i, line in enumerate(lines):
+        line["split"] = "test" if i >= 20 else "train"
+        if line["split"] == "test":  # too short for any frame
+            soundfile.write(folder / line["file"], np.zeros(100, np.float32), 16000)
+            line |= {"duration": 100 / 16000, "phones": None, "words": None}
+    (folder / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    settings = config(folder, tasks=("sid",), **TINY)
+    with pytest.raises(UsageError, match="no task could be done") as error:
+        run_probing(settings, tmp_path / "out")
+    assert "no recording of test could be read" in str(error.value)
+
+
 def test_states_can_be_standardised_first(recordings: Path, tmp_path: Path) -> None:
     norms = {}
     model = "random:ecapa,channels=16,mfa=48"
@@ -273,5 +307,9 @@ def test_sums_of_some_layers_and_of_several_models(recordings: Path, tmp_path: P
     assert "random:melhubert + log-mel" in draw_report(tmp_path).read_text()
     with pytest.raises(UsageError, match="no sum of some layers"):
         run_probing(config(recordings, subsets=("1",), **TINY), tmp_path / "odd")
+    with pytest.raises(UsageError, match="the same layers"):
+        run_probing(config(recordings, subsets=("0+2", "2+0"), **TINY), tmp_path / "odd")
+    with pytest.raises(UsageError, match="--layers leaves out"):
+        run_probing(config(recordings, layers=("0-1",), subsets=("0+2",), **TINY), tmp_path / "odd")
     with pytest.raises(UnknownNameError, match="block9"):
         run_probing(config(recordings, subsets=("0+block9",), **TINY), tmp_path / "odd")

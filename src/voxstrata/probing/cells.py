@@ -61,6 +61,9 @@ class Ran:
             the draws are the same for every probe of a round.
         on_test: the step, or what turns outputs into answers, was chosen on the test part, as some
             published rules do.
+        chose: what ``dev`` holds, where it is not the measure of the plan.
+        tie: the next measure on dev, which decides between layers whose first is equal; more is
+            better.
     """
 
     layer: str
@@ -75,6 +78,8 @@ class Ran:
     counts: Counts
     draws: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     on_test: bool = False
+    chose: str = ""
+    tie: float = 0.0
 
     @property
     def best(self) -> float:
@@ -116,7 +121,9 @@ class Reads:
             return [self.every]
         found: list[tuple[int, ...]] = [(i,) for i in self.every]
         if len(self.names) > 1:
-            found += [*self.subsets.values(), self.every]
+            # The ablation trains sums without one layer in any case.
+            found += [r for r in self.subsets.values() if r not in self.without]
+            found.append(self.every)
         return list(dict.fromkeys(found))
 
     @property
@@ -127,13 +134,16 @@ class Reads:
         return [tuple(i for i in self.every if i != gone) for gone in self.every]
 
     def label(self, reads: Sequence[int]) -> str:
-        """What results call the layers that a probe reads."""
+        """What results call the layers that a probe reads.
+
+        A subset of all layers but one is called what the ablation calls it, where there is one.
+        """
         if len(reads) == 1:
             return self.names[reads[0]]
         if len(reads) == len(self.names):
             return SUM
         for label, members in self.subsets.items():
-            if members == tuple(reads):
+            if members == tuple(reads) and members not in self.without:
                 return f"{SUM} of {label}"
         gone = ", ".join(name for i, name in enumerate(self.names) if i not in reads)
         return f"{SUM} without {gone}"
@@ -179,8 +189,12 @@ def _dev(mine: Sequence[Ran], lr: float) -> float:
 def best_layer(ran: Sequence[Ran], names: Sequence[str], *, screen: bool = False) -> str:
     """The single layer that is best on dev (the first of equals), among those that were trained (or
     screened)."""
-    gains = {name: [r.gain for r in chosen(ran, name, screen=screen)] for name in names}
-    return max((n for n in names if gains[n]), key=lambda n: float(np.mean(gains[n])))
+    gains = {
+        name: [(r.gain, r.tie) for r in runs]
+        for name in names
+        if (runs := chosen(ran, name, screen=screen))
+    }
+    return max(gains, key=lambda name: tuple(np.mean(gains[name], axis=0)))
 
 
 def groups_of(data: TaskData, place: Mapping[str, int]) -> dict[str, tuple[str, ...]]:

@@ -51,24 +51,39 @@ def divide(
     Raises:
         UsageError: there is too little for a split.
     """
+    for name, parts in _rounds(held, speakers, fractions, seed, source, notes):
+        _check(parts, speakers, notes, folds=bool(source.folds))
+        yield name, parts
+
+
+def _rounds(
+    held: Mapping[str, Labelled[L]],
+    speakers: Speakers,
+    fractions: tuple[float, float, float],
+    seed: int,
+    source: TaskSource,
+    notes: list[str],
+) -> Iterator[tuple[str, dict[str, Labelled[L]]]]:
     if source.folds:
         yield from _folds(held, fractions, seed, notes)
         return
-    if "all" in held:
-        official = _official(held["all"])
-        if official is not None:
-            notes.append(f"The parts are the corpus's own (tier {OFFICIAL!r}).")
-            yield "", official
-            return
-        how = {
-            "apart": "no test speaker is in training",
-            "same": "every speaker is in all parts",
-            "any": "by recording",
-        }[speakers]
-        notes.append(f"The parts are a seeded split, not an official one ({how}).")
-        yield "", _split(held["all"], speakers, dict(zip(PARTS, fractions, strict=True)), seed)
-        return
     parts = dict(held)
+    if "all" in held:
+        official = _official(held["all"], notes)
+        if official is None:
+            known = all(item[0].tiers.get("speaker") is not None for item in held["all"])
+            how = {
+                "apart": "no test speaker is in training"
+                if known
+                else "by recording: speakers are not known",
+                "same": "every class is in all parts",
+                "any": "by recording",
+            }[speakers]
+            notes.append(f"The parts are a seeded split, not an official one ({how}).")
+            shares = dict(zip(PARTS, fractions, strict=True))
+            yield "", _split(held["all"], speakers, shares, seed)
+            return
+        parts = official
     if "train" not in parts:
         raise UsageError(
             "a task that is trained has no training part",
@@ -83,14 +98,50 @@ def divide(
     yield "", parts
 
 
-def _official(held: Labelled[L]) -> dict[str, Labelled[L]] | None:
+def _check(
+    parts: Mapping[str, Labelled[L]], speakers: Speakers, notes: list[str], *, folds: bool
+) -> None:
+    """Refuse recordings in two parts; say where speakers are in two that should not be.
+
+    Raises:
+        UsageError: a recording is in training and test, or in dev and test.
+    """
+    test = {item[0].id for item in parts["test"]}
+    for part in ("train", "dev"):
+        both = sorted(test & {item[0].id for item in parts[part]})
+        if both:
+            raise UsageError(
+                f"recordings are in both {part} and test",
+                got=f"{len(both)}, such as {both[0]}",
+                expected="parts that share no recording",
+                fix="name other corpora for the parts in the corpus map",
+            )
+    if speakers == "apart" and not folds:
+        heard, tested = (
+            {str(item[0].tiers["speaker"]) for item in parts[part] if item[0].tiers.get("speaker")}
+            for part in ("train", "test")
+        )
+        if shared := heard & tested:
+            notes.append(f"{len(shared)} of {len(tested)} test speakers are in training too.")
+
+
+def _official(held: Labelled[L], notes: list[str]) -> dict[str, Labelled[L]] | None:
+    """The corpus's own parts: training and test, and dev where there is one."""
     parts: dict[str, list[tuple[Utterance, L]]] = {part: [] for part in PARTS}
     for item in held:
         name = NAMES.get(str(item[0].tiers.get(OFFICIAL, "")).lower())
         if name is None:
             return None
         parts[name].append(item)
-    return dict(parts) if all(parts.values()) else None
+    found = {part: items for part, items in parts.items() if items}
+    if not ("train" in found and "test" in found):
+        notes.append(
+            f"The corpus's own parts (tier {OFFICIAL!r}) are not used: only "
+            f"{' and '.join(found)} has recordings here."
+        )
+        return None
+    notes.append(f"The parts are the corpus's own (tier {OFFICIAL!r}).")
+    return dict(found)
 
 
 def _folds(

@@ -141,7 +141,9 @@ def reads_of(prepared: Prepared, system: System, layers: Sequence[int]) -> Reads
     )
     subsets = {}
     for label, members in system.subsets.items():
-        places = tuple(layers.index(i) for i in members if i in layers)
+        if not all(i in layers for i in members):
+            continue  # layers without frames: another sum under the same name would mislead
+        places = tuple(layers.index(i) for i in members)
         if 2 <= len(places) < len(layers):
             subsets[label] = places
     config = prepared.config

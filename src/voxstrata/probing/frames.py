@@ -236,10 +236,7 @@ class FrameFeatures:
         if own is None:
             found: NDArray[np.int64] = torch.stack(list(counts.values())).amin(0).numpy()
             return found
-        most = {i: int(c.max()) if len(c) else 0 for i, c in counts.items()}
-        empty = [torch.zeros(len(ids), most[i], 1) for i in timed]
-        kept: NDArray[np.int64] = own(empty, [counts[i] for i in timed])[1].numpy()
-        return kept
+        return own.lengths([counts[i] for i in timed])
 
     def at(self, layer: int, ids: Sequence[str], times: NDArray[np.float64]) -> torch.Tensor:
         """The frames of one layer whose centres are nearest to some times.

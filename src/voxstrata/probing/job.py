@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from voxstrata.errors import ConfigError, LabelError, NumericsError, UsageError
 from voxstrata.files import atomic_write, fingerprint
 from voxstrata.probing.cells import groups_of
 from voxstrata.probing.extract import (
@@ -24,7 +25,7 @@ from voxstrata.probing.extract import (
 )
 from voxstrata.probing.kinds.kind import KINDS, Work
 from voxstrata.probing.lm import MEASURE, reads_words
-from voxstrata.probing.prepare import Asked, Prepared, prepare
+from voxstrata.probing.prepare import Asked, Prepared, prepare, reason_of
 from voxstrata.probing.settings import ProbeConfig
 from voxstrata.probing.table import Cell, against, probe_lines, rows_of, weight_lines
 from voxstrata.probing.task import TaskData
@@ -43,7 +44,7 @@ from voxstrata.streaming.runs import (
     remember_plan,
     run_in,
 )
-from voxstrata.streaming.setup import corpus_record
+from voxstrata.streaming.setup import LeftOut, corpus_record
 
 PROBES, WEIGHTS = "probes.parquet", "weights.parquet"
 """Every trained probe; the layer weights of every chosen weighted sum."""
@@ -190,9 +191,13 @@ def _cells(
                 wanted.append((system, one, kind, layers, reads, heads))
     total = sum(len(one.data.rounds) * heads for _, one, _, _, _, heads in wanted)
     found = []
+    left_out = prepared.left_out
     with bar("heads", total, "heads", show=hooks.progress) as advance:
         for system, one, kind, layers, reads, _ in wanted:
             advance.at(f"{one.task.title} {system.spec}")
+            if empty := _empty(one, held):
+                left_out.append(LeftOut(f"{one.task.name} of {system.spec}", empty))
+                continue
             means, frames = features_of(prepared, held, reads, layers, on_frames=kind.ON_FRAMES)
             work = Work(
                 task=one.task,
@@ -209,7 +214,12 @@ def _cells(
                 reader=prepared.reader if reads_words(one.task) else None,
             )
             started = time.perf_counter()
-            ran = kind.run(work)
+            try:
+                ran = kind.run(work)
+            except (ConfigError, LabelError, NumericsError, UsageError) as error:
+                # What other tasks and models were trained for hours on is not lost with it.
+                left_out.append(LeftOut(f"{one.task.name} of {system.spec}", reason_of(error)))
+                continue
             found.append(
                 Cell(
                     task=one.task.name,
@@ -227,7 +237,23 @@ def _cells(
                     left_out=kind.left_out(work),
                 )
             )
+    if not found:
+        raise UsageError(
+            "no task could be done",
+            got="; ".join(f"{item.name}: {item.reason}" for item in left_out[:8]),
+            expected="at least one",
+        )
     return found
+
+
+def _empty(one: Asked, held: Held) -> str:
+    """Why a task cannot be done with the recordings that were read; "" where it can."""
+    place = held.place
+    for division in one.data.rounds:
+        for part, examples in division.parts.items():
+            if len(examples) and not any(name in place for name in examples.recordings):
+                return f"no recording of {part} could be read"
+    return ""
 
 
 def _described(one: Asked, cells: Sequence[Cell]) -> dict[str, Any]:

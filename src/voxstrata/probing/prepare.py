@@ -22,7 +22,7 @@ from voxstrata.models.twins import add_twins
 from voxstrata.probing.frames import frame_bytes
 from voxstrata.probing.kinds.kind import KINDS
 from voxstrata.probing.lm import WordReader, reads_words
-from voxstrata.probing.registry import get_tasks
+from voxstrata.probing.registry import described, digests, get_tasks
 from voxstrata.probing.settings import ProbeConfig, ProtocolConfig, read_protocol
 from voxstrata.probing.sources import Library, TaskSource, read_map
 from voxstrata.probing.task import Task, TaskData
@@ -174,10 +174,15 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
             "language model": reader.digests if reader else {},
             "corpora": {spec: corpus.fingerprint for spec, corpus in library.opened.items()},
             "models": [model.fingerprint for model in models],
+            "files": digests(config.tasks),
             "tasks": {
                 one.task.name: [
-                    [r.name, {p: e.described() for p, e in r.parts.items()}]
-                    for r in one.data.rounds
+                    described(one.task),
+                    one.data.classes,
+                    [
+                        [r.name, {p: e.described() for p, e in r.parts.items()}]
+                        for r in one.data.rounds
+                    ],
                 ]
                 for one in asked
             },
@@ -259,8 +264,17 @@ def _subsets(
             except UnknownNameError:
                 continue
             mine = [layer.info.name for layer in stack if layer.model == number]
+            absent = sorted(chosen - set(mine))
+            if absent:
+                raise UsageError(
+                    f"the subset {label!r} names layers that --layers leaves out",
+                    got=", ".join(absent),
+                    expected=f"layers among {', '.join(mine)}",
+                )
             places = tuple(i for i, name in enumerate(mine) if name in chosen)
             known = True
+            if places in found[number].values():
+                raise UsageError(f"two subsets are the same layers of {model.spec}", got=label)
             if 2 <= len(places) < len(mine):
                 found[number][label] = places
         if not known:
@@ -308,7 +322,7 @@ def _tasks(
         try:
             data = task.data(material, config.seed)
         except (LabelError, UsageError) as error:
-            left_out.append(LeftOut(task.name, _reason(error)))
+            left_out.append(LeftOut(task.name, reason_of(error)))
             continue
         needed = set(data.ids)
         for part in material.parts.values():
@@ -325,7 +339,8 @@ def _tasks(
     return asked, left_out, held
 
 
-def _reason(error: VoxstrataError) -> str:
+def reason_of(error: VoxstrataError) -> str:
+    """An error in a line."""
     said = [error.what]
     if error.got is not None:
         said.append(f"found {error.got}")

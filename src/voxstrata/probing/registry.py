@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module, resources
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import cast
 
-from voxstrata.config import build, read_yaml
+from voxstrata.config import Config, build, read_yaml
 from voxstrata.errors import ConfigError, UsageError
+from voxstrata.files import sha256_file
 from voxstrata.probing.task import Task
 from voxstrata.registry import Registry, unknown_name
 
@@ -50,6 +52,12 @@ for _name in SHIPPED:
     TASKS.put(_name, partial(_shipped, _name))
 
 
+FILES = (".yaml", ".yml", ".py")
+"""Endings of task files."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What a task may be called: it becomes part of file names."""
+
 NEEDED = ("name", "title", "summary", "head", "tiers", "measures", "better", "speakers", "data")
 """What a task has (:class:`voxstrata.probing.task.Task`)."""
 
@@ -73,6 +81,19 @@ def _run(path: Path) -> Task:
         )
     found: Task = cast(Task, task)
     return found
+
+
+def described(task: Task) -> object:
+    """What a task's results depend on besides its examples, JSON-like."""
+    if isinstance(task, Config):
+        return task.model_dump(mode="json")
+    return {name: repr(getattr(task, name)) for name in NEEDED if name != "data"}
+
+
+def digests(names: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of the task files among some names."""
+    files = [Path(name).expanduser() for name in names if name.endswith(FILES)]
+    return {str(path): sha256_file(path) for path in files if path.is_file()}
 
 
 def get_task(name: str) -> Task:
@@ -112,6 +133,14 @@ def get_tasks(names: tuple[str, ...]) -> list[Task]:
         else:
             wanted.append(name)
     tasks = [get_task(name) for name in dict.fromkeys(wanted)]
+    odd = [task.name for task in tasks if not NAME.fullmatch(str(task.name))]
+    if odd:
+        raise ConfigError(
+            "a task has an odd name",
+            got=", ".join(map(repr, odd)),
+            expected="letters, digits, dot, hyphen, underscore",
+            fix="rename it in its file",
+        )
     held = [task.name for task in tasks]
     twice = sorted({name for name in held if held.count(name) > 1})
     if twice:

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
 from voxstrata.streaming.join import common_grid
-from voxstrata.streaming.pooling import pool, windows
+from voxstrata.streaming.pooling import Windows, pool, windows
 from voxstrata.types import FrameGrid
 
 Indices = NDArray[np.int64]
+
+_AT_ONCE = 1024  # recordings whose windows are counted at a time
 
 _ENDLESS = 2**40  # frames; so many that no window ends beyond them
 
@@ -75,24 +77,37 @@ class Resampler:
         Returns:
             for each layer [B, T, D_l], and the lengths [B] on the common grid.
         """
-        span = max(
-            x.shape[1] * g.stride + abs(g.centre2(0) - self._target.centre2(0))
-            for x, g in zip(xs, self._grids, strict=True)
-        )
-        count = span // self._target.stride + 2
-        runs = [
-            windows(grid, x.shape[1], self._target, count)
-            for grid, x in zip(self._grids, xs, strict=True)
-        ]
-        own = np.ones((len(lengths[0]), count), dtype=bool)
-        for run, length in zip(runs, lengths, strict=True):
-            own &= run.whole & (run.last <= length.cpu().numpy()[:, None])
-        kept = own.sum(1)
+        runs, kept = self._windows([x.shape[1] for x in xs], lengths)
         taken = slice(self._skip, self._skip + int(kept.max(initial=0)))
         made = [
             _pooled(x, run.first[taken], run.last[taken]) for x, run in zip(xs, runs, strict=True)
         ]
         return made, torch.from_numpy(kept).to(lengths[0].device)
+
+    def lengths(self, lengths: Sequence[torch.Tensor]) -> Indices:
+        """The lengths that :meth:`__call__` gives, int64 [B], without any frames."""
+        most = [int(length.max()) if len(length) else 0 for length in lengths]
+        found = [self._windows(most, [part[i : i + _AT_ONCE] for part in lengths])[1]
+                 for i in range(0, len(lengths[0]), _AT_ONCE)]  # fmt: skip
+        return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+
+    def _windows(
+        self, frames: Sequence[int], lengths: Sequence[torch.Tensor]
+    ) -> tuple[list[Windows], Indices]:
+        """Windows of each layer on the target grid, and how many are whole in each recording."""
+        span = max(
+            n * g.stride + abs(g.centre2(0) - self._target.centre2(0))
+            for n, g in zip(frames, self._grids, strict=True)
+        )
+        count = span // self._target.stride + 2
+        runs = [
+            windows(grid, n, self._target, count)
+            for grid, n in zip(self._grids, frames, strict=True)
+        ]
+        own = np.ones((len(lengths[0]), count), dtype=bool)
+        for run, length in zip(runs, lengths, strict=True):
+            own &= run.whole & (run.last <= length.cpu().numpy()[:, None])
+        return runs, own.sum(1)
 
 
 def _pooled(x: torch.Tensor, first: Indices, last: Indices) -> torch.Tensor:

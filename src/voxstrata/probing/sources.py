@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -189,6 +190,14 @@ class Library:
         if before is utterance or _same(before, utterance):
             return utterance
         return replace(utterance, id=f"corpus{corpus}/{utterance.id}")
+
+
+_RENAMED = re.compile(r"^corpus\d+/|~channel$")
+
+
+def own_id(name: str) -> str:
+    """The id that a recording has in its corpus, which lists of trials and of matches use."""
+    return _RENAMED.sub("", name)
 
 
 def _degraded(utterance: Utterance) -> Utterance:

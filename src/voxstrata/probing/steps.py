@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voxstrata.errors import UsageError
 from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.heads.head import Head
 from voxstrata.probing.linear.heads import BETAS, EPS, common_width
@@ -136,6 +137,8 @@ def _copied(model: torch.nn.Module) -> dict[str, Any]:
 
 def epochs(n: int, size: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Examples of each step: epochs in random order, int64 [B]; the last batch is smaller."""
+    if n < 1:
+        raise UsageError("there is nothing to train on", got="no recording")
     rng = np.random.default_rng([seed, 3])
     while True:
         order = rng.permutation(n)

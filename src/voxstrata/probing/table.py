@@ -108,7 +108,9 @@ def rows_of(cell: Cell, study: str, seed: int) -> list[Row]:
     """Rows of one cell: every layer, the sum, their controls, the sum against the best layer, and
     the sum without each layer."""
     found: list[Row] = []
-    for layer in [*cell.names, *(cell.reads.label(r) for r in cell.reads.subsets.values()), SUM]:
+    for layer in dict.fromkeys(
+        [*cell.names, *(cell.reads.label(r) for r in cell.reads.subsets.values()), SUM]
+    ):
         for control in (False, True):
             runs = chosen(cell.ran, layer, control=control)
             if runs:
@@ -158,7 +160,9 @@ def _value(cell: Cell, runs: Sequence[Ran], measure: str) -> float:
 def against(cell: Cell, other: Cell, study: str, seed: int) -> list[Row]:
     """One model less another in a task, each read as it was chosen on dev (the sum; the best layer
     where there is none), paired over the same test examples; nothing where these differ."""
-    if cell.groups != other.groups:
+    # Measures over pairs of recordings need the same recordings in both.
+    whole = cell.compared not in cell.ran[0].draws or cell.left_out == other.left_out
+    if cell.groups != other.groups or not whole:
         return []
     mine, its = cell.reading(), other.reading()
     runs, others = chosen(cell.ran, mine), chosen(other.ran, its)
@@ -279,7 +283,7 @@ def probe_lines(cell: Cell) -> list[dict[str, object]]:
             "control": "permuted-labels" if one.probe.control else "",
             "screen": one.probe.screen,
             "dev": one.best,
-            "dev_measure": cell.chooses,
+            "dev_measure": one.chose or cell.chooses,
             "step": one.step,
             "test": one.scores[cell.measures[0]],
             "diverged": one.diverged,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from voxstrata.corpora.selection import rank
 from voxstrata.metrics.spoken_terms import LEAST_FRAMES, QUESST, TermWeights
 from voxstrata.probing.divide import grouped
+from voxstrata.probing.sources import own_id
 from voxstrata.probing.task import Examples
 from voxstrata.streaming.unit_segment import SILENCES
 from voxstrata.types import Utterance
@@ -93,9 +94,9 @@ class Search:
 
     def holds(self) -> NDArray[np.bool_]:
         """Whether the document holds the query, [queries, documents]."""
-        place = {document.id: i for i, document in enumerate(self.documents)}
+        place = {own_id(document.id): i for i, document in enumerate(self.documents)}
         words = [words_of(document) for document in self.documents]
-        found = np.zeros((len(self.queries), len(place)), dtype=bool)
+        found = np.zeros((len(self.queries), len(self.documents)), dtype=bool)
         for row, query in zip(found, self.queries, strict=True):
             if query.matches is None:
                 row[:] = [query.term in said for said in words]

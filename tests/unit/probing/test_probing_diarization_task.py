@@ -89,16 +89,28 @@ def test_published_rules_choose_threshold_and_filter_on_test(tmp_path: Path) -> 
     data, held = get_task("sd").data(told, 0), planted(told)
     strict = KIND.run(work_of("sd", data, held, PLAN, tmp_path / "a"))
     published = KIND.run(work_of("sd", data, held, PLAN, tmp_path / "b", selection="superb"))
-    assert all(r.on_test for r in published)
+    assert all(r.on_test == (not r.probe.screen) for r in published)
+    assert {r.chose for r in published} == {"frame-error", "der"}
     # Steps are chosen by frame accuracy: what a look says is a share of wrong frames.
-    assert all(0 <= value <= 1 for r in published for value in r.dev)
+    assert all(0 <= value <= 1 for r in published for value in r.dev if not r.probe.screen)
     both = [
         (one, other)
         for one, other in zip(strict, published, strict=True)
-        if one.layer == other.layer and one.step == other.step
+        if one.layer == other.layer and one.step == other.step and not one.probe.screen
     ]
     assert both
     assert all(other.scores["der"] <= one.scores["der"] + 1e-9 for one, other in both)
+
+
+def test_a_recording_without_a_frame_is_left_out_and_said(tmp_path: Path) -> None:
+    told = material()
+    data, held = get_task("sd").data(told, 0), planted(told)
+    held["train0"] = [x[:1] for x in held["train0"]]
+    work = work_of("sd", data, held, PLAN.model_copy(update={"stride": 640}), tmp_path)
+    ((reason, ids),) = KIND.left_out(work).items()
+    assert ids == ["train0"]
+    assert "no frame" in reason
+    assert np.isfinite(KIND.run(work)[0].scores["der"])
 
 
 def test_recordings_without_turns_or_with_too_many_speakers() -> None:

@@ -87,15 +87,63 @@ def test_folds_are_tested_once_each() -> None:
 
 
 def test_a_class_only_in_test_is_left_out_and_counted() -> None:
-    held = {
-        "train": people(4),
-        "dev": people(4),
-        "test": (*people(4), *(Utterance(f"odd{i}", 1.0, {"gender": "X"}) for i in range(4))),
-    }
+    def part(name: str) -> tuple[Utterance, ...]:
+        return tuple(Utterance(name + u.id, 1.0, u.tiers) for u in people(4))
+
+    odd = (Utterance(f"odd{i}", 1.0, {"gender": "X"}) for i in range(4))
+    held = {"train": part("a"), "dev": part("b"), "test": (*part("c"), *odd)}
     source = TaskSource(train="a", dev="b", test="c")
     data = get_task("gender").data(Material(source, held), 0)
     assert data.dropped["class of test that is not in training"] == 4
     assert "odd0" not in data.rounds[0].parts["test"].ids
+
+
+def test_parts_that_share_recordings_or_speakers() -> None:
+    source = TaskSource(train="a", test="b")
+    with pytest.raises(UsageError, match="both train and test"):
+        get_task("gender").data(Material(source, {"train": people(6), "test": people(6)}), 0)
+    others = tuple(Utterance("t" + u.id, 1.0, u.tiers) for u in people(6))
+    data = get_task("gender").data(Material(source, {"train": people(8), "test": others}), 0)
+    (note,) = [n for n in data.notes if "test speakers" in n]
+    assert note.endswith("of 6 test speakers are in training too.")
+
+
+def test_own_parts_without_dev_are_kept_and_dev_is_split_off() -> None:
+    held = tuple(
+        Utterance(u.id, 1.0, {**u.tiers, "split": "test" if u.id[1] in "67" else "train"})
+        for u in people(8)
+    )
+    data = get_task("gender").data(Material(TaskSource(corpus="x"), {"all": held}), 0)
+    parts = data.rounds[0].parts
+    assert {i[:2] for i in parts["test"].ids} == {"s6", "s7"}
+    assert not {i[:2] for i in parts["train"].ids} & {i[:2] for i in parts["dev"].ids}
+    bare = tuple(Utterance(u.id, 1.0, {**u.tiers, "split": "train"}) for u in people(8))
+    data = get_task("gender").data(Material(TaskSource(corpus="x"), {"all": bare}), 0)
+    assert any("are not used: only train has" in note for note in data.notes)
+
+
+def test_speakers_that_are_not_known_are_not_claimed_to_be_apart() -> None:
+    held = tuple(Utterance(f"{i}", 1.0, {"gender": "FM"[i % 2]}) for i in range(20))
+    data = get_task("gender").data(Material(TaskSource(corpus="x"), {"all": held}), 0)
+    assert any("speakers are not known" in note for note in data.notes)
+
+
+def test_what_a_task_is_belongs_to_the_identity(tmp_path: Path) -> None:
+    from voxstrata.probing.registry import described, digests
+
+    path = tmp_path / "mine.yaml"
+    seen = []
+    for measures in ("[accuracy]", "[balanced-accuracy]"):
+        path.write_text(
+            f"name: m\ntitle: M\nsummary: m\ntargets: {{g: gender}}\nmeasures: {measures}"
+        )
+        seen.append((described(get_task(str(path))), digests([str(path), "sid"])))
+    assert seen[0][0] != seen[1][0]
+    assert seen[0][1] != seen[1][1]
+    assert list(seen[0][1]) == [str(path)]
+    path.write_text("name: ../../evil\ntitle: M\nsummary: m\ntargets: {g: gender}")
+    with pytest.raises(ConfigError, match="odd name"):
+        get_tasks((str(path),))
 
 
 def test_dev_is_split_off_training_where_the_map_has_none() -> None:

@@ -84,6 +84,36 @@ def test_a_list_of_trials_is_taken(tmp_path: Path) -> None:
     assert any("1 trials" in note for note in data.notes)
 
 
+def test_a_list_of_trials_fits_recordings_that_were_renamed(tmp_path: Path) -> None:
+    """Through a channel of their own, or with the id of another corpus' recording."""
+    path = tmp_path / "trials.txt"
+    path.write_text("1 c0-0 c0-1\n0 c0-0 c1-1\n")
+    told = material(trials=str(path))
+    renamed = {
+        part: tuple(Utterance(f"corpus2/{u.id}~channel", 1.0, u.tiers) for u in held)
+        for part, held in told.parts.items()
+    }
+    test = get_task("asv").data(Material(told.source, renamed), 0).rounds[0].parts["test"]
+    assert isinstance(test, TrialExamples)
+    assert test.ids == ("corpus2/c0-0~channel", "corpus2/c0-1~channel", "corpus2/c1-1~channel")
+    assert test.same.tolist() == [True, False]
+
+
+def test_pairs_of_large_parts_are_drawn_among_fewer_recordings() -> None:
+    parts = {"train": utterances("a", 300, 2), "dev": utterances("b", 30, 100)}
+    parts["test"] = utterances("c", 4, 4)
+    data = get_task("asv").data(Material(TaskSource(train="a", dev="b", test="c"), parts), 0)
+    dev = data.rounds[0].parts["dev"]
+    assert isinstance(dev, TrialExamples)
+    assert len(dev.ids) <= 2000
+    assert len(dev.same) == 5000
+    assert 0 < dev.same.sum() < 5000
+    # Where dev is not named no more speakers become dev than are needed.
+    del parts["dev"]
+    data = get_task("asv").data(Material(TaskSource(train="a", test="c"), parts), 0)
+    assert len(set(data.rounds[0].parts["dev"].groups)) == 60
+
+
 def test_what_cannot_be_done_says_why() -> None:
     bare = Material(TaskSource(corpus="x"), {"all": (Utterance("a", 1.0, {"text": "x"}),)})
     with pytest.raises(LabelError, match="needs a tier"):
@@ -122,8 +152,12 @@ def test_published_selection_takes_the_best_look_at_the_test_trials(tmp_path: Pa
     strict = KIND.run(work_of("asv", data, held, PLAN, tmp_path / "a"))
     published = KIND.run(work_of("asv", data, held, PLAN, tmp_path / "b", selection="superb"))
     for one, other in zip(strict, published, strict=True):
-        if one.layer == other.layer:
+        if one.probe.screen:
+            assert not other.on_test  # a screen chooses the layer, on dev
+            assert other.scores == one.scores
+        elif one.layer == other.layer:
             assert other.on_test
+            assert other.chose == "test-eer"
             assert other.scores["eer"] == pytest.approx(min(other.dev))
             assert other.scores["eer"] <= one.scores["eer"] + 1e-12
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voxstrata.errors import UsageError
 from voxstrata.metrics.diarization import DiarizationErrors, activity_turns, diarization_errors
 from voxstrata.probing.cells import Ran
 from voxstrata.probing.frames import FrameFeatures
@@ -35,6 +36,17 @@ class DiarizationKind(CostlyKind):
     def train(self, work: Work, division: Round, probe: Probe) -> Ran:
         """Train and test one head on one round."""
         return _Training(work, division, probe).run()
+
+    def left_out(self, work: Work) -> dict[str, list[str]]:
+        """Training recordings without a frame."""
+        assert work.frames is not None
+        found = []
+        for division in work.data.rounds:
+            ids = [i for i in division.parts["train"].ids if i in work.frames.place]
+            lengths = work.frames.lengths(range(len(work.names)), ids, work.plan.stride)
+            found += [name for name, n in zip(ids, lengths, strict=True) if not n]
+        reason = "training recordings have no frame and are left out"
+        return {reason: list(dict.fromkeys(found))} if found else {}
 
 
 KIND = DiarizationKind()
@@ -71,6 +83,7 @@ class _Part:
         self.ids = [examples.ids[i] for i in kept]
         self.turns = [examples.turns[i] for i in kept]
         self.lengths = features.lengths(probe.layers, self.ids, work.plan.stride)
+        self.usable = np.flatnonzero(self.lengths)
         self.grid = features.grid(probe.layers, work.plan.stride)
 
     def targets(self, outputs: int) -> list[torch.Tensor]:
@@ -124,19 +137,26 @@ class _Training:
 
     def run(self) -> Ran:
         """Train, choose step, threshold and filter, and score the test recordings."""
-        train, published = self.parts["train"], self.work.protocol.selection == "superb"
+        train = self.parts["train"]
+        published = self.work.protocol.selection == "superb" and not self.probe.screen
         targets = train.targets(self.outputs)
         rng = np.random.default_rng([self.probe.seed, 5])
         if self.probe.control:
             targets = _dealt(targets, rng)
             dev = self.parts["dev"]
             dev.turns = [dev.turns[i] for i in rng.permutation(len(dev.turns))]
-        batches = epochs(len(train.ids), self.plan.batch, self.probe.seed)
+        if not len(train.usable):
+            raise UsageError(
+                "no training recording has a frame",
+                got=f"{len(train.ids)} recordings",
+                fix="use longer recordings, or layers with more frames a second",
+            )
+        batches = epochs(len(train.usable), self.plan.batch, self.probe.seed)
         most = self.plan.most_s
         frames = None if most is None else round(most * SAMPLE_RATE / train.grid.stride)
 
         def loss(step: int) -> torch.Tensor:
-            at = next(batches)
+            at = train.usable[next(batches)]
             rows, lengths = self.features.batch(
                 self.probe.layers, [train.ids[i] for i in at], self.plan.stride
             )
@@ -178,6 +198,7 @@ class _Training:
             scores={"der": _rate(errors)},
             counts={"der": counts},
             on_test=published,
+            chose="frame-error" if published else "der",
         )
 
     def _said(self, part: str) -> Answers:

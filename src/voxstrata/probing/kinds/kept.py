@@ -38,6 +38,8 @@ def keep(path: Path, made: Sequence[Ran]) -> None:
         "drawn": np.array(draws, dtype=np.str_),
         "draws": np.array([[one.draws[m] for m in draws] for one in made]),
         "on_test": np.array([one.on_test for one in made]),
+        "chose": np.array([one.chose for one in made], dtype=np.str_),
+        "tie": np.array([one.tie for one in made]),
     }
     with atomic_write(path) as file:
         np.savez(file, **arrays)
@@ -71,6 +73,8 @@ def read(path: Path, probes: Sequence[Probe]) -> list[Ran]:
                 },
                 draws={m: held["draws"][i][j] for j, m in enumerate(drawn)},
                 on_test=bool(held["on_test"][i]),
+                chose=str(held["chose"][i]),
+                tie=float(held["tie"][i]),
             )
             for i, probe in enumerate(probes)
         ]

@@ -221,6 +221,7 @@ def run_layer(
                 round=name,
                 probe=probe,
                 dev=(values["dev"][work.plan.measure],),
+                tie=values["dev"]["map"],
                 step=0,
                 weights=np.ones(1),
                 diverged=False,

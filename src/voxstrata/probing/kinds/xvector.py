@@ -85,7 +85,8 @@ class _Training:
                 expected=f"at least {_least(work)} frames",
                 fix="use longer recordings, or layers with more frames a second",
             )
-        self.test_chooses = work.protocol.selection == "superb"
+        # A screen chooses a layer, which no published rule does on test.
+        self.test_chooses = work.protocol.selection == "superb" and not probe.screen
 
     def _head(self, width: int) -> XVectorHead:
         hidden = self.plan.hidden
@@ -154,6 +155,7 @@ class _Training:
             counts={},
             draws=draws,
             on_test=self.test_chooses,
+            chose="test-eer" if self.test_chooses else "eer",
         )
 
     def _scores(self, part: str) -> tuple[NDArray[np.float64], TrialExamples, NDArray[np.bool_]]:

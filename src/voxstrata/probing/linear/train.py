@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voxstrata.errors import UsageError
 from voxstrata.numerics.threads import on_threads
 from voxstrata.probing.linear.heads import Heads, common_width
 from voxstrata.probing.linear.probes import Part, Plan, Probe, Trained, check
@@ -104,6 +105,8 @@ def order(n: int, plan: Plan, seed: int, weights: torch.Tensor | None) -> Iterat
 
     The last batch of an epoch is smaller, as with the loaders of the published code.
     """
+    if n < 1:
+        raise UsageError("there is nothing to train on", got="no example")
     generator = torch.Generator().manual_seed(seed + 1)
     while True:
         if weights is not None:

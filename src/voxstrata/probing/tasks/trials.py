@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,15 +12,24 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from voxstrata.config import Config
+from voxstrata.corpora.selection import rank
 from voxstrata.errors import UsageError
 from voxstrata.probing.divide import divide
-from voxstrata.probing.sources import Material
+from voxstrata.probing.sources import Material, own_id
 from voxstrata.probing.task import PARTS, Examples, Round, TaskData, class_numbers, no_tier
 from voxstrata.types import Utterance
 from voxstrata.verification.pairs import all_pairs
 from voxstrata.verification.trials import Trials, match_trials, read_trials
 
 Spoken = Sequence[tuple[Utterance, str]]
+
+SPEAKER = "speaker"
+
+MOST_RECORDINGS = 2000
+"""Recordings among which pairs are drawn."""
+
+DEV_SPEAKERS = 60
+"""Training speakers that are set aside for dev where it is not named, at most."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,6 @@ class TrialTask(Config):
     Attributes:
         name, title, summary: what it is called, and in a line what it asks.
         head: "x-vector".
-        speaker: tier of the speaker.
         trials: pairs that are drawn of dev and of test recordings, at most; a corpus map can name a
             list of trials for test (``trials: FILE``).
         least: recordings a training speaker needs.
@@ -59,7 +67,6 @@ class TrialTask(Config):
     title: str
     summary: str
     head: Literal["x-vector"] = "x-vector"
-    speaker: str = "speaker"
     trials: Annotated[int, Field(ge=2)] = 5000
     least: Annotated[int, Field(ge=1)] = 2
     measures: tuple[Literal["eer", "min-dcf"], ...] = ("eer", "min-dcf")
@@ -70,7 +77,7 @@ class TrialTask(Config):
     @property
     def tiers(self) -> tuple[str, ...]:
         """Tiers it reads."""
-        return (self.speaker,)
+        return (SPEAKER,)
 
     def data(self, material: Material, seed: int) -> TaskData:
         """See :class:`voxstrata.probing.task.Task`."""
@@ -79,15 +86,15 @@ class TrialTask(Config):
         for part, utterances in material.parts.items():
             held[part] = []
             for utterance in utterances:
-                name = utterance.tiers.get(self.speaker)
+                name = utterance.tiers.get(SPEAKER)
                 if name is None or name == "":
-                    dropped[f"no {self.speaker}"] += 1
+                    dropped[f"no {SPEAKER}"] += 1
                 else:
                     held[part].append((utterance, str(name)))
         if not any(held.values()):
-            raise no_tier(self.name, material, self.speaker)
+            raise no_tier(self.name, material, SPEAKER)
         notes: list[str] = []
-        rounds = list(divide(held, "apart", self.fractions, seed, material.source, notes))
+        rounds = list(divide(held, "apart", self._shares(held), seed, material.source, notes))
         kept = [
             (name, {**parts, "train": self._frequent(parts["train"], dropped)})
             for name, parts in rounds
@@ -104,6 +111,15 @@ class TrialTask(Config):
             self._round(name, parts, classes, material, seed, notes) for name, parts in kept
         )
         return TaskData({"speaker": tuple(classes)}, made, tuple(dict.fromkeys(notes)), dropped)
+
+    def _shares(self, held: Mapping[str, Spoken]) -> tuple[float, float, float]:
+        """Shares of speakers; of a large training part no more become dev than are needed."""
+        first, second, third = self.fractions
+        if "train" not in held or "dev" in held:
+            return self.fractions
+        speakers = len({who for _, who in held["train"]})
+        wanted = min(second / (first + second), DEV_SPEAKERS / max(speakers, 1))
+        return ((first + second) * (1 - wanted), (first + second) * wanted, third)
 
     def _frequent(self, held: Spoken, dropped: Counter[str]) -> Spoken:
         counts = Counter(who for _, who in held)
@@ -130,9 +146,6 @@ class TrialTask(Config):
                 tuple(who for _, who in train),
             )
         }
-        shared = {who for _, who in train} & {who for _, who in parts["test"]}
-        if shared:
-            notes.append(f"{len(shared)} test speakers are in training too.")
         for part in PARTS[1:]:
             listed = material.source.trials if part == "test" else None
             trials = self._trials(parts[part], listed, seed, notes)
@@ -149,9 +162,12 @@ class TrialTask(Config):
 
     def _trials(self, held: Spoken, listed: str | None, seed: int, notes: list[str]) -> Trials:
         if listed is None:
-            utterances = [u for u, _ in held]
-            return all_pairs(utterances, limit=self.trials, seed=seed, source="drawn pairs")
-        matched = match_trials(read_trials(listed), [u.id for u, _ in held])
+            few = _drawn(held, seed)
+            if len(few) < len(held):
+                notes.append(f"Pairs are drawn among {len(few)} of {len(held)} recordings.")
+            return all_pairs(few, limit=self.trials, seed=seed, source="drawn pairs")
+        names = {own_id(u.id): u.id for u, _ in held}
+        matched = match_trials(read_trials(listed), list(names))
         matched.trials.need_both_kinds(
             f"name the test corpus of the recordings in {listed} in the corpus map"
         )
@@ -160,4 +176,21 @@ class TrialTask(Config):
                 f"{matched.lost} trials of {listed} are left out: {len(matched.absent)} of their "
                 "recordings are not in the test corpus."
             )
-        return matched.trials
+        return replace(matched.trials, ids=tuple(names[i] for i in matched.trials.ids))
+
+
+def _drawn(held: Spoken, seed: int) -> list[Utterance]:
+    """Recordings to draw pairs of: all, or as many of each speaker by seed, at least two."""
+    if len(held) <= MOST_RECORDINGS:
+        return [u for u, _ in held]
+    by_speaker: dict[str, list[Utterance]] = {}
+    for utterance, who in held:
+        by_speaker.setdefault(who, []).append(utterance)
+    names = sorted(by_speaker, key=lambda name: rank(name, seed, "probing"))
+    names = names[: MOST_RECORDINGS // 2]
+    each = max(2, MOST_RECORDINGS // len(names))
+    found = []
+    for name in names:
+        mine = sorted(by_speaker[name], key=lambda u: rank(u.id, seed, "probing"))
+        found += mine[:each]
+    return found

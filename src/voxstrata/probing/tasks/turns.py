@@ -100,6 +100,11 @@ class TurnTask(Config):
                 expected=f"recordings with 1 to {self.most} speakers",
                 fix="use a larger corpus",
             )
+        if not any(u.tiers.get("speaker") for part in held.values() for u, _ in part):
+            notes.append(
+                "Intervals draw recordings; those of one meeting, or of the same speakers, are "
+                "taken for independent."
+            )
         made = tuple(self._round(name, parts, heads, dropped) for name, parts in kept)
         outputs = tuple(f"speaker {i + 1}" for i in range(heads))
         return TaskData({"outputs": outputs}, made, tuple(notes), dict(dropped))
