@@ -6,16 +6,21 @@ grid. Scores of the screen are reported as those of screened layers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from voxstrata.numerics.threads import on_threads
-from voxstrata.probing.cells import Ran, Reads, best_layer, chosen
+from voxstrata.probing.cells import Counts, Ran, Reads, best_layer, chosen
 from voxstrata.probing.frames import check_finite
 from voxstrata.probing.kinds.kind import Work
 from voxstrata.probing.linear.probes import Plan, Probe
 from voxstrata.probing.settings import ProbeConfig, ProtocolConfig
+from voxstrata.probing.steps import Course, SummedHead
 from voxstrata.probing.task import Round, Task
 
 
@@ -26,7 +31,44 @@ def plan_of(work: Work, probe: Probe) -> Plan:
     return replace(work.plan, steps=work.constants.screen, every=work.constants.screen)
 
 
-class CostlyKind:
+def ran_of(
+    work: Work,
+    division: Round,
+    probe: Probe,
+    model: SummedHead,
+    course: Course,
+    *,
+    scores: Mapping[str, float],
+    chose: str,
+    counts: Counts | None = None,
+    draws: Mapping[str, NDArray[np.float64]] | None = None,
+    on_test: bool = False,
+) -> Ran:
+    """A trained head whose measure is better the less it is, as the table needs it.
+
+    Args:
+        work, division, probe: what was asked.
+        model, course: the head, and how its training went.
+        scores, counts, draws, on_test, chose: see :class:`voxstrata.probing.cells.Ran`.
+    """
+    return Ran(
+        layer=work.reads.label(probe.layers),
+        round=division.name,
+        probe=probe,
+        dev=course.seen,
+        step=course.best,
+        weights=model.weights(),
+        diverged=course.diverged,
+        lower=True,
+        scores=scores,
+        counts=counts or {},
+        draws=draws or {},
+        on_test=on_test,
+        chose=chose,
+    )
+
+
+class CostlyKind(ABC):
     """What such kinds share; a kind says how heads are trained and how layers are screened."""
 
     ON_FRAMES: ClassVar[bool] = True
@@ -83,9 +125,9 @@ class CostlyKind:
 
         return on_threads(one, probes, work.workers)
 
+    @abstractmethod
     def train(self, work: Work, division: Round, probe: Probe) -> Ran:
         """Train and test one head on one round."""
-        raise NotImplementedError
 
     def screen(self, work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
         """The short trainings; by default those of :meth:`make`, which sees ``Probe.screen``."""

@@ -13,7 +13,7 @@ from voxstrata.metrics.diarization import DiarizationErrors, activity_turns, dia
 from voxstrata.probing.cells import Ran
 from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.heads.diarization import DiarizationHead, best_order
-from voxstrata.probing.kinds.costly import CostlyKind, plan_of
+from voxstrata.probing.kinds.costly import CostlyKind, plan_of, ran_of
 from voxstrata.probing.kinds.kind import Work
 from voxstrata.probing.linear.probes import Probe
 from voxstrata.probing.steps import SummedHead, cut, epochs, train_steps
@@ -186,15 +186,12 @@ class _Training:
         }
         errors = self.parts["test"].errors(said, *min(tried, key=lambda way: tried[way]))
         counts = (np.array([e.errors for e in errors]), np.array([e.speech for e in errors]))
-        return Ran(
-            layer=self.work.reads.label(self.probe.layers),
-            round=self.division.name,
-            probe=self.probe,
-            dev=course.seen,
-            step=course.best,
-            weights=self.model.weights(),
-            diverged=course.diverged,
-            lower=True,
+        return ran_of(
+            self.work,
+            self.division,
+            self.probe,
+            self.model,
+            course,
             scores={"der": _rate(errors)},
             counts={"der": counts},
             on_test=published,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from voxstrata.probing.settings import ProbeConfig, ProtocolConfig
 from voxstrata.probing.task import Round, Task
 
 
-class LinearKind:
+class LinearKind(ABC):
     """Heads cheap enough for every layer, learning rate and seed; a kind says how they are trained
     (:meth:`make`) and which of them at a time (:meth:`stages`)."""
 
@@ -46,9 +47,9 @@ class LinearKind:
         """What is read, in groups that are kept on disk together: all at once by default."""
         return [work.reads.grid]
 
+    @abstractmethod
     def make(self, work: Work, division: Round, probes: Sequence[Probe]) -> list[Ran]:
         """Train and test heads on one round."""
-        raise NotImplementedError
 
     def left_out(self, work: Work) -> dict[str, list[str]]:
         """See :class:`voxstrata.probing.kinds.kind.Kind`."""

@@ -15,7 +15,7 @@ from voxstrata.metrics.dcf import DetectionCost
 from voxstrata.metrics.eer import equal_error
 from voxstrata.probing.cells import Ran
 from voxstrata.probing.heads.xvector import XVectorHead
-from voxstrata.probing.kinds.costly import CostlyKind, plan_of
+from voxstrata.probing.kinds.costly import CostlyKind, plan_of, ran_of
 from voxstrata.probing.kinds.kind import Work
 from voxstrata.probing.linear.probes import Probe
 from voxstrata.probing.steps import SummedHead, cut, epochs, train_steps
@@ -142,17 +142,13 @@ class _Training:
         course = train_steps(self.model, self.plan, self.probe.lr, loss, look)
         with torch.no_grad():
             eer, cost, draws = self._tested()
-        return Ran(
-            layer=self.work.reads.label(self.probe.layers),
-            round=self.division.name,
-            probe=self.probe,
-            dev=course.seen,
-            step=course.best,
-            weights=self.model.weights(),
-            diverged=course.diverged,
-            lower=True,
+        return ran_of(
+            self.work,
+            self.division,
+            self.probe,
+            self.model,
+            course,
             scores={"eer": eer, "min-dcf": cost},
-            counts={},
             draws=draws,
             on_test=self.test_chooses,
             chose="test-eer" if self.test_chooses else "eer",
