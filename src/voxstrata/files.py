@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,3 +159,38 @@ def lock(folder: Path) -> Iterator[None]:
                     (folder / ".lock").unlink()
                     folder.rmdir()
             raise
+
+
+@contextlib.contextmanager
+def built_once(final: Path, done: str) -> Iterator[Path | None]:
+    """Build a folder that appears whole or not at all, by one process at a time.
+
+    Args:
+        final: the folder.
+        done: file that is written last, by which a finished folder is known.
+
+    Yields:
+        a folder beside it to build in, with what a stopped build left there; it takes the place of
+        ``final`` at the end. ``None`` where ``final`` is finished already.
+
+    Raises:
+        StorageError: the disk fails, another process is at it, or ``final`` is something else.
+    """
+    if (final / done).exists():
+        yield None
+        return
+    work = final.with_name(f"{final.name}.partial")
+    with storage_errors(work), lock(work):
+        if (final / done).exists():  # another process finished it just now
+            shutil.rmtree(work)
+            yield None
+            return
+        if final.exists():
+            raise StorageError(
+                f"{final} is not finished",
+                got=f"no {done} in it",
+                fix="delete that folder and run the same command again",
+            )
+        yield work
+        (work / ".lock").unlink(missing_ok=True)
+        work.rename(final)

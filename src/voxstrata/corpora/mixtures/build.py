@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,14 +19,12 @@ from voxstrata.corpora.mixtures.config import MixturesConfig
 from voxstrata.corpora.mixtures.plan import Planned, plan
 from voxstrata.corpora.problems import Problem
 from voxstrata.corpora.recipes._turns import join_spans
-from voxstrata.errors import StorageError
 from voxstrata.files import (
     atomic_write,
+    built_once,
     cache_dir,
     fingerprint,
-    lock,
     sha256_file,
-    storage_errors,
     write_json,
 )
 from voxstrata.types import SAMPLE_RATE, Segment
@@ -82,19 +79,9 @@ def build_mixtures(
     """
     name = mixtures_fingerprint(config, corpus)
     final = cache_dir("mixtures", name)
-    if (final / DONE).exists():
-        return final
-    work = cache_dir("mixtures", f"{name}.partial")
-    with storage_errors(work), lock(work):
-        if (final / DONE).exists():  # another process finished it just now
-            shutil.rmtree(work)
+    with built_once(final, DONE) as work:
+        if work is None:
             return final
-        if final.exists():
-            raise StorageError(
-                f"{final} does not hold finished mixtures",
-                got=f"no {DONE} in it",
-                fix="delete that folder and run the same command again",
-            )
         (work / "audio").mkdir(exist_ok=True)
         problems: list[Problem] = []
         rows = []
@@ -103,8 +90,6 @@ def build_mixtures(
             if progress:
                 progress(len(rows), config.count)
         _finish(work, rows, config, corpus, name, problems)
-        (work / ".lock").unlink(missing_ok=True)
-        work.rename(final)
     return final
 
 

@@ -18,14 +18,12 @@ from voxstrata.corpora.synthetic.config import SyntheticConfig
 from voxstrata.corpora.synthetic.engine import data_path, engine_version, write_data
 from voxstrata.corpora.synthetic.plan import Planned, plan
 from voxstrata.corpora.synthetic.render import Renderer
-from voxstrata.errors import StorageError
 from voxstrata.files import (
     atomic_write,
+    built_once,
     cache_dir,
     fingerprint,
-    lock,
     sha256_file,
-    storage_errors,
     write_json,
 )
 
@@ -82,29 +80,16 @@ def build_synthetic(
     """
     name = corpus_fingerprint(config)
     final = cache_dir("synthetic", name)
-    total = config.utterances
-    if (final / DONE).exists():
-        if progress:
-            progress(total, total)
-        return final
-    work = cache_dir("synthetic", f"{name}.partial")
-    with storage_errors(work), lock(work):
-        if (final / DONE).exists():  # another process finished it just now
-            shutil.rmtree(work)
+    with built_once(final, DONE) as work:
+        if work is None:
+            if progress:
+                progress(config.utterances, config.utterances)
             return final
-        if final.exists():
-            raise StorageError(
-                f"{final} is not a finished corpus",
-                got=f"no {DONE} in it",
-                fix="delete that folder and run the same command again",
-            )
         (work / "audio").mkdir(parents=True, exist_ok=True)
         (work / "chunks").mkdir(exist_ok=True)
         started = time.monotonic()
         _render_missing(config, work, jobs, progress)
         _finish(config, work, time.monotonic() - started)
-        (work / ".lock").unlink(missing_ok=True)
-        work.rename(final)
     return final
 
 
