@@ -24,7 +24,7 @@ _RENAMED = {
 
 def is_melhubert(names: set[str]) -> bool:
     """Whether tensor names are MelHuBERT's: its encoder, and no waveform encoder."""
-    names = {n.removeprefix("module.") for n in names}
+    names = {_plain(n.removeprefix("module.")) for n in names}
     return (
         "encoder.layers.0.fc1.weight" in names
         and "final_proj.weight" in names
@@ -39,6 +39,9 @@ def read_melhubert(path: str | Path, given: Mapping[str, Any] | None = None) -> 
     Shapes decide what they can; the file's own configuration (``Upstream_Config``) decides the
     number of heads, pre- or post-normalisation and causality; ``given`` states them where the
     file holds bare tensors (defaults there: heads of width 64, post-normalisation, not causal).
+    Pruned networks are read too: rows and heads that are left follow from the shapes, heads are
+    checked against the file's own list (``Pruned_heads``), weights under a mask (``weight_orig``,
+    ``weight_mask``) are multiplied with it.
 
     Args:
         path: torch or safetensors file.
@@ -61,6 +64,7 @@ def read_melhubert(path: str | Path, given: Mapping[str, Any] | None = None) -> 
         )
         for name, value in only_tensors(tensors, where).items()
     }
+    state = _unmasked(state, where)
     stated = options_in_config(config)
     for key, value in (given or {}).items():
         if key in stated and str(stated[key]).lower() != str(value).lower():
@@ -73,14 +77,70 @@ def read_melhubert(path: str | Path, given: Mapping[str, Any] | None = None) -> 
     options = _infer(state, {**stated, **(given or {})}, where)
     network = MelHubert(options)
     load_strictly(network, state, where)
+    _check_heads(container, options, where)
     return network.eval()
 
 
 def _config(container: Mapping[str, Any]) -> dict[str, Any]:
     found = container.get("Upstream_Config")
-    if isinstance(found, Mapping) and isinstance(found.get("melhubert"), Mapping):
-        return dict(found["melhubert"])
+    for key in ("melhubert", "hubert"):  # older training programs say "hubert"
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            return dict(found[key])
     return {}
+
+
+def _plain(name: str) -> str:
+    """A tensor's name without what torch's pruning adds to it."""
+    return name.removesuffix("_orig").removesuffix("_mask")
+
+
+def _unmasked(state: dict[str, torch.Tensor], where: str) -> dict[str, torch.Tensor]:
+    """Tensors with masks of torch's pruning applied.
+
+    Raises:
+        CheckpointError: of a masked tensor only the numbers or only the mask are there.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for name, value in state.items():
+        base = _plain(name)
+        if base == name:
+            found[name] = value
+            continue
+        numbers, mask = state.get(f"{base}_orig"), state.get(f"{base}_mask")
+        if numbers is None or mask is None or numbers.shape != mask.shape:
+            raise CheckpointError(
+                f"{where}: {base} was pruned, but its numbers and its mask do not go together",
+                got=name,
+                expected=f"{base}_orig and {base}_mask of one shape",
+            )
+        found[base] = numbers * mask
+    return found
+
+
+def _check_heads(container: Mapping[str, Any], options: MelHubertOptions, where: str) -> None:
+    """Heads of every block are those that the file's list of removed ones leaves.
+
+    The list has an entry a step: block (from 0) to heads, numbered as they were then.
+
+    Raises:
+        CheckpointError: they are not; the number of heads before pruning is wrong.
+    """
+    steps = container.get("Pruned_heads")
+    if not isinstance(steps, (list, tuple)):
+        return
+    gone = [0] * options.layers
+    for step in steps:
+        for block, heads in dict(step).items():
+            if 0 <= int(block) < options.layers:
+                gone[int(block)] += len(heads)
+    before = [options.heads_of(i) + gone[i] for i in range(options.layers)]
+    if any(n * options.width_of_head != options.width for n in before):
+        raise CheckpointError(
+            f"{where}: heads do not fit its list of pruned heads",
+            got=f"{before} heads before pruning, of width {options.width_of_head}",
+            expected=f"a model width of {options.width}",
+            fix="give the number of heads before pruning, heads=N",
+        )
 
 
 def _infer(

@@ -53,7 +53,7 @@ class MelHubertModel(PlacedModel):
         layers = cut_layers(_layers(network.options, front.grid), cut, spec, depth_of)
         facts = {
             **details,
-            "options": network.options.model_dump(),
+            "options": network.options.identity(),
             "final_norm": self.final_norm,
             "front_end": {"name": front.name, **front.config.model_dump(mode="json")},
             "parameters": sum(p.numel() for p in network.parameters()),
@@ -61,7 +61,7 @@ class MelHubertModel(PlacedModel):
         digest = fingerprint(
             [
                 hash_tensors(network.state_dict()),
-                network.options.model_dump(),
+                network.options.identity(),
                 front.fingerprint,
                 self.final_norm,
             ]

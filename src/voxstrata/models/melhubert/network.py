@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from voxstrata.models.low_rank import linear
 from voxstrata.models.melhubert.options import MelHubertOptions
 
 
@@ -57,14 +58,14 @@ def _autocast(x: torch.Tensor) -> bool:
 class Attention(nn.Module):
     """Multi-head self-attention; heads may be fewer than width / head_width (pruned)."""
 
-    def __init__(self, width: int, heads: int, head_width: int) -> None:
+    def __init__(self, options: MelHubertOptions, index: int) -> None:
         super().__init__()
-        self.heads, self.head_width = heads, head_width
-        inner = heads * head_width
-        self.q_proj = nn.Linear(width, inner)
-        self.k_proj = nn.Linear(width, inner)
-        self.v_proj = nn.Linear(width, inner)
-        self.out_proj = nn.Linear(inner, width)
+        self.heads, self.head_width = options.heads_of(index), options.width_of_head
+        width, inner = options.width, self.heads * self.head_width
+        self.q_proj = linear(width, inner, options.rank_of("q", index))
+        self.k_proj = linear(width, inner, options.rank_of("k", index))
+        self.v_proj = linear(width, inner, options.rank_of("v", index))
+        self.out_proj = linear(inner, width, options.rank_of("out", index))
 
     def forward(
         self, x: torch.Tensor, mask: torch.Tensor | None, causal: bool, dropout: float
@@ -95,10 +96,10 @@ class Block(nn.Module):
         super().__init__()
         D, F = options.width, options.ffn_of(index)
         self.norm_first, self.causal, self.rate = options.norm_first, options.causal, dropout
-        self.self_attn = Attention(D, options.heads_of(index), options.width_of_head)
+        self.self_attn = Attention(options, index)
         self.self_attn_layer_norm = nn.LayerNorm(D)
-        self.fc1 = nn.Linear(D, F)
-        self.fc2 = nn.Linear(F, D)
+        self.fc1 = linear(D, F, options.rank_of("fc1", index))
+        self.fc2 = linear(F, D, options.rank_of("fc2", index))
         self.final_layer_norm = nn.LayerNorm(D)
 
     def forward(

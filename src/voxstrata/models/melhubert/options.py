@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from voxstrata.config import Config
+
+Map = Literal["q", "k", "v", "out", "fc1", "fc2"]
+"""A linear map of a block."""
 
 
 class MelHubertOptions(Config):
@@ -27,6 +30,9 @@ class MelHubertOptions(Config):
             instead of after them (and one before the first block).
         causal: attention sees no later frame (the positional convolution still does).
         clusters: classes of the prediction head.
+        ranks: rank of linear maps of the blocks that are products of two thinner ones, by name
+            ("q", "k", "v", "out", "fc1", "fc2"); one number for all blocks, or one a block. Maps
+            that are not named are whole.
     """
 
     inputs: int = Field(default=80, ge=1)
@@ -40,11 +46,12 @@ class MelHubertOptions(Config):
     norm_first: bool = False
     causal: bool = False
     clusters: int = Field(default=512, ge=1)
+    ranks: dict[Map, int | tuple[int, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> MelHubertOptions:
-        for name in ("heads", "ffn"):
-            value = getattr(self, name)
+        given = {"heads": self.heads, "ffn": self.ffn}
+        for name, value in {**given, **{f"ranks.{k}": v for k, v in self.ranks.items()}}.items():
             if isinstance(value, tuple) and len(value) != self.layers:
                 raise ValueError(
                     f"{name} needs one number, or one for each of {self.layers} blocks"
@@ -64,6 +71,19 @@ class MelHubertOptions(Config):
     def ffn_of(self, block: int) -> int:
         """Inner width of block ``block`` (0-based)."""
         return self.ffn[block] if isinstance(self.ffn, tuple) else self.ffn
+
+    def rank_of(self, name: Map, block: int) -> int | None:
+        """Rank of a linear map of block ``block`` (0-based); ``None`` where it is whole."""
+        value = self.ranks.get(name)
+        return value[block] if isinstance(value, tuple) else value
+
+    def identity(self) -> dict[str, Any]:
+        """Plain values for fingerprints; what a network is without low ranks stays as it was
+        before there were any."""
+        values = self.model_dump()
+        if not self.ranks:
+            values.pop("ranks")
+        return values
 
     @property
     def width_of_head(self) -> int:

@@ -28,22 +28,34 @@ def write_published(network: MelHubert, front: FrontEnd, path: Path) -> list[str
         what the reader must know.
 
     Raises:
-        ConfigError: heads differ in width from the layout's ``width / heads``.
+        ConfigError: heads do not divide the width, or maps have a low rank: the layout has no
+            place for them.
         StorageError: a file cannot be written.
     """
     options = network.options
-    if options.head_width not in (None, options.width // options.heads_of(0)):
+    before, left = divmod(options.width, options.width_of_head)
+    heads = [options.heads_of(i) for i in range(options.layers)]
+    if left or max(heads) > before or options.ranks:
         raise ConfigError(
-            "this network cannot be written as MelHuBERT has it: heads were pruned",
-            got=f"head_width={options.head_width}, {options.heads_of(0)} heads",
-            expected=f"heads of width {options.width // options.heads_of(0)}",
+            "this network cannot be written as MelHuBERT has it",
+            got=f"maps of low rank ({', '.join(options.ranks)})"
+            if options.ranks
+            else f"{heads} heads of width {options.width_of_head}",
+            expected=f"whole maps, and at most {before} heads that divide the width "
+            f"{options.width}",
         )
     config = {theirs: getattr(options, ours) for theirs, ours in CONFIG_KEYS.items()}
-    config["encoder_ffn_embed_dim"] = options.ffn_of(0)
+    config["encoder_attention_heads"] = before
+    rows = [options.ffn_of(i) for i in range(options.layers)]
+    config["encoder_ffn_embed_dim"] = rows[0] if len(set(rows)) == 1 else rows
     config["attention_type"] = "causal" if options.causal else "original"
     state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+    whole = {"model": state, "Upstream_Config": {"melhubert": config}}
+    gone = {i: list(range(before - n)) for i, n in enumerate(heads) if n < before}
+    if gone:  # readers of that layout count them; which ones they were is past
+        whole["Pruned_heads"] = [gone]  # type: ignore[assignment]
     with atomic_write(path) as file:
-        torch.save({"model": state, "Upstream_Config": {"melhubert": config}}, file)
+        torch.save(whole, file)
     if not isinstance(front.config, KaldiConfig) or front.config.normalise != "global":
         return []
     stats = path.with_name(path.name + ".stats.npy")
