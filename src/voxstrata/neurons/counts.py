@@ -1,8 +1,8 @@
 """Counts of active neurons: all that the analyses of neurons keep of the activations.
 
-A *row* is a label that a frame can have (a phone, a cluster), a *unit* a recording or a speaker. How
-often each neuron was active in each row of each unit is enough for every labelling of the units:
-their genders, their clusters, and those labels dealt anew.
+A *row* is a label that a frame can have (a phone, a cluster), a *unit* a recording or a speaker.
+How often each neuron was active in each row of each unit is enough for every labelling of the
+units: their genders, their clusters, and those labels dealt anew.
 """
 
 from __future__ import annotations

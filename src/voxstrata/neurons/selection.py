@@ -1,8 +1,8 @@
 """The published rule: neurons active above chance in most rows of one group and of no other.
 
-Lin et al. (arXiv 2409.05910, 2506.21712). A neuron is *above* in a row if its activating probability
-there exceeds what chance gives. A group's neurons are above in at least a share ``sigma`` of the
-group's rows; property neurons are those of exactly one group.
+Lin et al. (arXiv 2409.05910, 2506.21712). A neuron is *above* in a row if its activating
+probability there exceeds what chance gives. A group's neurons are above in at least a share
+``sigma`` of the group's rows; property neurons are those of exactly one group.
 """
 
 from __future__ import annotations

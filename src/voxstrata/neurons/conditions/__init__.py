@@ -1,0 +1,1 @@
+"""Labels of frames and of recordings, from tiers, clusters and files."""
