@@ -69,3 +69,4 @@ FAMILIES.add("ecapa", "voxstrata.models.ecapa.family:FAMILY", "ECAPA-TDNN speake
 FAMILIES.add("melhubert", "voxstrata.models.melhubert.family:FAMILY", "MelHuBERT")
 FAMILIES.add("baseline", "voxstrata.models.baseline:FAMILY", "log-mel and MFCC features")
 FAMILIES.add("acoustic", "voxstrata.models.acoustic:FAMILY", "F0, energy, spectral tilt, ...")
+FAMILIES.add("edited", "voxstrata.models.edited.family:FAMILY", "models with neurons changed")
