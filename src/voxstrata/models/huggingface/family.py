@@ -58,49 +58,12 @@ class HuggingFaceFamily:
             ConfigError: an option or the configuration is wrong.
             MissingDependencyError: transformers is absent or broken.
         """
-        from voxstrata.models.huggingface import build, tensors
-        from voxstrata.models.huggingface.kinds import kind_of
-        from voxstrata.models.huggingface.model import HuggingFaceModel
-        from voxstrata.models.weights import hash_tensors
+        from voxstrata.models.huggingface.assemble import assemble
+        from voxstrata.models.huggingface.tensors import read_files
 
         options = read_options(spec)
         found = source.find(spec, options, weights=not spec.random)
-        shape, facts = build_shape(found, options)
-        layers, blocks = cut_layers(shape, spec)
-        kind = kind_of(found.config, found.name)
-        depth = shape.depth
-        if spec.random:
-            seed = options.seed or 0
-            module = build.random_module(kind, shape.config, seed)
-            origin = _random_origin(shape.config, seed)
-            facts["seed"] = seed
-        else:
-            setattr(shape.config, shape.layers_key, blocks)
-            module = build.empty_module(kind, shape.config)
-            where = ", ".join(str(path) for path in found.weights)
-            state, left = tensors.encoder_tensors(
-                tensors.read_files(found.weights), kind, blocks, depth, where
-            )
-            tensors.fill(module, state, where)
-            origin = {"tensors": hash_tensors(module.state_dict())}
-            facts |= {"weights": [p.name for p in found.weights], "not_used": left}
-            setattr(shape.config, shape.layers_key, depth)
-        build.drop_mask_vector(module)
-        build.merge_weight_norm(module)
-        shape.attach(module, normalize=bool(facts["input_normalisation"]))
-        shape.cut(blocks)
-        facts["parameters"] = sum(p.numel() for p in module.parameters())
-        # Directories written by make-random say so in their configuration.
-        facts["random"] = spec.random or "voxstrata_untrained" in found.config
-        identity = {
-            **origin,
-            "config": _plain(shape.config),
-            "normalize": shape.normalize,
-            "blocks": blocks,
-            "final_norm": options.final_norm,
-            "layer0": options.layer0,
-        }
-        return HuggingFaceModel(spec.text, shape, layers, identity, facts)
+        return assemble(spec, options, found, None if spec.random else read_files(found.weights))
 
 
 def build_shape(found: source.Source, options: HuggingFaceOptions) -> tuple[Shape, dict[str, Any]]:
@@ -164,25 +127,6 @@ def cut_layers(shape: Shape, spec: ModelSpec) -> tuple[tuple[LayerInfo, ...], in
         tuple(i for i in infos if i.name in kept or (taps and i.name.startswith(taps))),
         blocks,
     )
-
-
-def _random_origin(config: Any, seed: int) -> dict[str, Any]:
-    """What an untrained twin's weights follow from, beside its configuration."""
-    import torch
-
-    from voxstrata.models.huggingface.lib import transformers_module
-
-    return {
-        "random": seed,
-        "torch": torch.__version__.partition("+")[0],
-        "transformers": transformers_module().__version__,
-    }
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    """The configuration as JSON-like values, without what does not touch a number."""
-    noise = {"_name_or_path", "architectures", "transformers_version", "torch_dtype", "dtype"}
-    return {k: v for k, v in config.to_dict().items() if k not in noise}
 
 
 FAMILY = HuggingFaceFamily()

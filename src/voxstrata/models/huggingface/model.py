@@ -16,6 +16,7 @@ from voxstrata.models.base import Wave
 from voxstrata.models.batching import check_audio
 from voxstrata.models.huggingface.shape import Shape
 from voxstrata.models.huggingface.sink import Wanted
+from voxstrata.models.huggingface.sizes import head_width
 from voxstrata.models.placement import torch_device, torch_dtype
 from voxstrata.models.torch_module import refuse_widening
 from voxstrata.registry import unknown_name
@@ -190,5 +191,14 @@ def estimate_flops(shape: Shape, layers: Sequence[LayerInfo]) -> float:
     rate = shape.block_track.grid.rate_hz
     # A window is run whole, however short the recording; ten seconds stand for a recording.
     span_s = getattr(shape, "window", 10 * SAMPLE_RATE) / SAMPLE_RATE
-    weights = sum(p.numel() for p in shape.blocks[0].parameters())
-    return total + max(numbered) * rate * (2.0 * weights + 4.0 * span_s * rate * shape.width)
+    blocks = list(shape.blocks)[: max(numbered)]
+    weights = sum(p.numel() for block in blocks for p in block.parameters())
+    attention = sum(_attended(shape, index) for index in range(len(blocks)))
+    return total + rate * (2.0 * weights + 4.0 * span_s * rate * attention)
+
+
+def _attended(shape: Shape, index: int) -> int:
+    """Width of all attention heads of a block, fewer than the model's where some were pruned."""
+    if shape.sizes is None or not shape.sizes.heads:
+        return shape.width
+    return shape.sizes.heads[index] * head_width(shape.blocks[index])

@@ -19,6 +19,7 @@ from voxstrata.errors import ConfigError
 from voxstrata.models.huggingface.grid import Track
 from voxstrata.models.huggingface.options import HuggingFaceOptions
 from voxstrata.models.huggingface.sink import Sink, Tap, Wanted, tapping
+from voxstrata.models.huggingface.sizes import Sizes, sizes_of
 from voxstrata.types import LayerInfo
 
 
@@ -107,6 +108,18 @@ class Shape(ABC):
     def tap_widths(self) -> dict[str, int]:
         """Names (after ``block.i.``) and widths of the places inside each block."""
 
+    @property
+    def sizes(self) -> Sizes | None:
+        """What is left in each block of a pruned encoder."""
+        return sizes_of(self.config, self.depth)
+
+    def taps_of(self, index: int) -> dict[str, int]:
+        """:meth:`tap_widths` of block ``index`` (1..N), which may have been pruned."""
+        widths, sizes = self.tap_widths(), self.sizes
+        for part, numbers in (sizes.feed_forward if sizes else {}).items():
+            widths[f"{part}.inner"] = numbers[index - 1]
+        return widths
+
     def top_layers(self) -> list[tuple[str, int, Track]]:
         """Layers on top of block N; none as a rule."""
         return []
@@ -135,7 +148,7 @@ class Shape(ABC):
         for name, width, track in self.top_layers():
             table[name] = (width, track, False)
         for index in range(1, self.depth + 1):
-            for name, width in self.tap_widths().items():
+            for name, width in self.taps_of(index).items():
                 table[f"block.{index}.{name}"] = (width, self.block_track, False)
         return table
 
