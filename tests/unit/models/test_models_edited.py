@@ -74,8 +74,7 @@ def test_taps_and_later_layers_show_the_edit(name: str, kind: str, tmp_path: Pat
     tap = next(iter(edit.neurons))
     chosen = list(edit.neurons[tap])
     rest = [i for i in range(before[tap].shape[1]) if i not in chosen]
-    if name not in (ECAPA + "wespeaker", ECAPA + "speechbrain"):
-        assert torch.equal(after[tap][:, rest], before[tap][:, rest])
+    assert torch.equal(after[tap][:, rest], before[tap][:, rest])
     found = after[tap][:, chosen]
     if kind == "erase":
         assert not found.any()
@@ -88,14 +87,15 @@ def test_taps_and_later_layers_show_the_edit(name: str, kind: str, tmp_path: Pat
         places = [(pool == row).all(1).nonzero().item() for row in found]
         assert len(set(places)) > 1
     ecapa = name.startswith(ECAPA)
-    first = ("conv",) if ecapa else ("0", "block.1.attn.out", "conv1", "proj")
+    first = ("conv",) if ecapa else ("0", "conv1", "proj", "block.1.attn.out")
+    first = first[:3] if name == "bert" else first  # its first feed-forward part comes before
     for layer in first:
         if layer in before and layer != tap:
             assert torch.equal(after[layer], before[layer])
     last = "embedding" if ecapa else str(max(int(n) for n in names if n.isdigit()))
     assert error(after[last], before[last]) > 1e-3
     # A tap alone is the tap among all.
-    assert torch.equal(edited.encode([wave], [tap])[0][tap], after[tap])
+    assert error(edited.encode([wave], [tap])[0][tap], after[tap]) < 1e-5
     # Nothing is left behind.
     again = model.encode([wave], names)[0]
     assert all(torch.equal(again[layer], before[layer]) for layer in names)
@@ -305,8 +305,8 @@ def test_bad_edits_are_refused() -> None:
         Edit("mean", {layer: (1,)})
     with pytest.raises(ShapeError, match=r"shape \(1,\)"):
         Edit("mean", {layer: (1,)}, {layer: torch.zeros(2)})
+    pools = {layer: torch.zeros(4, 1), "block.2.ffn.inner": torch.zeros(3, 1)}
     with pytest.raises(ShapeError, match="do not fit"):
-        pools = {layer: torch.zeros(4, 1), "block.2.ffn.inner": torch.zeros(3, 1)}
         Edit("resample", dict.fromkeys(pools, (1,)), pools)
     with pytest.raises(UsageError, match="not all finite"):
         Edit("mean", {layer: (1,)}, {layer: torch.full((1,), float("nan"))})
