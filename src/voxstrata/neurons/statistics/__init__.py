@@ -1,0 +1,1 @@
+"""What the published selection lacks: nulls, tests, stability, matching, patterns."""

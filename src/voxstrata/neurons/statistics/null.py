@@ -1,0 +1,219 @@
+"""How many neurons the published selection finds where there is nothing to find.
+
+A row with few frames exceeds chance with a single active frame, and a share sigma of rows that
+happens to hold in one group only is already a "property neuron". So the same selection is made with
+labels dealt anew; what it then finds is what the observed number has to be held against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxstrata.errors import UsageError
+from voxstrata.neurons.counts import Ints, UnitCounts
+from voxstrata.neurons.selection import exclusive
+from voxstrata.neurons.statistics.design import Design
+from voxstrata.neurons.statistics.draws import Labels, check_draws, codes, exchangeable, shuffled
+from voxstrata.neurons.statistics.sweep import dealt_sets, group_sets
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Band:
+    """An observed number beside its null.
+
+    Attributes:
+        observed: with the labels as they are.
+        mean: over the draws.
+        low, high: 2.5 and 97.5 % of the draws.
+        p: (1 + draws with at least as many) / (1 + draws).
+        draws: B.
+    """
+
+    observed: int
+    mean: float
+    low: float
+    high: float
+    p: float
+    draws: int
+
+
+def band(observed: int, draws: NDArray[np.integer]) -> Band:
+    """Where an observed number lies among draws, [B].
+
+    Example:
+        >>> band(3, np.array([0, 1, 3, 5]))
+        Band(observed=3, mean=2.25, low=0.075, high=4.85, p=0.6, draws=4)
+    """
+    low, high = np.quantile(draws, [0.025, 0.975])
+    p = (1 + int((draws >= observed).sum())) / (1 + len(draws))
+    return Band(
+        int(observed),
+        float(draws.mean()),
+        float(round(low, 9)),
+        float(round(high, 9)),
+        p,
+        len(draws),
+    )
+
+
+@dataclass(frozen=True)
+class LayerNull:
+    """One layer.
+
+    Attributes:
+        found: [G, D], property neurons by group with the labels as they are.
+        draws: [B, G], number of property neurons of each group in each draw.
+        chosen: [D], draws in which each neuron was one.
+    """
+
+    found: NDArray[np.bool_]
+    draws: Ints
+    chosen: Ints
+
+    @property
+    def total(self) -> Band:
+        """Property neurons of any group."""
+        return band(int(self.found.sum()), self.draws.sum(axis=1))
+
+    def group(self, number: int) -> Band:
+        """Property neurons of one group."""
+        return band(int(self.found[number].sum()), self.draws[:, number])
+
+
+@dataclass(frozen=True)
+class Null:
+    """Observed and null numbers of one selection.
+
+    Attributes:
+        groups: G names.
+        layers: one result a layer; draw b is the same labelling in all of them.
+        how: "units" (labels shuffled over units) or "rows" (rows dealt anew within units).
+        units: units that were shuffled.
+        arrangements: different labellings there are; ``None`` for rows.
+        sigma: of the selection.
+        seed: of the draws.
+    """
+
+    groups: tuple[str, ...]
+    layers: Mapping[str, LayerNull]
+    how: str
+    units: int
+    arrangements: float | None
+    sigma: float
+    seed: int
+
+    def total(self) -> Band:
+        """Property neurons of all layers together."""
+        observed = sum(int(one.found.sum()) for one in self.layers.values())
+        return band(observed, np.sum([one.draws.sum(axis=1) for one in self.layers.values()], 0))
+
+    def table(self) -> pd.DataFrame:
+        """Layer, group ("all" for any), observed, mean, low, high, p, draws: a row a number."""
+        import pandas as pd
+
+        rows: list[dict[str, object]] = []
+        for layer, one in self.layers.items():
+            rows.append({"layer": layer, "group": "all", **vars(one.total)})
+            for number, name in enumerate(self.groups):
+                rows.append({"layer": layer, "group": name, **vars(one.group(number))})
+        rows.append({"layer": "all", "group": "all", **vars(self.total())})
+        return pd.DataFrame(rows)
+
+
+def selection_null(
+    counts: UnitCounts,
+    design: Design,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    clusters: Labels | None = None,
+    strata: Labels | None = None,
+    each: Callable[[str], None] | None = None,
+) -> Null:
+    """The selection with labels as they are, and with labels dealt anew.
+
+    Where units make the groups, their labels are shuffled: all units of a cluster together,
+    within strata. Where rows do (clusters, phones), the rows of each unit change names with each
+    other; a row's frames and active frames move together.
+
+    Cost of shuffled labels: non-zero counts x (G - 1) x B additions while units are recordings,
+    and C x D x G x B comparisons (``docs/neurons/statistics.md`` has times).
+
+    Args:
+        counts: by unit.
+        design: what is selected.
+        draws: B.
+        seed: of the draws.
+        clusters: [P], what moves as one (the speaker of each recording). Where rows make the
+            groups, rows are dealt within clusters instead of within units.
+        strata: [P], within which labels are exchanged.
+        each: called with the name of each layer when it is done.
+
+    Raises:
+        UsageError: see :func:`~voxstrata.neurons.statistics.draws.exchangeable`; fewer than one
+            draw; strata where rows make the groups.
+
+    Warns:
+        VoxstrataWarning: too few labellings are possible for a small p value.
+    """
+    check_draws(draws)
+    G = len(design.groups)
+    layers: dict[str, LayerNull] = {}
+    possible: float | None = None
+    if design.labels is None:
+        if strata is not None:
+            raise UsageError(
+                "strata restrict which units change labels",
+                got="groups that rows make: no unit has a label",
+                fix="leave strata out",
+            )
+        pool = counts
+        if clusters is not None:
+            merged = codes(clusters, len(counts.units), "clusters")
+            pool = counts.merged(merged, [str(n) for n in range(merged.max() + 1)])
+    else:
+        units = exchangeable(counts, design.labels, G, clusters=clusters, strata=strata)
+        possible, pool = units.arrangements(), units.counts
+        labels = shuffled(units.labels, draws, seed, units.strata)
+        labels = np.concatenate([units.labels[None], labels])
+    everyone = np.zeros((1, len(pool.units)), dtype=np.int64)
+    for layer in counts.layers:
+        D = counts.width(layer)
+        numbers, chosen = np.zeros((draws, G), dtype=np.int64), np.zeros(D, dtype=np.int64)
+        if design.labels is None:
+            (_, sets), *_ = group_sets(pool, layer, everyone, 1, design.rows, design.sigma)
+            found = exclusive(_padded(sets[0, 0], G))
+            blocks = dealt_sets(pool, layer, design.rows, design.sigma, draws, seed)
+            stream = ((start, _padded(sets[:, 0], G)) for start, sets in blocks)
+        else:
+            found = np.zeros((G, D), dtype=bool)
+            blocks = group_sets(pool, layer, labels, G, design.rows, design.sigma)
+            stream = ((start - 1, sets[:, :, 0]) for start, sets in blocks)
+        for start, sets in stream:
+            alone = exclusive(sets)
+            if start < 0:
+                found, alone, start = alone[0], alone[1:], 0
+            numbers[start : start + len(alone)] = alone.sum(axis=-1)
+            chosen += alone.sum(axis=(0, 1))
+        layers[layer] = LayerNull(found, numbers, chosen)
+        if each is not None:
+            each(layer)
+    how = "rows" if design.labels is None else "units"
+    return Null(design.groups, layers, how, len(pool.units), possible, design.sigma, seed)
+
+
+def _padded(sets: NDArray[np.bool_], groups: int) -> NDArray[np.bool_]:
+    """Sets [..., H, D] with a row for groups at the end that no row belongs to."""
+    missing = groups - sets.shape[-2]
+    pad = [(0, 0)] * (sets.ndim - 2) + [(0, missing), (0, 0)]
+    return np.pad(sets, pad) if missing else sets

@@ -1,0 +1,197 @@
+"""The permutation null against the published selection, one labelling after another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neurons_counted import counted
+from voxstrata.errors import ShapeError, UsageError, VoxstrataWarning
+from voxstrata.neurons.counts import UnitCounts
+from voxstrata.neurons.selection import property_neurons
+from voxstrata.neurons.statistics import sweep
+from voxstrata.neurons.statistics.design import by_rows, by_units
+from voxstrata.neurons.statistics.draws import exchangeable, halved, shuffled
+from voxstrata.neurons.statistics.null import band, selection_null
+
+LAYER = "block.1.ffn.inner"
+
+
+def made(seed: int = 0, P: int = 24, C: int = 5, D: int = 60, **options: object) -> UnitCounts:
+    rng = np.random.default_rng(seed)
+    seen = rng.integers(0, 40, (P, C))
+    probability = rng.choice([0.0, 0.04, 0.055, 0.2], (1, C, D), p=[0.6, 0.2, 0.1, 0.1])
+    return counted(probability, seen, seed=seed, base=3 / D, top=3, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("groups", [2, 3, 5])
+@pytest.mark.parametrize("dense", [0.0, 2.0])
+@pytest.mark.parametrize("block", [1 << 23, 400])
+def test_every_draw_is_the_published_selection(
+    groups: int, dense: float, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "DENSE_FROM", dense)
+    monkeypatch.setattr(sweep, "BLOCK", block)
+    counts = made(layers=("a", "b"))
+    labels = np.random.default_rng(1).integers(-1, groups, len(counts.units))
+    names = [str(g) for g in range(groups)]
+    design = by_units(counts, labels, names, leave_out=["r1"], sigma=0.7)
+    null = selection_null(counts, design, draws=12, seed=3)
+    kept = labels >= 0
+    dealt = shuffled(labels[kept], 12, 3)
+    for layer in counts.layers:
+        chosen = np.zeros(60, dtype=int)
+        for b, draw in enumerate(dealt):
+            anew = by_units(counts.only(kept), draw, names, leave_out=["r1"], sigma=0.7)
+            slow = property_neurons(anew.counts(counts.only(kept)), layer, 0.7)
+            assert (null.layers[layer].draws[b] == slow.sum(axis=1)).all()
+            chosen += slow.sum(axis=0)
+        assert (null.layers[layer].chosen == chosen).all()
+        assert chosen.any()
+        published = property_neurons(design.counts(counts), layer, 0.7)
+        assert (null.layers[layer].found == published).all()
+
+
+def test_a_base_for_every_neuron_is_compared_as_published() -> None:
+    counts = made()
+    base = np.random.default_rng(5).uniform(0.0, 0.2, 60)
+    other = UnitCounts(
+        "m", counts.rows, counts.units, counts.seen, counts.active, {LAYER: base}, {LAYER: None}
+    )
+    labels = np.arange(24) % 2
+    design = by_units(other, labels, ["a", "b"])
+    null = selection_null(other, design, draws=4)
+    assert (null.layers[LAYER].found == property_neurons(design.counts(other), LAYER, 0.8)).all()
+    for b, draw in enumerate(shuffled(labels, 4)):
+        slow = property_neurons(by_units(other, draw, ["a", "b"]).counts(other), LAYER, 0.8)
+        assert (null.layers[LAYER].draws[b] == slow.sum(axis=1)).all()
+
+
+def test_labels_of_a_cluster_move_together() -> None:
+    counts = made()
+    speaker = np.repeat([f"s{k}" for k in range(8)], 3)
+    gender = np.repeat([0, 1, 0, 1, 0, 1, 0, 1], 3)
+    units = exchangeable(counts, gender, 2, clusters=speaker)
+    assert units.counts.units == tuple(f"s{k}" for k in range(8))
+    assert units.labels.tolist() == [0, 1] * 4
+    assert units.arrangements() == 70
+    assert (units.counts.seen.sum(0) == counts.seen.sum(0)).all()
+    with pytest.raises(UsageError, match="do not share one label"):
+        exchangeable(counts, np.arange(24) % 2, 2, clusters=speaker)
+    with pytest.raises(UsageError, match="do not share one stratum"):
+        exchangeable(counts, gender, 2, clusters=speaker, strata=np.arange(24) % 2)
+
+
+def test_labels_are_exchanged_within_strata_only() -> None:
+    labels = np.array([0, 0, 1, 1, -1, 2, 3, 3])
+    strata = np.array(list("aaaabbbb"))
+    dealt = shuffled(labels, 200, seed=4, strata=strata)
+    assert (np.sort(dealt[:, :4], axis=1) == [0, 0, 1, 1]).all()
+    assert (dealt[:, 4] == -1).all()
+    assert (np.sort(dealt[:, 5:], axis=1) == [2, 3, 3]).all()
+    assert len(np.unique(dealt, axis=0)) == 6 * 3
+    few = counted(np.full((1, 1, 2), 0.1), np.ones((8, 1), int))
+    with pytest.warns(VoxstrataWarning, match="only 18 labellings"):
+        units = exchangeable(few, labels, 4, strata=strata)
+    assert units.arrangements() == 18
+
+
+def test_halves_split_every_label_evenly() -> None:
+    labels = np.array([0] * 6 + [1] * 5 + [-1])
+    parts = halved(labels, 300, seed=0)
+    assert (parts[:, 11] == -1).all()
+    assert ((parts[:, :6] == 0).sum(axis=1) == 3).all()
+    over = (parts[:, 6:11] == 0).sum(axis=1)
+    assert set(over.tolist()) == {2, 3}
+    assert 100 < (over == 2).sum() < 200
+    assert 0.4 < parts[:, 0].mean() < 0.6
+
+
+@pytest.mark.parametrize("dense", [0.0, 2.0])
+def test_rows_dealt_anew_are_the_published_selection_of_dealt_rows(
+    dense: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "DENSE_FROM", dense)
+    monkeypatch.setattr(sweep, "BLOCK", 5 * 60 * 2)
+    counts = made(seed=2)
+    rows = np.array([0, 1, -1, 1, 0])
+    design = by_rows(counts, rows, ["x", "y", "nobody"], sigma=1.0)
+    null = selection_null(counts, design, draws=5, seed=9)
+    published = property_neurons(counts.by_row(rows, ["x", "y", "nobody"]), LAYER, 1.0)
+    assert (null.layers[LAYER].found == published).all()
+    dense_counts = counts.active[LAYER].toarray().reshape(24, 5, 60)
+    for draw in range(5):
+        keys = np.random.default_rng([9, 2, draw]).random((24, 5))
+        seen, active = np.zeros_like(counts.seen), np.zeros_like(dense_counts)
+        for p in range(24):
+            there = [c for c in range(5) if counts.seen[p, c] and rows[c] >= 0]
+            for old, new in zip(there, sorted(there, key=lambda c: keys[p, c]), strict=True):
+                seen[p, new], active[p, new] = counts.seen[p, old], dense_counts[p, old]
+        assert (seen.sum(1) == np.where(rows >= 0, counts.seen, 0).sum(1)).all()
+        dealt = counted(np.zeros((1, 5, 60)), seen, base=3 / 60, top=3)
+        object.__setattr__(
+            dealt, "active", {LAYER: type(counts.active[LAYER])(active.reshape(120, 60))}
+        )
+        slow = property_neurons(dealt.by_row(rows, ["x", "y", "nobody"]), LAYER, 1.0)
+        assert (null.layers[LAYER].draws[draw] == slow.sum(axis=1)).all()
+
+
+def test_a_band_is_what_it_says() -> None:
+    draws = np.arange(99)
+    found = band(95, draws)
+    assert found.p == pytest.approx((1 + 4) / 100)
+    assert (found.low, found.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]))
+    assert band(200, draws).p == 1 / 100
+
+
+def test_published_rule_finds_gender_neurons_where_there_are_none(shared: object) -> None:
+    """Spec 7.1: the probabilities drawn in the paper, no gender effect, sizes as in dev-clean."""
+    profile = np.load(shared / "golden/neurons/published/match_prob.npy")[0].astype(float)  # type: ignore[operator]
+    # 39 phones with 184,000 middle frames, falling off so that the rarest has about 50 of a gender
+    share = 0.9 ** np.arange(39)
+    frames = np.maximum(184_000 * share / share.sum(), 84).astype(int)
+    P = 40
+    seen = np.random.default_rng(0).multinomial(frames, np.full(P, 1 / P)).T
+    counts = counted(profile[None, None], seen, seed=1, base=31 / 3072, top=31)
+    design = by_units(counts, np.arange(P) % 2, ["F", "M"])
+    null = selection_null(counts, design, draws=60, seed=0)
+    one = null.layers[LAYER].total
+    assert 8 <= one.mean <= 50, one
+    assert one.low <= one.observed <= one.high
+    assert null.layers[LAYER].draws.sum(axis=1).min() > 0
+
+
+def test_table_and_totals() -> None:
+    counts = made(layers=("a", "b"))
+    null = selection_null(counts, by_units(counts, np.arange(24) % 2, ["F", "M"]), draws=30)
+    table = null.table()
+    assert table.layer.tolist() == ["a"] * 3 + ["b"] * 3 + ["all"]
+    assert table.group.tolist() == ["all", "F", "M"] * 2 + ["all"]
+    both = table[(table.group == "all") & (table.layer != "all")]
+    assert both.observed.sum() == table.observed.iloc[-1]
+    assert both["mean"].sum() == pytest.approx(table["mean"].iloc[-1])
+    again = selection_null(counts, by_units(counts, np.arange(24) % 2, ["F", "M"]), draws=30)
+    assert table.equals(again.table())
+
+
+def test_what_cannot_be_shuffled_is_refused() -> None:
+    counts = made()
+    with pytest.raises(ShapeError):
+        by_units(counts, [0, 1], ["a", "b"])
+    with pytest.raises(UsageError, match="none of the groups"):
+        by_units(counts, np.full(24, 2), ["a", "b"])
+    with pytest.raises(UsageError, match="not there"):
+        by_units(counts, np.zeros(24, int), ["a"], leave_out=["SIL"])
+    with pytest.raises(UsageError, match="no row is left"):
+        by_rows(counts, [-1] * 5, ["a"])
+    with pytest.raises(UsageError, match="at least two groups"):
+        selection_null(counts, by_units(counts, np.zeros(24, int), ["a", "b"]))
+    with pytest.raises(UsageError, match="changes nothing"):
+        selection_null(counts, by_units(counts, np.arange(24), counts.units))
+    with pytest.raises(UsageError, match="at least one draw"):
+        selection_null(counts, by_rows(counts), draws=0)
+    with pytest.raises(UsageError, match="strata"):
+        selection_null(counts, by_rows(counts), strata=np.zeros(24))
+    labels = np.where(np.arange(24) < 4, np.arange(24) % 2, -1)
+    with pytest.warns(VoxstrataWarning, match="only 6 labellings"):
+        selection_null(counts, by_units(counts, labels, ["a", "b"]), draws=2)
