@@ -31,7 +31,7 @@ class StateClusters:
         if clusters < 1:
             raise UsageError(f"{name}: clusters", got=clusters, expected="at least 1")
         self.name, self.clusters, self.seed = name, clusters, seed
-        self.layers = (layer,)
+        self.layers: tuple[str, ...] = (layer,)
         self.rows = tuple(f"cluster {i + 1}" for i in range(clusters))
         self.facts: dict[str, Any] = {}
         self._centres: NDArray[np.float64] | None = None
@@ -104,7 +104,7 @@ class PitchThirds:
 
     name = "pitch"
     rows: tuple[str, ...] = ("low", "middle", "high")
-    layers = PITCH_LAYERS
+    layers: tuple[str, ...] = PITCH_LAYERS
 
     def __init__(self) -> None:
         self._bounds: NDArray[np.float64] | None = None

@@ -1,0 +1,168 @@
+"""Labels from files: fairseq's ``.tsv`` and ``.km`` (frames or recordings), tables by recording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from voxstrata.corpora import Corpus
+from voxstrata.errors import LabelError, UsageError
+from voxstrata.neurons.conditions.condition import Labels
+from voxstrata.properties.views.tables import read_values
+from voxstrata.registry import unknown_name
+
+Ints = NDArray[np.int64]
+
+SLACK = 3
+"""Frames by which labels and layer may differ in length: front ends round ends differently."""
+
+
+class FileFrames:
+    """One label a frame, from a file.
+
+    Args:
+        name: of the condition.
+        codes: labels of each recording.
+        groups: how many different ones there are.
+    """
+
+    layers: tuple[str, ...] = ()
+
+    def __init__(self, name: str, codes: Mapping[str, Ints], groups: int) -> None:
+        self.name, self._codes = name, codes
+        self.rows = tuple(f"cluster {i}" for i in range(groups))
+
+    def codes(
+        self, utterance: str, start_s: Sequence[float], end_s: Sequence[float],
+        states: Sequence[torch.Tensor],
+    ) -> Ints:  # fmt: skip
+        """Labels of the frames; those beyond the end of the labels have none.
+
+        Raises:
+            LabelError: lengths differ by more than rounding.
+        """
+        found = np.full(len(start_s), -1, np.int64)
+        given = self._codes.get(utterance)
+        if given is None:
+            return found
+        if abs(len(given) - len(found)) > SLACK:
+            raise LabelError(
+                f"the labels {self.name} do not fit the recording {utterance}",
+                got=f"{len(given)} labels, {len(found)} frames",
+                expected=f"as many, up to {SLACK}",
+                fix="use labels at the frame rate of the model",
+            )
+        least = min(len(given), len(found))
+        found[:least] = given[:least]
+        return found
+
+
+def read_km(path: str | Path, corpus: Corpus) -> FileFrames | Labels:
+    """Labels of fairseq's k-means files.
+
+    ``NAME.km`` holds a line of integers a recording, ``NAME.tsv`` beside it the root folder, then a
+    line a recording: its path and, behind a tab or space, a number. A recording's id is its
+    file name without extension. One integer on every line makes labels of recordings.
+
+    Raises:
+        UsageError: a file is missing or malformed, with its line.
+        LabelError: they are of another corpus.
+    """
+    labels = Path(path).expanduser()
+    manifest = labels.with_suffix(".tsv")
+    names = [Path(line.split("\t")[0].split(" ")[0]).stem for line in _lines(manifest)[1:]]
+    lines = _lines(labels)
+    if len(lines) != len(names):
+        raise UsageError(
+            f"{labels.name} and {manifest.name} are of different lengths",
+            got=f"{len(lines)} lines of labels, {len(names)} recordings",
+            expected="one line of labels a recording",
+        )
+    codes: dict[str, Ints] = {}
+    for number, (name, line) in enumerate(zip(names, lines, strict=True), start=1):
+        try:
+            found = np.array([int(part) for part in line.split()], dtype=np.int64)
+        except ValueError as error:
+            raise UsageError(f"{labels}, line {number}", got=str(error)) from None
+        if found.min(initial=0) < 0:
+            raise UsageError(f"{labels}, line {number}: a negative label", got=int(found.min()))
+        codes[name] = found
+    _same_corpus(str(labels), codes, corpus)
+    groups = 1 + max((int(c.max(initial=0)) for c in codes.values()), default=0)
+    title = f"km={labels.name}"
+    if all(len(c) == 1 for c in codes.values()):
+        own = {name: int(c[0]) for name, c in codes.items()}
+        return Labels(title, tuple(f"cluster {i}" for i in range(groups)), own)
+    return FileFrames(title, codes, groups)
+
+
+def read_labels(path: str | Path, corpus: Corpus) -> Labels:
+    """Labels of recordings or speakers from a table (csv, tsv, parquet).
+
+    Args:
+        path: ``FILE``, or ``FILE:COLUMN`` where it has several.
+        corpus: the recordings.
+
+    Raises:
+        UsageError: malformed, several columns and none named; UnknownNameError: no such column.
+        LabelError: it is of another corpus, or holds fewer than two labels.
+    """
+    text, _, column = str(path).rpartition(":")
+    if not text or not Path(text).expanduser().exists():
+        text, column = str(path), ""
+    table = read_values(text)
+    if not column:
+        if len(table.values) != 1:
+            raise UsageError(
+                f"{table.file} has several columns of labels",
+                got=", ".join(table.values),
+                expected="one, or its name behind a colon",
+                fix=f"labels={text}:{next(iter(table.values))}",
+            )
+        column = next(iter(table.values))
+    if column not in table.values:
+        raise unknown_name(f"column of {table.file}", column, list(table.values))
+    values = table.values[column]
+    found: dict[str, str] = {}
+    for utterance in corpus.utterances:
+        key = utterance.id if table.key == "utterance" else str(utterance.tiers.get("speaker"))
+        row = table.index.get(key)
+        if row is not None and values[row] is not None:
+            value = values[row]
+            whole = isinstance(value, float) and value.is_integer()
+            found[utterance.id] = str(int(value)) if whole else str(value)
+    _same_corpus(table.file, found, corpus)
+    groups = tuple(sorted(set(found.values())))
+    if len(groups) < 2:
+        raise LabelError(f"{table.file} tells no groups apart", got=f"{len(groups)} labels")
+    own = {name: groups.index(value) for name, value in found.items()}
+    return Labels(f"labels={table.file}:{column}", groups, own)
+
+
+def _same_corpus(file: str, found: Mapping[str, object], corpus: Corpus) -> None:
+    have = sum(u.id in found for u in corpus.utterances)
+    if 2 * have < len(corpus):
+        other = next(iter(found), "none")
+        raise LabelError(
+            f"{file} holds labels of another corpus than {corpus.name}",
+            got=f"labels of {have} of its {len(corpus)} recordings; the file has {other!r}",
+            expected=f"ids such as {corpus.utterances[0].id!r}",
+            fix="give labels of this corpus",
+        )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise UsageError(
+            f"there is no file {path}",
+            expected="NAME.km with NAME.tsv beside it",
+            fix="check the path",
+        ) from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text", expected="fairseq's .tsv or .km") from None

@@ -1,0 +1,206 @@
+"""Contrasts from text: ``GROUPS`` or ``GROUPS/ROWS``.
+
+gender/phones          groups of recordings, within each phone
+ivector=2/clusters=3   two clusters of i-vectors, within three clusters of frames (L2025)
+classes/phones         broad classes as groups of phones
+pitch/phones           thirds of F0, within each phone
+clusters=3             each cluster a group
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from voxstrata.corpora import Corpus
+from voxstrata.errors import ConfigError, LabelError, UsageError
+from voxstrata.neurons.conditions.condition import Contrast, Crossed, Everything, Labels
+from voxstrata.neurons.conditions.files import read_km, read_labels
+from voxstrata.neurons.conditions.states import PitchThirds, StateClusters
+from voxstrata.neurons.conditions.tiers import (
+    Take,
+    classes_of,
+    durations,
+    spans,
+    tier_labels,
+)
+from voxstrata.neurons.counting import FrameLabels
+
+MANY = 2000
+"""Rows of a contrast beyond which something is likely a slip (speakers x phones of VoxCeleb)."""
+
+
+@dataclass
+class Sources:
+    """What conditions are made of; each is made once a run.
+
+    Attributes:
+        corpus: the recordings.
+        clustered: key of the layer whose states are clustered where the text names none.
+        vectors: labels of recordings from vectors: text of the model (empty for i-vectors) and
+            number of clusters.
+        take: frames of a span that count.
+        semivowels: whether L, R, W, Y are a class of their own.
+        seed: of k-means.
+    """
+
+    corpus: Corpus
+    clustered: Callable[[str], str]
+    vectors: Callable[[str, str, int], Labels]
+    take: Take = "all"
+    semivowels: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._made: dict[str, FrameLabels | Labels] = {}
+
+    def make(self, text: str) -> FrameLabels | Labels:
+        """The condition that a text names.
+
+        Raises:
+            VoxstrataError: it cannot be made of this corpus.
+        """
+        if text not in self._made:
+            self._made[text] = self._make(text)
+        return self._made[text]
+
+    def _make(self, text: str) -> FrameLabels | Labels:
+        name, equals, rest = text.partition("=")
+        if name in ("clusters", "ivector", "vectors"):
+            number, _, place = rest.partition(":")
+            count = _whole(text, number, equals)
+            if name == "clusters":
+                return StateClusters(text, count, self.clustered(place), self.seed)
+            return self.vectors(text, place, count)
+        if name == "km":
+            return read_km(rest, self.corpus)
+        if name == "labels":
+            return read_labels(rest, self.corpus)
+        if equals:
+            raise ConfigError(
+                f"the condition {text!r} is not known",
+                expected="clusters=K, ivector=G, vectors=G:MODEL, km=FILE, labels=FILE",
+            )
+        if name in ("all", ""):
+            return Everything()
+        if name == "pitch":
+            return PitchThirds()
+        if name == "duration":
+            return durations(self.corpus, self.take)
+        if name in ("phones", "classes"):
+            return spans(self.corpus, "phones", take=self.take)
+        if name in self.corpus.tiers():
+            with_spans = [u for u in self.corpus.utterances if isinstance(u.tiers.get(name), tuple)]
+            if with_spans:
+                return spans(self.corpus, name, take=self.take)
+            return tier_labels(self.corpus, name)
+        raise LabelError(
+            f"the corpus {self.corpus.name} has nothing called {name!r}",
+            got=f"tiers {', '.join(self.corpus.tiers()) or 'none'}",
+            expected="a tier, or one of phones, classes, pitch, duration, all, clusters=K, "
+            "ivector=G, vectors=G:MODEL, km=FILE, labels=FILE",
+        )
+
+
+def make_contrast(text: str, sources: Sources) -> Contrast:
+    """A contrast from its text.
+
+    Raises:
+        ConfigError: malformed.
+        VoxstrataError: a part cannot be made of this corpus.
+    """
+    # A path may hold slashes: the cut is the last slash with a condition's name behind it.
+    found = re.fullmatch(r"(.+?)/((?:[A-Za-z_]+)(?:=.*)?)", text)
+    first, second = (found[1], found[2]) if found else (text, None)
+    if re.match(r"(km|labels)=", text) and found is not None:
+        first, second = _behind_file(text)
+    groups = sources.make(first)
+    if isinstance(groups, Labels):
+        rows = Everything() if second is None else sources.make(second)
+        if isinstance(rows, Labels):
+            raise ConfigError(
+                f"the contrast {text!r} has labels of recordings as rows",
+                got=second,
+                expected="labels of frames behind the slash: phones, clusters=K, pitch, ...",
+                fix=f"--contrast {first}",
+            )
+        return _checked(Contrast(text, rows, groups.groups, labels=groups))
+    if first == "classes":
+        if second not in (None, "phones"):
+            raise ConfigError(f"{text!r}: classes are groups of phones", fix="classes/phones")
+        names, of = classes_of(groups.rows, semivowels=sources.semivowels)
+        return Contrast(text, groups, tuple(names), group_of=tuple(of))
+    if second is None:
+        return _checked(
+            Contrast(text, groups, groups.rows, group_of=tuple(range(len(groups.rows))))
+        )
+    rows = sources.make(second)
+    if isinstance(rows, Labels):
+        raise ConfigError(
+            f"the contrast {text!r} has labels of recordings behind the slash",
+            got=second,
+            expected="groups before the slash, labels of frames behind it",
+            fix=f"--contrast {second}/{first}",
+        )
+    crossed = Crossed(groups, rows)
+    each = len(rows.rows)
+    of = tuple(g for g in range(len(groups.rows)) for _ in range(each))  # type: ignore[assignment]
+    return _checked(Contrast(text, crossed, groups.rows, group_of=tuple(of)))
+
+
+def frame_conditions(contrasts: Sequence[Contrast]) -> list[FrameLabels]:
+    """The different frame conditions of some contrasts: what one pass must count."""
+    found: dict[str, FrameLabels] = {}
+    for contrast in contrasts:
+        found.setdefault(contrast.rows.name, contrast.rows)
+    return list(found.values())
+
+
+def learners(conditions: Sequence[FrameLabels]) -> list[Any]:
+    """The parts of frame conditions that must see a sample of frames first, each once."""
+    found: dict[int, Any] = {}
+    for condition in conditions:
+        parts = [condition.first, condition.second] if isinstance(condition, Crossed) else [
+            condition
+        ]  # fmt: skip
+        for part in parts:
+            if hasattr(part, "learn"):
+                found[id(part)] = part
+    return list(found.values())
+
+
+def _checked(contrast: Contrast) -> Contrast:
+    count = len(contrast.rows.rows)
+    groups = len(contrast.groups) if contrast.labels is not None else 1
+    if count * groups > MANY:
+        raise UsageError(
+            f"the contrast {contrast.name!r} has too many rows to count",
+            got=f"{groups} groups x {count} rows",
+            expected=f"at most {MANY}",
+            fix="cross fewer labels, or merge some of them with labels=FILE",
+        )
+    return contrast
+
+
+def _behind_file(text: str) -> tuple[str, str | None]:
+    """The cut of ``labels=DIR/FILE.csv/phones``: behind the last slash that follows a file."""
+    from pathlib import Path
+
+    head, _, tail = text.rpartition("/")
+    path = head.partition("=")[2]
+    base = path.rpartition(":")[0] or path
+    if Path(path).expanduser().is_file() or Path(base).expanduser().is_file():
+        return head, tail
+    return text, None
+
+
+def _whole(text: str, number: str, equals: str) -> int:
+    if not equals or not number.isdigit() or int(number) < 1:
+        raise ConfigError(
+            f"the condition {text!r} has no number of clusters",
+            got=number or "nothing",
+            expected=f"for example {text.partition('=')[0]}=3",
+        )
+    return int(number)

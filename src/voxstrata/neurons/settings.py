@@ -1,0 +1,74 @@
+"""Settings of a neurons run: one frozen object for command line, YAML file and Python."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+
+from voxstrata.config import Config
+from voxstrata.neurons.conditions.tiers import Take
+
+DEFAULT = ("ivector=2/clusters=3", "clusters=3", "gender/phones", "classes/phones")
+"""Contrasts of a run that names none, as far as the corpus has the labels: those of L2025, and two
+of its predecessor."""
+
+
+class NeuronsConfig(Config):
+    """Which neurons of which models, told apart by what.
+
+    Attributes:
+        models: model names (docs/models.md), at least one.
+        corpus: corpus name or path (docs/corpora.md).
+        contrasts: what is told apart: ``GROUPS`` or ``GROUPS/ROWS`` (docs/neurons.md).
+        rule: when a neuron is active: "top=0.01" (published), "threshold=X", "quantile=Q".
+        sigma: least share of a group's rows in which its neurons are above chance.
+        layers: neuron layers (names or patterns); ``None`` for all.
+        cluster_layer: layer whose states are clustered; ``None`` for the middle one of each model.
+        cluster_frames: frames that k-means and quantiles are fitted on, at most.
+        ivector: i-vector model; ``None`` to train one on the corpus itself.
+        frames: "all" frames of a phone, its "middle" one, or the middle one as "published".
+        semivowels: L, R, W and Y as a broad class of their own.
+        units: whose labels are dealt anew by the nulls and drawn by the intervals: "speaker", or
+            "recording"; "auto" for speakers where a contrast's labels belong to speakers.
+        draws: labellings of the null; 0 for none.
+        least_frames: rows with fewer frames are reported as thin.
+        splits: split halves of the stability table; 0 for none.
+        rankings: rank neurons by other methods too (activation means, probes).
+        twins: also the untrained twin of every trained model.
+        limit: use a seeded subset of this many recordings.
+        seed: of samples, k-means, nulls, splits and probes.
+        study: name written into the results.
+        dtype, device, batch_s, on_error: as for the other jobs.
+    """
+
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    corpus: str
+    contrasts: tuple[str, ...] | None = None
+    rule: str = "top=0.01"
+    sigma: Annotated[float, Field(gt=0, le=1)] = 0.8
+    layers: tuple[str, ...] | None = None
+    cluster_layer: str | None = None
+    cluster_frames: PositiveInt = 200_000
+    ivector: str | None = None
+    frames: Take = "all"
+    semivowels: bool = False
+    units: Literal["auto", "recording", "speaker"] = "auto"
+    draws: NonNegativeInt = 200
+    least_frames: PositiveInt = 99
+    splits: NonNegativeInt = 20
+    rankings: bool = True
+    twins: bool = True
+    limit: PositiveInt | None = None
+    seed: int = 0
+    study: str = "neurons"
+    dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
+    device: str = "auto"
+    batch_s: PositiveFloat | None = None
+    on_error: Literal["skip", "stop"] = "skip"
+
+    @field_validator("models", "contrasts", "layers", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        """One name need not be a list."""
+        return (given,) if isinstance(given, str) else given
