@@ -184,6 +184,8 @@ def open_card(folder: Path) -> Opened:
         "trained_on": training.get("corpora"),
         "objective": training.get("objective", {}).get("name"),
     }
+    if card.get("untrained"):
+        facts["random"] = True
     return Opened(folder, card, FrontEnd(settings, str(stated["name"])), card["options"], facts)
 
 

@@ -54,6 +54,8 @@ def assemble(
         setattr(shape.config, shape.layers_key, blocks)
         module = build.empty_module(kind, shape.config)
         _cut_to_size(shape, module)
+        if shape.sizes is not None:  # written with merged weight normalisation, number for number
+            build.merge_weight_norm(module)
         where = ", ".join(str(path) for path in found.weights) or found.name
         state, left = tensors.encoder_tensors(checkpoint, kind, blocks, depth, where)
         tensors.fill(module, state, where)

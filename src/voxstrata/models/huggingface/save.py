@@ -47,7 +47,7 @@ def make_random(
     state = {key: value.contiguous() for key, value in module.state_dict().items()}
     with atomic_write(out / "model.safetensors") as file:
         file.write(save(state, metadata={"format": "pt"}))
-    write_json(out / "preprocessor_config.json", _preprocessor(shape, facts))
+    write_json(out / "preprocessor_config.json", preprocessor(shape, facts))
     # Last, so that a directory without it is known to be unfinished.
     write_json(out / "config.json", {**shape.config.to_diff_dict(), **_origin(spec.text)})
     return {**facts, "parameters": sum(t.numel() for t in state.values()), "path": str(out)}
@@ -57,7 +57,13 @@ def _origin(text: str) -> dict[str, str]:
     return {"voxstrata_untrained": text}
 
 
-def _preprocessor(shape: Any, facts: dict[str, Any]) -> dict[str, Any]:
+def preprocessor(shape: Any, facts: dict[str, Any]) -> dict[str, Any]:
+    """The contents of ``preprocessor_config.json``.
+
+    Args:
+        shape: of the encoder.
+        facts: with ``input_normalisation``.
+    """
     kind = shape.config.model_type
     if kind == "whisper":
         return {

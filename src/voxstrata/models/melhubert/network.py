@@ -232,4 +232,5 @@ def _initialise(module: nn.Module) -> None:
     """As BERT: linear maps from N(0, 0.02), biases zero."""
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
