@@ -161,6 +161,16 @@ def test_published_rule_finds_gender_neurons_where_there_are_none(shared: object
     assert null.layers[LAYER].draws.sum(axis=1).min() > 0
 
 
+def test_p_of_the_number_is_uniform_where_there_is_nothing() -> None:
+    small = 0
+    for seed in range(80):
+        counts = made(seed, P=16, D=100)
+        design = by_units(counts, np.arange(16) % 2, ["F", "M"])
+        small += selection_null(counts, design, draws=60, seed=seed).total().p <= 0.1
+    # 8 expected of 80 at most (ties make it fewer); 17 or more has a probability below 0.2 %
+    assert small < 17
+
+
 def test_table_and_totals() -> None:
     counts = made(layers=("a", "b"))
     null = selection_null(counts, by_units(counts, np.arange(24) % 2, ["F", "M"]), draws=30)
