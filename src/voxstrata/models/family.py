@@ -67,6 +67,7 @@ FAMILIES.add(
 )
 FAMILIES.add("ecapa", "voxstrata.models.ecapa.family:FAMILY", "ECAPA-TDNN speaker encoders")
 FAMILIES.add("melhubert", "voxstrata.models.melhubert.family:FAMILY", "MelHuBERT")
+FAMILIES.add("ivector", "voxstrata.models.ivector.family:FAMILY", "i-vector extractors")
 FAMILIES.add("baseline", "voxstrata.models.baseline:FAMILY", "log-mel and MFCC features")
 FAMILIES.add("acoustic", "voxstrata.models.acoustic:FAMILY", "F0, energy, spectral tilt, ...")
 FAMILIES.add("edited", "voxstrata.models.edited.family:FAMILY", "models with neurons changed")

@@ -25,10 +25,11 @@ MEANINGS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "recordings it was not fitted on. 1: all; 0 or below: no better than the mean.",
     ),
     (
-        ("accuracy", "balanced-accuracy", "macro-f1"),
+        ("accuracy", "balanced-accuracy", "group-accuracy", "macro-f1"),
         "accuracy",
         "How often a linear classifier on the layer names the right class on recordings it was "
-        "not fitted on; balanced: every class counts the same.",
+        "not fitted on; balanced: every class counts the same; of slots: every slot counts by "
+        "itself.",
     ),
     (
         ("accuracy-within", "accuracy-across"),

@@ -35,6 +35,7 @@ PROPERTY_MEASURES: dict[str, str] = {
     "ap": "average precision",
     "average-precision": "average precision",
     "accuracy": "accuracy",
+    "group-accuracy": "accuracy of slots",
     "cross-entropy-bits": "cross-entropy (bits)",
     "information-bits": "information (bits)",
     "abx-error": "ABX error rate",

@@ -246,6 +246,13 @@ def test_scores() -> None:
     assert score(said, true, "balanced-accuracy") == pytest.approx((1 + 1 / 3) / 2)
 
 
+def test_groups_are_scored_together_or_each_by_itself() -> None:
+    true = np.array([[0, 1, 2], [1, 1, 1]])
+    said = np.array([[0, 1, 0], [1, 1, 1]])
+    assert score(said, true, "accuracy") == 0.5
+    assert score(said, true, "group-accuracy") == pytest.approx(5 / 6)
+
+
 def test_bad_input_is_refused() -> None:
     parts = made()
     plan = Plan(steps=1)

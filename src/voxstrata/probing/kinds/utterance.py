@@ -28,6 +28,7 @@ class UtteranceKind(LinearKind):
             parts, work.classes, probes, work.plan, workers=work.workers, done=work.advance
         )
         truth = parts["test"].targets.numpy()
+        groups = np.full(len(truth), float(truth.shape[1]))
         return [
             Ran(
                 layer=work.reads.label(one.probe.layers),
@@ -43,7 +44,8 @@ class UtteranceKind(LinearKind):
                     "accuracy": (
                         (one.test == truth).all(axis=1).astype(np.float64),
                         np.ones(len(truth)),
-                    )
+                    ),
+                    "group-accuracy": ((one.test == truth).sum(axis=1).astype(np.float64), groups),
                 },
             )
             for one in trained

@@ -127,10 +127,12 @@ def score(said: NDArray[np.int64], true: NDArray[np.int64], measure: str) -> flo
 
     Args:
         said, true: int64 [N, G].
-        measure: "accuracy"; "balanced-accuracy", the mean over the classes of recall; or
-            "macro-f1", their mean F1. Classes are those of ``true``, combinations of groups where
-            there are several.
+        measure: "accuracy"; "group-accuracy", each group scored by itself; "balanced-accuracy",
+            the mean over the classes of recall; or "macro-f1", their mean F1. Classes are those of
+            ``true``, combinations of groups where there are several.
     """
+    if measure == "group-accuracy":
+        return float((said == true).mean())
     right = (said == true).all(axis=1)
     if measure == "accuracy":
         return float(right.mean())

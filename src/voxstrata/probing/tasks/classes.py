@@ -28,7 +28,7 @@ class ClassTask(Config):
         head: "utterance".
         targets: for each group of classes the tier that holds it, or the first of several tiers
             that the recordings have; ``slots.*`` makes a group of every slot. The example is right
-            when all groups are.
+            when all groups are; "group-accuracy" scores each group by itself.
         otherwise: targets to use where a tier of ``targets`` is not there at all.
         keep: values a tier must have for a recording to count.
         bins: for a tier of numbers, the upper edges of its classes.
@@ -48,7 +48,9 @@ class ClassTask(Config):
     keep: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     bins: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     least: Annotated[int, Field(ge=1)] = 3
-    measures: tuple[Literal["accuracy", "balanced-accuracy", "macro-f1"], ...] = ("accuracy",)
+    measures: tuple[
+        Literal["accuracy", "group-accuracy", "balanced-accuracy", "macro-f1"], ...
+    ] = ("accuracy",)
     better: Literal["higher"] = "higher"
     speakers: Literal["apart", "same", "any"] = "apart"
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
