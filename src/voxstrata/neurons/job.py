@@ -1,0 +1,169 @@
+"""The neurons job: counts, selections with their nulls, sets of neurons, tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from voxstrata.files import atomic_write
+from voxstrata.neurons.analysis import Found, analyse
+from voxstrata.neurons.passes import count, save_counts
+from voxstrata.neurons.prepare import Prepared, describe, prepare
+from voxstrata.neurons.settings import NeuronsConfig
+from voxstrata.neurons.table import lines_of, rows_of
+from voxstrata.neurons.unit_vectors import Vectors
+from voxstrata.results import Results, Row, load_results, write_results
+from voxstrata.streaming.progress import bar
+from voxstrata.streaming.runs import (
+    Hooks,
+    Overwrite,
+    clean_up,
+    command_line,
+    describe_model,
+    peak_memory,
+    plain,
+    remember_plan,
+    run_in,
+)
+from voxstrata.streaming.setup import corpus_record
+
+NEURONS, SETS, COUNTS = "neurons.parquet", "sets", "counts"
+"""Every selected neuron; the sets as files; the counts."""
+
+
+def run_neurons(
+    config: NeuronsConfig,
+    out: str | Path,
+    *,
+    overwrite: Overwrite = "missing",
+    hooks: Hooks[Prepared] | None = None,
+) -> Results:
+    """Find the neurons of models that tell groups of recordings or frames apart.
+
+    Args:
+        config: the settings.
+        out: output folder; besides the results it gets ``neurons.parquet``, ``sets/`` and
+            ``counts/``.
+        overwrite: see :func:`voxstrata.streaming.runs.run_in`.
+        hooks: progress and plan display.
+
+    Returns:
+        the results, as read back from ``out``.
+
+    Raises:
+        VoxstrataError: see :func:`voxstrata.neurons.prepare.prepare`; ``RunInterruptedError`` on
+            Ctrl-C, after which the same call goes on where it stopped.
+    """
+    folder, hooks = Path(out), hooks or Hooks[Prepared]()
+    begun = time.perf_counter()
+    vectors = Vectors(folder, config.ivector, config.seed, hooks.say)
+    return run_in(
+        folder,
+        overwrite,
+        prepare=lambda: prepare(config, vectors),
+        planned=hooks.planned,
+        compute=lambda prepared: _compute(prepared, folder, hooks, begun),
+    )
+
+
+def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
+    config = prepared.config
+    resumed = remember_plan(folder, prepared.identity, describe(prepared))
+    counted = count(prepared, folder, hooks)
+    passed = time.perf_counter()
+    found: list[Found] = []
+    steps = sum(len(one.contrasts) * len(one.neurons) for one in prepared.analysed)
+    with bar("nulls", steps, "layers", show=hooks.progress) as advance:
+        for one, counts in zip(prepared.analysed, counted.counts, strict=True):
+            for contrast in one.contrasts:
+                advance.at(f"{contrast.name} {one.model.spec}")
+                found.append(
+                    analyse(
+                        contrast,
+                        counts[contrast.rows.name],
+                        prepared,
+                        one.model,
+                        lambda _layer: advance(1),
+                    )
+                )
+    rows: list[Row] = []
+    models = {one.model.spec: one.model for one in prepared.analysed}
+    for each in found:
+        rows += rows_of(each, config.study, config.seed)
+        path = folder / SETS / _name(each.model) / f"{_name(each.contrast)}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        each.neuron_set(models[each.model]).save(path)
+    for one, counts in zip(prepared.analysed, counted.counts, strict=True):
+        save_counts(counts, folder / COUNTS / _name(one.model.spec))
+    _write_neurons(folder / NEURONS, found)
+    done = time.perf_counter()
+    stack = prepared.stack()
+    record = {
+        "job": "neurons",
+        "study": config.study,
+        "identity": prepared.identity,
+        "command": command_line(),
+        "config": config.model_dump(mode="json"),
+        "models": [
+            describe_model(one.model, stack, position)
+            for position, one in enumerate(prepared.analysed)
+        ],
+        "twins": prepared.twins,
+        "corpus": corpus_record(
+            prepared.corpus,
+            config.corpus,
+            counted.report.recordings,
+            counted.report.seconds,
+            counted.report.skipped,
+        ),
+        "plan": describe(prepared),
+        "contrasts": [_contrast(each) for each in found],
+        "left_out": [dataclasses.asdict(item) for item in prepared.left_out],
+        "units": prepared.by,
+        "seed": config.seed,
+        "device": prepared.device,
+        "rows": counted.report.rows,
+        "clock_s": {name: round(spent, 3) for name, spent in counted.report.clock.items()},
+        "notices": prepared.notices + list(dict.fromkeys(n for f in found for n in f.notes)),
+        "resumed": resumed,
+        "wall_s": round(done - begun, 3),
+        "wall_parts_s": {
+            "prepare and pass": round(passed - begun, 3),
+            "statistics": round(done - passed, 3),
+        },
+        "peak_memory_bytes": peak_memory(),
+    }
+    write_results(folder, rows, plain(record))
+    clean_up(folder, config)
+    return load_results(folder)
+
+
+def _contrast(found: Found) -> dict[str, Any]:
+    null = found.null
+    return {
+        "model": found.model,
+        "name": found.contrast,
+        "groups": list(found.counts.groups),
+        "rows": int((found.counts.group_of >= 0).sum()),
+        "frames": int(found.counts.seen.sum()),
+        "thin": found.thin,
+        "moved": found.moved,
+        "units": found.units,
+        "draws": 0 if null is None else null.total().draws,
+        "labellings": None if null is None else null.arrangements,
+    }
+
+
+def _name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._=-]+", "-", text).strip("-.") or "set"
+
+
+def _write_neurons(path: Path, found: list[Found]) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame([line for each in found for line in lines_of(each)])
+    with atomic_write(path) as file:
+        frame.to_parquet(file, index=False)

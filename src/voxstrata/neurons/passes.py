@@ -1,0 +1,209 @@
+"""The passes of a neurons run: a sample of frames where something must be learned, then counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from voxstrata.files import read_json, write_json
+from voxstrata.models.card import write_tensors
+from voxstrata.models.weights import read_checkpoint
+from voxstrata.neurons.conditions.parse import learners
+from voxstrata.neurons.counting import CountReducer
+from voxstrata.neurons.counts import UnitCounts
+from voxstrata.neurons.prepare import Analysed, Prepared
+from voxstrata.neurons.sample import SampleReducer
+from voxstrata.streaming.onepass import Pass, PassReport, Sink
+from voxstrata.streaming.progress import bar
+from voxstrata.streaming.reducers import Reducer
+from voxstrata.streaming.runs import STATE, STORE, Hooks
+from voxstrata.streaming.stack import StackLayer
+from voxstrata.streaming.store import RowStore, StoreReducer
+from voxstrata.streaming.unit_frame import FrameUnit, UtteranceUnit
+
+LEARNED = "learned"
+"""Folder, in the output folder, of what was learned from samples: centres, bounds, thresholds."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the passes left.
+
+    Attributes:
+        counts: for each model, counts by frame condition.
+        means: mean activations by recording of every neuron layer; ``None`` if not asked for.
+        report: of the counting pass.
+    """
+
+    counts: list[dict[str, UnitCounts]]
+    means: RowStore | None
+    report: PassReport
+
+
+def count(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> Counted:
+    """Learn what conditions and rules must learn, then count.
+
+    Raises:
+        VoxstrataError: as the pass and the conditions raise.
+    """
+    stack = prepared.stack()
+    _learn(prepared, stack, folder, hooks)
+    at = {layer.key: i for i, layer in enumerate(stack)}
+    sinks = []
+    for number, one in enumerate(prepared.analysed):
+        neurons = [at[f"{one.model.spec}/{info.name}"] for info in one.neurons]
+        extra = list(dict.fromkeys(at[key] for c in one.conditions for key in c.layers))
+        places = [*neurons, *(i for i in extra if i not in neurons)]
+        reads = [[places.index(at[key]) for key in c.layers] for c in one.conditions]
+        reducer: Reducer = CountReducer(
+            [info.name for info in one.neurons],
+            [info.width for info in one.neurons],
+            one.conditions,
+            reads,
+            prepared.unit_of,
+            prepared.units,
+            one.rule,
+        )
+        sinks.append(Sink(FrameUnit(), tuple(places), reducer, f"counts-{number}"))
+    means: StoreReducer | None = None
+    if prepared.config.rankings:
+        every = tuple(
+            at[f"{one.model.spec}/{info.name}"] for one in prepared.analysed for info in one.neurons
+        )
+        unit = UtteranceUnit()
+        meta = {"unit": unit.describe(), "identity": prepared.identity}
+        means = StoreReducer(folder / STORE / "means", [stack[i] for i in every], meta=meta)
+        sinks.append(Sink(unit, every, means, "means"))
+    report = _pass(prepared, stack, sinks, folder / STATE / "count", hooks, "counting")
+    counts = [sink.reducer.finish() for sink in sinks[: len(prepared.analysed)]]
+    return Counted(counts, None if means is None else means.finish(), report)
+
+
+def _pass(
+    prepared: Prepared,
+    stack: list[StackLayer],
+    sinks: list[Sink],
+    state: Path,
+    hooks: Hooks[Prepared],
+    title: str,
+) -> PassReport:
+    utterances = prepared.corpus.utterances
+    # Counts grow with the corpus: some ten checkpoints a pass, whatever its length.
+    work = Pass(
+        utterances,
+        prepared.models,
+        stack,
+        sinks,
+        prepared.shards,
+        batch_s=prepared.batch_s,
+        on_error=prepared.config.on_error,
+        state=state,
+        identity=prepared.identity,
+        every=max(1, len(prepared.shards) // 10),
+    )
+    seconds = sum(utterance.duration_s for utterance in utterances)
+    with bar(title, seconds, "s of speech", show=hooks.progress) as advance:
+        return work.run(advance)
+
+
+def _learn(
+    prepared: Prepared, stack: list[StackLayer], folder: Path, hooks: Hooks[Prepared]
+) -> None:
+    """Fit what must see frames first; what an earlier sitting fitted is taken."""
+    parts = [(one, part) for one in prepared.analysed for part in learners(one.conditions)]
+    sampled = [one for one in prepared.analysed if one.rule.sampled]
+    if not parts and not sampled:
+        return
+    place = folder / LEARNED
+    names = {id(part): _file(one, part.name) for one, part in parts}
+    done = place / "learned.json"
+    if done.exists() and read_json(done).get("identity") == prepared.identity and not sampled:
+        facts = read_json(done)["facts"]
+        for _, part in parts:
+            name = names[id(part)]
+            part.restore(read_checkpoint(place / f"{name}.safetensors"), facts[name])
+        return
+    wanted = {key for _, part in parts for key in part.layers}
+    wanted |= {f"{one.model.spec}/{info.name}" for one in sampled for info in one.neurons}
+    at = [i for i, layer in enumerate(stack) if layer.key in wanted]
+    # Layers of different models may have different grids: each model samples by itself, with the
+    # helpers that its conditions read.
+    found: dict[tuple[int, str], Any] = {}
+    sinks, owners = [], []
+    for number, one in enumerate(prepared.analysed):
+        keys = {key for part in learners(one.conditions) for key in part.layers}
+        if one in sampled:
+            keys |= {f"{one.model.spec}/{info.name}" for info in one.neurons}
+        mine = [i for i in at if stack[i].key in keys]
+        if mine:
+            share = prepared.config.cluster_frames / _frames(prepared, stack, mine)
+            reducer = SampleReducer([stack[i].key for i in mine], share, prepared.config.seed)
+            sinks.append(Sink(FrameUnit(), tuple(mine), reducer, f"sample-{number}"))
+            owners.append(number)
+    _pass(prepared, stack, sinks, folder / STATE / "sample", hooks, "sampling")
+    for number, sink in zip(owners, sinks, strict=True):
+        found |= {(number, key): rows for key, rows in sink.reducer.finish().items()}
+    facts, tensors = {}, {}
+    fitted = set()
+    with bar("fitting", len(parts), "conditions", show=hooks.progress) as advance:
+        for number, one in enumerate(prepared.analysed):
+            for part in learners(one.conditions):
+                if id(part) not in fitted:
+                    part.learn([found[number, key] for key in part.layers])
+                    fitted.add(id(part))
+                    name = names[id(part)]
+                    facts[name], tensors[name] = part.facts, part.tensors()
+                advance(1)
+            if one in sampled:
+                for info in one.neurons:
+                    one.rule.learn(info.name, found[number, f"{one.model.spec}/{info.name}"])
+    place.mkdir(parents=True, exist_ok=True)
+    for name, held in tensors.items():
+        write_tensors(place / f"{name}.safetensors", held)
+    write_json(done, {"identity": prepared.identity, "facts": facts})
+
+
+def _frames(prepared: Prepared, stack: list[StackLayer], places: list[int]) -> float:
+    grids = [stack[i].info.grid for i in places]
+    slowest = min(grid.rate_hz for grid in grids if grid is not None)
+    return max(1.0, prepared.corpus.seconds * slowest)
+
+
+def _file(one: Analysed, name: str) -> str:
+    import re
+
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{one.model.spec}-{name}").strip("-.")
+
+
+def save_counts(counts: Mapping[str, UnitCounts], folder: Path) -> None:
+    """Write counts, one safetensors file a frame condition, with names beside them.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    import re
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, found in counts.items():
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "condition"
+        tensors = {"seen": torch.from_numpy(found.seen)}
+        for layer, active in found.active.items():
+            tensors[f"{layer}.data"] = torch.from_numpy(active.data.astype("int32"))
+            tensors[f"{layer}.indices"] = torch.from_numpy(active.indices.astype("int32"))
+            tensors[f"{layer}.indptr"] = torch.from_numpy(active.indptr.astype("int64"))
+        write_tensors(folder / f"{stem}.safetensors", tensors)
+        write_json(
+            folder / f"{stem}.json",
+            {
+                "condition": name,
+                "rows": list(found.rows),
+                "units": list(found.units),
+                "layers": list(found.layers),
+                "widths": {layer: found.width(layer) for layer in found.layers},
+                "top": dict(found.top),
+            },
+        )

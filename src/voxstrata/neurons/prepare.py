@@ -1,0 +1,319 @@
+"""Everything a neurons run needs before work starts, checked and planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import voxstrata
+from voxstrata.corpora import Corpus, load_corpus
+from voxstrata.errors import UsageError, VoxstrataError
+from voxstrata.files import fingerprint
+from voxstrata.models import load_model
+from voxstrata.models.base import SpeechModel, choose_layers
+from voxstrata.models.base import layer as find_layer
+from voxstrata.models.load import find_family
+from voxstrata.models.neurons import neuron_layers
+from voxstrata.models.spec import parse
+from voxstrata.models.twins import add_twins
+from voxstrata.neurons.conditions.condition import Contrast
+from voxstrata.neurons.conditions.parse import Sources, frame_conditions, make_contrast
+from voxstrata.neurons.counting import FrameLabels
+from voxstrata.neurons.rules import Rule, make_rule
+from voxstrata.neurons.settings import DEFAULT, NeuronsConfig
+from voxstrata.neurons.unit_vectors import Vectors
+from voxstrata.streaming.batches import Shard, make_shards
+from voxstrata.streaming.setup import (
+    SHARD_S,
+    LeftOut,
+    batch_seconds,
+    choose_device,
+    untrained_notice,
+)
+from voxstrata.streaming.stack import StackLayer
+from voxstrata.types import LayerInfo
+
+COUNT_BYTES = 2 << 30
+"""Counts by recording may take this much memory; speakers are counted where they would not fit."""
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """One model of a run.
+
+    Attributes:
+        model: the model.
+        neurons: its neuron layers.
+        contrasts: what its neurons are asked.
+        conditions: the frame conditions of those.
+        rule: when a neuron is active.
+    """
+
+    model: SpeechModel
+    neurons: tuple[LayerInfo, ...]
+    contrasts: list[Contrast]
+    conditions: list[FrameLabels]
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked and planned run.
+
+    Attributes:
+        config: its settings.
+        corpus: the recordings.
+        analysed: its models, twins last.
+        twins: trained model to its untrained twin.
+        helpers: models that conditions read (pitch).
+        units: names of what is counted by itself.
+        unit_of: number of the unit of each recording.
+        by: "recording" or "speaker".
+        shards: order of work.
+        batch_s: seconds of audio a batch.
+        device: where models run.
+        identity: digest of all that numbers depend on.
+        left_out: contrasts that cannot be made, with reasons.
+        notices: what the reader of the results must know.
+    """
+
+    config: NeuronsConfig
+    corpus: Corpus
+    analysed: list[Analysed]
+    twins: dict[str, str]
+    helpers: list[SpeechModel]
+    units: tuple[str, ...]
+    unit_of: dict[str, int]
+    by: str
+    shards: list[Shard]
+    batch_s: float
+    device: str
+    identity: str
+    left_out: list[LeftOut] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def members(self) -> dict[str, str]:
+        """Name of the unit of each recording."""
+        return {name: self.units[at] for name, at in self.unit_of.items()}
+
+    @property
+    def models(self) -> list[SpeechModel]:
+        """All models of the pass: those analysed, then helpers."""
+        return [one.model for one in self.analysed] + self.helpers
+
+    def stack(self) -> list[StackLayer]:
+        """Layers the pass reads: of each model its neurons and the layers that are clustered."""
+        found = []
+        for number, one in enumerate(self.analysed):
+            wanted = [*(info.name for info in one.neurons)]
+            own = f"{one.model.spec}/"
+            for condition in one.conditions:
+                for key in condition.layers:
+                    if key.startswith(own) and key[len(own) :] not in wanted:
+                        wanted.append(key[len(own) :])
+            found += [
+                StackLayer(number, one.model.spec, find_layer(one.model, name)) for name in wanted
+            ]
+        for number, helper in enumerate(self.helpers, start=len(self.analysed)):
+            found += [StackLayer(number, helper.spec, info) for info in helper.layers]
+        return found
+
+
+def prepare(config: NeuronsConfig, vectors: Vectors) -> Prepared:
+    """Load, check and plan; only labels of recordings that need vectors are computed.
+
+    Args:
+        config: the settings.
+        vectors: makes labels of recordings from i-vectors or embeddings, and keeps them.
+
+    Raises:
+        VoxstrataError: anything in the settings, corpus or models is wrong; no contrast can be
+            made.
+    """
+    for spec in config.models:
+        find_family(parse(spec))
+    make_rule(config.rule)
+    corpus = load_corpus(config.corpus, on_error=config.on_error)
+    if config.limit is not None and config.limit < len(corpus):
+        corpus = corpus.subset(utterances=config.limit, seed=config.seed)
+    device = choose_device(config.device)
+    models = [load_model(spec, device=device, dtype=config.dtype) for spec in config.models]
+    for model in models:
+        neuron_layers(model)  # a model without neurons is told before its twin is built
+    twins, without = (
+        add_twins(models, device=device, dtype=config.dtype) if config.twins else ({}, [])
+    )
+    vectors.corpus = corpus
+    analysed = []
+    left_out: dict[str, LeftOut] = {}
+    for model in models:
+        one, gone = _analysed(model, config, corpus, vectors)
+        analysed.append(one)
+        left_out |= {item.name: item for item in gone}
+    helpers = _helpers(analysed, device)
+    units, unit_of, by = _units(config, corpus, analysed)
+    trained_for = set(twins.values())
+    notices = untrained_notice([m for m in models if m.spec not in trained_for]) + without
+    if by == "speaker" and config.units == "auto":
+        notices.append("Counts are kept by speaker: by recording they would not fit in memory.")
+    if corpus.skipped:
+        notices.append(f"{len(corpus.skipped)} recordings were left out before the run.")
+    shards = make_shards(corpus.utterances, [0] * len(corpus), SHARD_S)
+    identity = fingerprint(
+        {
+            "version": voxstrata.__version__,
+            "config": config.model_dump(mode="json"),
+            "corpus": corpus.fingerprint,
+            "models": [model.fingerprint for model in models],
+            "labels": [
+                [c.name, sorted(c.labels.of.items())]
+                for c in analysed[0].contrasts
+                if c.labels is not None
+            ],
+            "shards": [shard.members for shard in shards],
+        }
+    )
+    return Prepared(
+        config,
+        corpus,
+        analysed,
+        twins,
+        helpers,
+        units,
+        unit_of,
+        by,
+        shards,
+        batch_seconds(config.batch_s, device),
+        device,
+        identity,
+        list(left_out.values()),
+        notices,
+    )
+
+
+def _analysed(
+    model: SpeechModel, config: NeuronsConfig, corpus: Corpus, vectors: Vectors
+) -> tuple[Analysed, list[LeftOut]]:
+    neurons = neuron_layers(model)
+    if config.layers is not None:
+        names = {info.name for info in choose_layers(model, config.layers)}
+        neurons = tuple(info for info in neurons if info.name in names)
+        if not neurons:
+            raise UsageError(
+                f"none of the layers asked for holds neurons of {model.spec}",
+                got=", ".join(config.layers),
+                expected=", ".join(info.name for info in neuron_layers(model)),
+            )
+    rule = make_rule(config.rule)
+    for info in neurons:
+        rule.top(info.width)  # a share that leaves no neuron is told now
+    sources = Sources(
+        corpus,
+        lambda place: clustered_layer(model, place or config.cluster_layer or ""),
+        vectors.labels,
+        config.frames,
+        config.semivowels,
+        config.seed,
+    )
+    contrasts, left_out = [], []
+    for text in config.contrasts or DEFAULT:
+        try:
+            contrasts.append(make_contrast(text, sources))
+        except VoxstrataError as error:
+            if config.contrasts is not None:
+                raise
+            left_out.append(LeftOut(text, error.what))
+    if not contrasts:
+        raise UsageError(
+            f"the corpus {corpus.name} has no labels that neurons could be asked about",
+            got="; ".join(f"{item.name}: {item.reason}" for item in left_out),
+            expected="phones, gender, or labels in a file",
+            fix="name what is to be told apart: --contrast clusters=3",
+        )
+    return Analysed(model, neurons, contrasts, frame_conditions(contrasts), rule), left_out
+
+
+def clustered_layer(model: SpeechModel, place: str) -> str:
+    """Key of the layer whose states are clustered.
+
+    Args:
+        model: the model.
+        place: name of a layer, ``@NAME``, or empty for the middle one of its default layers.
+
+    Raises:
+        UnknownNameError: no such layer.
+        UsageError: it has no frames.
+    """
+    name = place.removeprefix("@")
+    if name:
+        info = find_layer(model, name)
+    else:
+        frames = [info for info in model.layers if info.default and info.kind == "frame"]
+        info = frames[len(frames) // 2]
+    if info.kind != "frame":
+        raise UsageError(f"the layer {info.name} of {model.spec} has no frames to cluster")
+    return f"{model.spec}/{info.name}"
+
+
+def _helpers(analysed: list[Analysed], device: str) -> list[SpeechModel]:
+    have = {one.model.spec for one in analysed}
+    wanted = {
+        key.partition("/")[0]
+        for one in analysed
+        for condition in one.conditions
+        for key in condition.layers
+        if not any(key.startswith(f"{spec}/") for spec in have)
+    }
+    return [load_model(spec, device=device) for spec in sorted(wanted)]
+
+
+def _units(
+    config: NeuronsConfig, corpus: Corpus, analysed: list[Analysed]
+) -> tuple[tuple[str, ...], dict[str, int], str]:
+    recordings = tuple(utterance.id for utterance in corpus.utterances)
+    have = all(utterance.tiers.get("speaker") is not None for utterance in corpus.utterances)
+    by = config.units
+    if by == "auto":
+        needed = count_bytes(corpus, analysed)
+        by = "speaker" if needed > COUNT_BYTES and have else "recording"
+    if by == "recording":
+        return recordings, {name: i for i, name in enumerate(recordings)}, by
+    if not have:
+        raise UsageError(
+            "counting by speaker needs the speaker of every recording",
+            fix="use --units recording, or give the corpus a speaker tier",
+        )
+    speakers = tuple(corpus.speakers)
+    place = {name: i for i, name in enumerate(speakers)}
+    return speakers, {u.id: place[str(u.tiers["speaker"])] for u in corpus.utterances}, by
+
+
+def count_bytes(corpus: Corpus, analysed: list[Analysed]) -> float:
+    """Most memory that counts by recording can take: 16 bytes a cell that is not zero."""
+    total = 0.0
+    for one in analysed:
+        for info in one.neurons:
+            grid = info.grid
+            rate = grid.rate_hz if grid is not None else 50.0
+            top = one.rule.top(info.width) or info.width
+            for condition in one.conditions:
+                dense = len(condition.rows) * info.width
+                cells = (min(dense, u.duration_s * rate * top) for u in corpus.utterances)
+                total += 16.0 * sum(cells)
+    return total
+
+
+def describe(prepared: Prepared) -> list[dict[str, Any]]:
+    """The plan, for tables and the record."""
+    return [
+        {
+            "model": one.model.spec,
+            "layers": len(one.neurons),
+            "neurons": sum(info.width for info in one.neurons),
+            "active a frame": one.rule.top(one.neurons[0].width),
+            "contrasts": [contrast.name for contrast in one.contrasts],
+            "rows": sum(len(condition.rows) for condition in one.conditions),
+        }
+        for one in prepared.analysed
+    ]

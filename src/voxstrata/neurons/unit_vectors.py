@@ -1,0 +1,80 @@
+"""Labels of recordings from vectors, made once a run and kept in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voxstrata.errors import UsageError
+from voxstrata.models import load_model
+from voxstrata.neurons.conditions.condition import Labels
+from voxstrata.neurons.conditions.vectors import vector_clusters
+from voxstrata.verification.embed import Embeddings, embed
+
+if TYPE_CHECKING:
+    from voxstrata.corpora import Corpus
+
+
+class Vectors:
+    """Makes labels from a model's vectors; one for all models of a run.
+
+    Args:
+        folder: where vectors, and an i-vector model trained on the corpus, are kept.
+        ivector: the i-vector model; ``None`` to train one on the corpus.
+        seed: of k-means and training.
+        say: shows a line.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ivector: str | None,
+        seed: int,
+        say: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self.folder, self.ivector, self.seed, self.say = folder, ivector, seed, say
+        self.corpus: Corpus | None = None
+        self._found: dict[str, Embeddings] = {}
+
+    def labels(self, text: str, place: str, groups: int) -> Labels:
+        """Clusters of the corpus's recordings.
+
+        Args:
+            text: of the condition.
+            place: ``MODEL`` or ``MODEL@LAYER`` (of ``vectors=``); empty for i-vectors.
+            groups: how many.
+
+        Raises:
+            UsageError: ``vectors=`` without a model.
+            VoxstrataError: the model cannot be loaded, trained or used.
+        """
+        if text.startswith("vectors") and not place:
+            raise UsageError(
+                f"{text!r} does not say whose vectors",
+                expected="for example vectors=2:ecapa-small-supervised",
+            )
+        spec = place or self.ivector or ""
+        return vector_clusters(text, self._embeddings(spec), groups, self.seed)
+
+    def _embeddings(self, spec: str) -> Embeddings:
+        assert self.corpus is not None
+        if spec not in self._found:
+            name = spec or self._trained()
+            self.say(f"vectors of {len(self.corpus)} recordings by {name}")
+            layer = None
+            if "@" in name:
+                name, _, layer = name.rpartition("@")
+            self._found[spec] = embed(
+                load_model(name), self.corpus, layer=layer, cache=self.folder / "vectors"
+            )
+        return self._found[spec]
+
+    def _trained(self) -> str:
+        """An i-vector model of the corpus itself."""
+        from voxstrata.training.ivector.job import train_on_corpus
+
+        assert self.corpus is not None
+        return str(
+            train_on_corpus(self.corpus, self.folder / "ivector", seed=self.seed, say=self.say)
+        )
