@@ -1,0 +1,1 @@
+"""Changing neurons and seeing what changes; see ``docs/neurons/interventions.md``."""

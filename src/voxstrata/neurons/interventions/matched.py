@@ -1,0 +1,190 @@
+"""Control sets: as many other neurons of each layer, drawn at random or of the same weight."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxstrata.errors import ModelError, UsageError, VoxstrataWarning
+from voxstrata.models.base import SpeechModel
+from voxstrata.neurons.interventions.activity import Activity, value_norms
+from voxstrata.neurons.sets import NeuronSet
+from voxstrata.registry import unknown_name
+
+Control = Literal["random", "norm"]
+CONTROLS: tuple[Control, ...] = ("random", "norm")
+
+NEAR = 5
+"""A partner is drawn from so many nearest free neurons; one only would leave seeds no choice."""
+
+LARGE = 0.25
+"""Standardised difference of means above which a match is called poor (the rule of Rubin 2001,
+Health Services and Outcomes Research Methodology 2)."""
+
+
+def matched(
+    neurons: NeuronSet,
+    model: SpeechModel,
+    activity: Activity | None = None,
+    kind: Control = "random",
+    seed: int = 0,
+    *,
+    exclude: Sequence[NeuronSet] = (),
+) -> NeuronSet:
+    """A control set: in each layer as many neurons, none of them in the set.
+
+    ``random`` draws them with equal probability. ``norm`` gives each neuron of the set, in random
+    order, a partner among the five free ones nearest in ``mean |a_i| * ||v_i||``, what it adds to
+    the residual stream on average: erasing a control then takes as much away.
+
+    Args:
+        neurons: the set.
+        model: whose neurons they are.
+        activity: of the model; for ``norm``.
+        kind: "random" or "norm".
+        seed: of the draw; layers have draws of their own.
+        exclude: sets that a control must not touch either (the whole set, where ``neurons`` is
+            one of its groups).
+
+    Returns:
+        the control, its quality in ``details["match"]`` by layer: means of the matched quantity in
+        set and control, their difference in standard deviations of the set, and the largest
+        distance between the two distributions (Kolmogorov-Smirnov).
+
+    Raises:
+        UsageError: a layer has too few other neurons; ``norm`` without activity.
+        ModelError: set or activity belongs to another model.
+    """
+    if kind not in CONTROLS:
+        raise unknown_name("kind of control", str(kind), list(CONTROLS))
+    neurons.check(model)
+    weights = _weights(neurons, model, activity, kind)
+    layers: dict[str, tuple[int, ...]] = {}
+    quality: dict[str, dict[str, float | None]] = {}
+    for number, (layer, width) in enumerate(neurons.widths.items()):
+        chosen = np.array(neurons.of(layer), dtype=np.int64)
+        taken = set(chosen.tolist()).union(*(o.layers.get(layer, ()) for o in exclude))
+        free = np.array([i for i in range(width) if i not in taken], dtype=np.int64)
+        if len(free) < len(chosen):
+            raise UsageError(
+                f"{layer} has too few other neurons for a control of {neurons.name!r}",
+                got=f"{len(free)} others, {len(chosen)} wanted",
+                expected="a set of at most half a layer",
+                fix="take a stricter set (a higher sigma, or effect size)",
+            )
+        if not len(chosen):
+            layers[layer] = ()
+            continue
+        generator = np.random.default_rng([seed, number])
+        if kind == "random":
+            drawn = generator.choice(free, size=len(chosen), replace=False)
+        else:
+            drawn = _nearest(weights[layer], chosen, free, generator)
+        layers[layer] = tuple(sorted(int(i) for i in drawn))
+        if weights:
+            quality[layer] = match_quality(weights[layer][chosen], weights[layer][drawn])
+    _warn(neurons, kind, quality)
+    details: dict[str, Any] = {"control": kind, "of": neurons.name, "seed": seed}
+    if quality:
+        details |= {"matched_on": "mean |a_i| * ||v_i||", "match": quality}
+    name = f"{kind} control {seed} of {neurons.name}"
+    return replace(neurons, name=name, layers=layers, groups={}, details=details)
+
+
+def matched_sets(
+    neurons: NeuronSet,
+    model: SpeechModel,
+    activity: Activity | None = None,
+    kind: Control = "random",
+    *,
+    many: int = 5,
+    seed: int = 0,
+    exclude: Sequence[NeuronSet] = (),
+) -> list[NeuronSet]:
+    """Controls with seeds ``seed``, ``seed + 1``, ...; see :func:`matched`."""
+    if many < 1:
+        raise UsageError("at least one control is needed", got=many)
+    return [matched(neurons, model, activity, kind, seed + i, exclude=exclude) for i in range(many)]
+
+
+def match_quality(
+    wanted: NDArray[np.float64], found: NDArray[np.float64]
+) -> dict[str, float | None]:
+    """How well a control's quantity follows the set's: means, standardised difference, KS."""
+    from scipy.stats import ks_2samp
+
+    spread = float(np.std(wanted, ddof=1)) if len(wanted) > 1 else 0.0
+    difference = float(found.mean() - wanted.mean())
+    return {
+        "set": float(wanted.mean()),
+        "control": float(found.mean()),
+        "difference_sd": difference / spread if spread > 0 else None,
+        "ks": float(ks_2samp(wanted, found, method="asymp").statistic),
+    }
+
+
+def _weights(
+    neurons: NeuronSet, model: SpeechModel, activity: Activity | None, kind: Control
+) -> dict[str, NDArray[np.float64]]:
+    """The quantity to match, by layer; empty where activity is not known and not needed."""
+    if activity is None:
+        if kind == "random":
+            return {}
+        raise UsageError(
+            "a control of the same weight needs to know how active neurons are",
+            expected="activity=measure(model, utterances)",
+            fix="on the command line: --corpus CORPUS; or take random controls",
+        )
+    if activity.fingerprint != model.fingerprint:
+        raise ModelError(
+            "the activity was measured in another model",
+            got=f"{activity.model}, fingerprint {activity.fingerprint}",
+            expected=f"{model.spec}, fingerprint {model.fingerprint}",
+        )
+    norms = value_norms(model)
+    if missing := [layer for layer in neurons.widths if layer not in activity.size]:
+        raise UsageError("the activity of some layers was not measured", got=", ".join(missing))
+    return {layer: activity.size[layer] * norms[layer] for layer in neurons.widths}
+
+
+def _nearest(
+    weights: NDArray[np.float64],
+    chosen: NDArray[np.int64],
+    free: NDArray[np.int64],
+    generator: np.random.Generator,
+) -> NDArray[np.int64]:
+    """A partner for each of ``chosen``, on a logarithmic scale: weights spread over decades."""
+    scale = np.log(np.maximum(weights, np.finfo(np.float64).tiny))
+    left = free[np.argsort(scale[free], kind="stable")].tolist()
+    values = scale[left].tolist()
+    drawn = []
+    for neuron in generator.permutation(chosen):
+        middle = int(np.searchsorted(values, scale[neuron]))
+        low, high = max(0, middle - NEAR), min(len(left), middle + NEAR)
+        near = sorted(range(low, high), key=lambda i: abs(values[i] - scale[neuron]))[:NEAR]
+        place = near[int(generator.integers(len(near)))]
+        drawn.append(left.pop(place))
+        values.pop(place)
+    return np.array(drawn, dtype=np.int64)
+
+
+def _warn(neurons: NeuronSet, kind: Control, quality: dict[str, dict[str, float | None]]) -> None:
+    poor = {
+        layer: found["difference_sd"]
+        for layer, found in quality.items()
+        if found["difference_sd"] is not None and abs(found["difference_sd"]) > LARGE
+    }
+    if kind == "norm" and poor:
+        worst = max(poor, key=lambda layer: abs(poor[layer] or 0.0))
+        warnings.warn(
+            f"the controls of {neurons.name!r} have another weight than the set in {len(poor)} "
+            f"layers (worst: {worst}, {poor[worst]:+.2f} standard deviations): the set holds most "
+            "neurons of its weight, so erasing it takes away more than erasing a control",
+            VoxstrataWarning,
+            stacklevel=3,
+        )
