@@ -1,0 +1,1 @@
+"""i-vector extractors: a background mixture and a total variability matrix."""
