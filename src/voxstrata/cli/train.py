@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from voxstrata.streaming.runs import Overwrite
-    from voxstrata.training.prepare import Prepared
 
 
 def train(
@@ -52,9 +51,9 @@ def train(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Train a speaker encoder (ECAPA-TDNN) or a small speech model (MelHuBERT).
+    """Train a speaker encoder (ECAPA-TDNN, i-vectors) or a small speech model (MelHuBERT).
 
-    A recipe says everything: network, corpus, augmentation, objective, schedule. The folder OUT
+    A recipe says everything: model, corpus, augmentation, objective, schedule. The folder OUT
     then holds the model (OUT/model, usable wherever a model is named), a log (train.jsonl), a
     report page and the record. A run that is stopped, killed or pre-empted goes on when the same
     command is given again, and ends with the very weights of a run that was not.
@@ -68,7 +67,7 @@ def train(
     from rich.console import Console
 
     from voxstrata.errors import UsageError
-    from voxstrata.training.recipes import read_recipe
+    from voxstrata.training.kinds import find_kind
 
     console = Console()
     if listing:
@@ -76,11 +75,14 @@ def train(
         return
     if recipe is None:
         raise UsageError("RECIPE is missing", fix="`voxstrata train --list` shows recipes")
-    config = read_recipe(recipe, change or ())
+    kind = find_kind(recipe)
+    config = kind.read(recipe, change or ())
     if show:
         import yaml
 
-        values = config.model_dump(mode="json", exclude_defaults=True)
+        # Of other kinds than networks the kind itself is a default, and must be told.
+        named = {"kind": config.kind} if hasattr(config, "kind") else {}
+        values = named | config.model_dump(mode="json", exclude_defaults=True)
         typer.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)
         return
     if out is None and not dry_run:
@@ -92,23 +94,21 @@ def train(
             expected="missing, always, never or only-cache",
         )
     if dry_run:
-        from voxstrata.training.prepare import prepare
-
-        _show_plan(console, prepare(config))
+        _show_plan(console, kind.plan(kind.prepare(config)))
         return
     assert out is not None
     from voxstrata.report import draw_report
     from voxstrata.streaming.runs import Hooks
-    from voxstrata.training.job import run_training
-    from voxstrata.training.launch import processes
 
-    with processes(config.run.device) as lead:
-        hooks: Hooks[Prepared] = Hooks(
-            planned=lambda prepared: _show_plan(console, prepared) if not quiet else None,
+    with kind.processes(config) as lead:
+        hooks: Hooks[Any] = Hooks(
+            planned=lambda prepared: (
+                _show_plan(console, kind.plan(prepared)) if not quiet else None
+            ),
             progress=not quiet,
             say=lambda text: console.print(text) if lead and not quiet else None,
         )
-        found = run_training(config, out, overwrite=cast("Overwrite", overwrite), hooks=hooks)
+        found = kind.run(config, out, overwrite=cast("Overwrite", overwrite), hooks=hooks)
         if not lead:
             return
     for row in found.table.itertuples():
@@ -120,34 +120,19 @@ def train(
     typer.echo(str(draw_report(out)))
 
 
-def _show_plan(console: Console, prepared: Prepared) -> None:
-    config, items = prepared.config, prepared.items
-    network = prepared.encoder()
-    count = sum(p.numel() for p in network.parameters())
-    speeds = f" at {len(items.speeds)} speeds" if len(items.speeds) > 1 else ""
-    console.print(
-        f"{config.name}: {config.objective['name']} on {config.model.family} "
-        f"({count / 1e6:.2f} million parameters), {prepared.front.name} features, on "
-        f"{prepared.device}",
-        highlight=False,
-    )
-    console.print(
-        f"{len(items)} recordings{speeds}, {items.seconds / 3600:.2f} h, {items.classes} classes; "
-        f"{prepared.steps} steps, {prepared.steps_per_epoch} a pass",
-        highlight=False,
-    )
-    if skipped := items.corpus.skipped:
-        console.print(f"{len(skipped)} recordings are left out, e.g. {skipped[0]}", highlight=False)
+def _show_plan(console: Console, lines: list[str]) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
 
 
 def _show_list(console: Console) -> None:
     from rich.table import Table
 
-    from voxstrata.training.recipes import names
+    from voxstrata.training.kinds import recipes
     from voxstrata.training.registry import OBJECTIVES
 
     for title, rows in (
-        ("recipe", list(names().items())),
+        ("recipe", list(recipes().items())),
         ("objective", [(e.name, e.summary) for e in OBJECTIVES.entries()]),
     ):
         table = Table(title, "what it is", title_justify="left")

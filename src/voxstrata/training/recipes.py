@@ -14,11 +14,14 @@ from voxstrata.training.settings import TrainConfig
 
 _FOLDER = "configs"
 
+PACKAGE = "voxstrata.training"
+"""Room of the recipes of networks."""
 
-def names() -> dict[str, str]:
-    """Recipes of the package, each with the first line of its file."""
+
+def names(package: str = PACKAGE) -> dict[str, str]:
+    """Recipes of a room, each with the first line of its file."""
     found = {}
-    for entry in resources.files("voxstrata.training").joinpath(_FOLDER).iterdir():
+    for entry in resources.files(package).joinpath(_FOLDER).iterdir():
         if entry.name.endswith(".yaml"):
             first = entry.read_text("utf-8").splitlines()[0]
             found[entry.name.removesuffix(".yaml")] = first.lstrip("# ")
@@ -26,12 +29,24 @@ def names() -> dict[str, str]:
 
 
 def read_recipe(text: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
-    """A configuration from a recipe's name or a YAML file.
+    """The training of a network: a configuration from a recipe's name or a YAML file.
+
+    Raises:
+        ConfigError, UnknownNameError: see :func:`read_values`.
+    """
+    return build(TrainConfig, read_values(text, changes), source=str(text))
+
+
+def read_values(
+    text: str | Path, changes: Sequence[str] = (), package: str = PACKAGE
+) -> dict[str, Any]:
+    """The values of a recipe or YAML file, changed.
 
     Args:
-        text: name of a recipe of the package, or a path.
+        text: name of a recipe of the room, or a path.
         changes: ``"run.steps=100"``, ``"data.corpus=/corpora/vox2"``; values are YAML; an empty
             value or ``null`` removes the key.
+        package: room whose recipes have names.
 
     Raises:
         ConfigError: the file or a change is wrong.
@@ -43,10 +58,10 @@ def read_recipe(text: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
     if path.is_file():
         values = read_yaml(path)
     else:
-        known = names()
+        known = names(package)
         if str(text) not in known:
             raise unknown_name("training recipe or file", str(text), list(known))
-        with resources.as_file(resources.files("voxstrata.training") / _FOLDER) as folder:
+        with resources.as_file(resources.files(package) / _FOLDER) as folder:
             values = read_yaml(folder / f"{text}.yaml")
     for change in changes:
         name, equals, given = change.partition("=")
@@ -57,7 +72,7 @@ def read_recipe(text: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
         except yaml.YAMLError as error:
             raise ConfigError(f"the value of {change!r} is not YAML", got=str(error)) from None
         _put(values, name.split("."), value, change)
-    return build(TrainConfig, values, source=str(text))
+    return values
 
 
 def _put(values: dict[str, Any], path: list[str], value: Any, change: str) -> None:

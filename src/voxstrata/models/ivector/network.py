@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from voxstrata.models.ivector.options import IvectorOptions
-from voxstrata.numerics.mixture import Aligner, Mixture
+from voxstrata.numerics.mixture import Aligner, Mixture, second_moments
 from voxstrata.numerics.variability import Statistics, TotalVariability
 
 
@@ -98,8 +98,14 @@ class IvectorNetwork(nn.Module):
         return self.extractor.ivectors(self.statistics(frames))[0]
 
 
-def align(aligner: Aligner, frames: torch.Tensor) -> Statistics:
-    """Statistics of one recording [T, D], on the aligner's device, as a batch of one."""
+def align(aligner: Aligner, frames: torch.Tensor, second: torch.Tensor | None = None) -> Statistics:
+    """Statistics of one recording [T, D], on the aligner's device, as a batch of one.
+
+    Args:
+        aligner: the background mixture.
+        frames: speech.
+        second: sums of squares [C, D] or products [C, D, D] that the recording is added to.
+    """
     mixture = aligner.mixture
     rows = frames.to(mixture.means.device, torch.float64)
     count = torch.zeros_like(mixture.weights)
@@ -108,4 +114,6 @@ def align(aligner: Aligner, frames: torch.Tensor) -> Statistics:
         shares, _ = aligner.posteriors(block)
         count += shares.sum(dim=0)
         first += shares.T @ block
+        if second is not None:
+            second += second_moments(block, shares, diagonal=second.ndim == 2)
     return Statistics(count[None], first[None])

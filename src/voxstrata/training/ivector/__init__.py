@@ -1,0 +1,1 @@
+"""Training of i-vector extractors: background mixture, statistics, total variability."""
