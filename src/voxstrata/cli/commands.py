@@ -14,6 +14,7 @@ def attach(app: typer.Typer) -> None:
         corpora,
         demo,
         doctor,
+        edit,
         layers,
         models,
         probe,
@@ -31,6 +32,7 @@ def attach(app: typer.Typer) -> None:
     app.command("layers", help=flowing(layers.layers))(layers.layers)
     app.command("train", help=flowing(train.train))(train.train)
     app.command("verify", help=flowing(verify.verify))(verify.verify)
+    app.command("edit", help=flowing(edit.edit))(edit.edit)
     app.command("report")(report.report)
     app.command("doctor")(doctor.doctor)
     app.add_typer(corpora.app, name="corpora")

@@ -19,8 +19,10 @@ from voxstrata.registry import unknown_name
 Control = Literal["random", "norm"]
 CONTROLS: tuple[Control, ...] = ("random", "norm")
 
-NEAR = 5
-"""A partner is drawn from so many nearest free neurons; one only would leave seeds no choice."""
+NEAR, CALIPER = 5, 0.2
+"""A partner is drawn from up to five nearest free neurons, so that seeds have a choice; but one
+farther than 0.2 standard deviations (Austin 2011, Pharmaceutical Statistics 10(2)) is taken only
+where it is the nearest."""
 
 LARGE = 0.25
 """Standardised difference of means above which a match is called poor (the rule of Rubin 2001,
@@ -39,8 +41,8 @@ def matched(
     """A control set: in each layer as many neurons, none of them in the set.
 
     ``random`` draws them with equal probability. ``norm`` gives each neuron of the set, in random
-    order, a partner among the five free ones nearest in ``mean |a_i| * ||v_i||``, what it adds to
-    the residual stream on average: erasing a control then takes as much away.
+    order, a partner among the free ones nearest in ``mean |a_i| * ||v_i||`` (logarithms), what it
+    adds to the residual stream on average: erasing a control then takes as much away.
 
     Args:
         neurons: the set.
@@ -116,15 +118,15 @@ def match_quality(
     wanted: NDArray[np.float64], found: NDArray[np.float64]
 ) -> dict[str, float | None]:
     """How well a control's quantity follows the set's: means, standardised difference, KS."""
-    from scipy.stats import ks_2samp
-
     spread = float(np.std(wanted, ddof=1)) if len(wanted) > 1 else 0.0
     difference = float(found.mean() - wanted.mean())
+    both = np.sort(np.concatenate([wanted, found]))
+    shares = [np.searchsorted(np.sort(x), both, side="right") / len(x) for x in (wanted, found)]
     return {
         "set": float(wanted.mean()),
         "control": float(found.mean()),
         "difference_sd": difference / spread if spread > 0 else None,
-        "ks": float(ks_2samp(wanted, found, method="asymp").statistic),
+        "ks": float(np.abs(shares[0] - shares[1]).max()),
     }
 
 
@@ -162,11 +164,14 @@ def _nearest(
     scale = np.log(np.maximum(weights, np.finfo(np.float64).tiny))
     left = free[np.argsort(scale[free], kind="stable")].tolist()
     values = scale[left].tolist()
+    limit = CALIPER * float(np.std(scale))
     drawn = []
     for neuron in generator.permutation(chosen):
-        middle = int(np.searchsorted(values, scale[neuron]))
+        own = float(scale[neuron])
+        middle = int(np.searchsorted(values, own))
         low, high = max(0, middle - NEAR), min(len(left), middle + NEAR)
-        near = sorted(range(low, high), key=lambda i: abs(values[i] - scale[neuron]))[:NEAR]
+        near = sorted(range(low, high), key=lambda i: abs(values[i] - own))[:NEAR]
+        near = [i for i in near if abs(values[i] - own) <= limit] or near[:1]
         place = near[int(generator.integers(len(near)))]
         drawn.append(left.pop(place))
         values.pop(place)
@@ -183,8 +188,8 @@ def _warn(neurons: NeuronSet, kind: Control, quality: dict[str, dict[str, float 
         worst = max(poor, key=lambda layer: abs(poor[layer] or 0.0))
         warnings.warn(
             f"the controls of {neurons.name!r} have another weight than the set in {len(poor)} "
-            f"layers (worst: {worst}, {poor[worst]:+.2f} standard deviations): the set holds most "
-            "neurons of its weight, so erasing it takes away more than erasing a control",
+            f"layers (worst: {worst}, {poor[worst]:+.2f} standard deviations): too few other "
+            "neurons are like it, and erasing a control does not take away as much",
             VoxstrataWarning,
             stacklevel=3,
         )

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voxstrata.errors import NumericsError, ShapeError
+from voxstrata.errors import NumericsError, ShapeError, UsageError
 from voxstrata.models.base import SpeechModel, Wave
 from voxstrata.models.edited.hooks import encode_changed
 from voxstrata.neurons.interventions.alignment import NONE, by_index
@@ -88,12 +88,14 @@ def patch(
         layers of clean, corrupt and patched: name to [T, D].
 
     Raises:
-        ModelError: the set belongs to another model.
+        ModelError: the set belongs to another model; UsageError: it is empty.
         ShapeError: the alignment is not one of these recordings.
         AudioError: a recording cannot be run.
     """
     neurons.check(model)
     chosen = {layer: list(index) for layer, index in neurons.layers.items() if index}
+    if not chosen:
+        raise UsageError(f"the neuron set {neurons.name!r} is empty: nothing would be patched")
     wanted = list(dict.fromkeys([*layers, *chosen]))
     good, bad = model.encode([clean], wanted)[0], model.encode([corrupt], wanted)[0]
     plans = {}
