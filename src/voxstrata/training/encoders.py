@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -70,15 +72,41 @@ def build_encoder(config: ModelConfig, front: FrontEnd, seed: int) -> Callable[[
             fix="change model.options.inputs or model.front_end",
         )
     start = _start(config, options, front) if config.start else None
+    if config.keep_zeros and (start is None or config.family != "melhubert"):
+        raise ConfigError(
+            "model.keep_zeros is for a pruned MelHuBERT",
+            got=f"model.family {config.family}, model.start {config.start}",
+            fix="drop it, or set model.start to a folder that `voxstrata prune` wrote",
+        )
 
     def make() -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = kind(options)
-        return network if start is None else load_strictly(network, start, str(config.start))
+            network: nn.Module = kind(options)
+        if start is not None:
+            load_strictly(network, start, str(config.start))
+        if config.keep_zeros:
+            keep_zeros(network)
+        return network
 
     make()  # a wrong start is found now, not after targets were computed
     return make
+
+
+def keep_zeros(network: nn.Module) -> None:
+    """Hold the zeros in the linear maps of the blocks: no gradient reaches them.
+
+    An optimiser that starts without memory then leaves them at zero, with weight decay too.
+    """
+    for name, value in network.named_parameters():
+        if re.fullmatch(r"encoder\.layers\.\d+\.(self_attn\.\w+_proj|fc[12])\..*", name):
+            held = (value.detach() != 0).to(value.dtype)
+            hook = functools.partial(_under, held)
+            value.register_hook(hook)  # type: ignore[no-untyped-call]
+
+
+def _under(mask: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    return gradient * mask.to(gradient.device)
 
 
 def frames_needed(network: nn.Module) -> int:

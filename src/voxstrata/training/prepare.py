@@ -175,6 +175,8 @@ def numbers(config: TrainConfig) -> dict[str, Any]:
     for name in ("workers", "check"):
         values["data"].pop(name)
     values.pop("name")
+    if not values["model"]["keep_zeros"]:  # as runs that were begun before there was such a thing
+        values["model"].pop("keep_zeros")
     return values
 
 

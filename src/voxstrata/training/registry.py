@@ -15,5 +15,6 @@ for _name, _target, _summary in (
     ("moco", "moco:KIND", "contrastive: against a queue of a momentum encoder"),
     ("angular", "angular:KIND", "angular prototypical, optionally augmentation-adversarial"),
     ("masked", "masked.kind:KIND", "masked prediction of cluster codes (MelHuBERT), denoising"),
+    ("distil", "masked.distil:KIND", "the code probabilities of a larger MelHuBERT"),
 ):
     OBJECTIVES.add(_name, f"{_HERE}.{_target}", _summary)

@@ -22,6 +22,8 @@ class ModelConfig(Config):
         front_end: registered front end; the preset's own by default.
         front_end_options: changes to it.
         start: a trained model folder to start from (fine-tuning); ``None`` for random weights.
+        keep_zeros: numbers that are exactly zero in the linear maps of the blocks of ``start``
+            stay zero: a pruned network is tuned under its mask (MelHuBERT only).
     """
 
     family: Literal["ecapa", "melhubert"] = "ecapa"
@@ -30,6 +32,7 @@ class ModelConfig(Config):
     front_end: str | None = None
     front_end_options: dict[str, Any] = Field(default_factory=dict)
     start: str | None = None
+    keep_zeros: bool = False
 
 
 class DataConfig(Config):

@@ -41,7 +41,7 @@ class Kind:
 
     summary = "masked prediction of cluster codes (MelHuBERT), denoising"
     families = ("melhubert",)
-    Options = MaskedOptions
+    Options: type[MaskedOptions] = MaskedOptions
 
     def check(self, options: MaskedOptions, config: TrainConfig, items: Items) -> None:
         """Refuse what cannot work, before anything is computed.
