@@ -228,14 +228,14 @@ def test_norm_controls_follow_the_distribution(model: SpeechModel) -> None:
 
 
 def test_partners_are_near_where_there_are_any(model: SpeechModel) -> None:
-    """Weights 1, 2, 4, ...: no one is within the caliper but the twin of each neuron."""
-    twins = np.repeat(2.0 ** np.arange(20), 2)
-    norms = value_norms(model)[FIRST]
-    known = Activity(model.spec, model.fingerprint, 1, {}, {FIRST: twins / norms}, {}, 1)
-    chosen = (0, 5, 22, 39)
-    for seed in range(4):
-        found = matched(neuron_set("s", model, {FIRST: chosen}), model, known, "norm", seed)
-        assert found.of(FIRST) == (1, 4, 23, 38)
+    """Four neurons each of weight 1, 2, 4, ...: none but its equals is within the caliper."""
+    weights = np.repeat(2.0 ** np.arange(10), 4)
+    size = {FIRST: weights / value_norms(model)[FIRST]}
+    known = Activity(model.spec, model.fingerprint, 1, {}, size, {}, 1)
+    neurons = neuron_set("s", model, {FIRST: (0, 5, 22, 39)})
+    found = [matched(neurons, model, known, "norm", seed).of(FIRST) for seed in range(6)]
+    assert {tuple(i // 4 for i in own) for own in found} == {(0, 1, 5, 9)}
+    assert len(set(found)) > 3
 
 
 def test_match_quality() -> None:
