@@ -1,0 +1,1 @@
+"""Orders of neurons by how much they tell of a label, and what the orders agree on."""
