@@ -107,6 +107,34 @@ def verify(
             rich_help_panel=SCORING,
         ),
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="Also score by backends, with commas: plda, lda, wccn, lda-wccn, lda-plda.",
+            rich_help_panel=SCORING,
+        ),
+    ] = None,
+    backend_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CORPUS",
+            help="Corpus with speakers that backends are learned from.",
+            rich_help_panel=SCORING,
+        ),
+    ] = None,
+    backend_limit: Annotated[
+        int | None,
+        typer.Option(
+            help="Use a seeded subset of this many recordings for backends.",
+            rich_help_panel=SCORING,
+        ),
+    ] = None,
+    lda_dim: Annotated[
+        int | None,
+        typer.Option(
+            help="Dimensions that LDA keeps (default: at most 200).", rich_help_panel=SCORING
+        ),
+    ] = None,
     layer: Annotated[
         str | None,
         typer.Option(
@@ -257,6 +285,9 @@ def verify(
     A list, a mean, a cohort: voxstrata verify out/model -t veri_test2.txt -c /corpora/vox1
     --mean-from /corpora/vox2 --as-norm /corpora/vox2 -o scores
 
+    PLDA, learned elsewhere: voxstrata verify out/model -c CORPUS --backend plda
+    --backend-from /corpora/vox2 -o scores
+
     Without any data: voxstrata verify mfcc -c synthetic:demo -o scores
     """
     from rich.console import Console
@@ -293,6 +324,10 @@ def verify(
         "as_norm": as_norm,
         "top": top,
         "deviation": deviation,
+        "backend": tuple(backend.split(",")) if backend else None,
+        "backend_from": backend_from,
+        "backend_limit": backend_limit,
+        "lda_dim": lda_dim,
         "layer": layer,
         "pooling": pooling,
         "crops": crops,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from voxstrata.verification.prepare import Prepared, System, plan_facts, prepare
 from voxstrata.verification.settings import VerifyConfig
 from voxstrata.verification.table import Scored, measure, to_rows
 from voxstrata.verification.trials import Trials, save_trials
+from voxstrata.verification.ways import backend_of, scorings
 
 EMBEDDINGS, TRIALS, SCORES = "embeddings", "trials.txt", "scores.parquet"
 """What a results folder holds besides table and record."""
@@ -111,11 +111,12 @@ def run_verification(
 
 @dataclasses.dataclass(frozen=True)
 class _Embedded:
-    """Embeddings of the trial recordings, and means and cohorts from other corpora."""
+    """Embeddings of the trial recordings, and of what means, cohorts and backends come from."""
 
     trials: list[Embeddings]
     mean: list[Embeddings] | None
     cohort: list[Embeddings] | None
+    backend: list[Embeddings] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +126,7 @@ class _Scores:
     scored: list[Scored]
     notices: list[str]
     kept: dict[str, score.Floats]
+    backends: dict[str, dict[str, Any]]
 
 
 def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
@@ -156,6 +158,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "trials": trials.summary(prepared.speakers),
         "mean_from": prepared.config.mean_from,
         "cohort": _cohort_facts(prepared, embedded),
+        "backend": _backend_facts(prepared, embedded, scores),
         "channels": prepared.channels.key if prepared.channels else None,
         "seed": prepared.config.seed,
         "device": prepared.device,
@@ -175,7 +178,12 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
 
 
 def _embed(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> _Embedded:
-    corpora = [prepared.corpus, prepared.mean_corpus, prepared.cohort_corpus]
+    corpora = [
+        prepared.corpus,
+        prepared.mean_corpus,
+        prepared.cohort_corpus,
+        prepared.backend_corpus,
+    ]
     seconds = sum(one.seconds for one in corpora if one is not None)
     with bar("embeddings", seconds, "s of speech", show=hooks.progress) as advance:
         return _Embedded(
@@ -245,7 +253,7 @@ def _score(
     hooks: Hooks[Prepared],
 ) -> _Scores:
     """Error rates of every system; a system that gives no scores (a collapsed model) is told."""
-    found = _Scores([], [], {})
+    found = _Scores([], [], {}, {})
     with bar("scores", len(prepared.systems), "systems", show=hooks.progress) as advance:
         for at, system in enumerate(prepared.systems):
             advance.at(system.name)
@@ -253,12 +261,16 @@ def _score(
             cohort = embedded.cohort[at] if embedded.cohort else None
             rows = embedded.trials[at].of(trials.ids)
             ways = scorings(prepared, rows, trials, mean, cohort)
+            learned = embedded.backend[at] if embedded.backend else None
             try:
                 for scoring, scores in ways:
-                    one = measure(system, scoring, scores, trials, prepared.config, draws)
-                    found.scored.append(one)
-                    if prepared.config.keep_scores:
-                        found.kept[f"{system.name}|{scoring}"] = scores
+                    _add(found, system, scoring, scores, prepared, trials, draws)
+                for name in prepared.config.backend:
+                    assert learned is not None
+                    backend = backend_of(prepared, name, learned)
+                    scores = backend.score(rows.vectors, trials.first, trials.second)
+                    _add(found, system, name, scores, prepared, trials, draws)
+                    found.backends[f"{system.name}|{name}"] = backend.facts()
             except NumericsError as error:
                 found.notices.append(f"{system.name} is not scored to the end: {error.what}.")
                 failed = error
@@ -268,46 +280,18 @@ def _score(
     return found
 
 
-def scorings(
+def _add(
+    found: _Scores,
+    system: System,
+    scoring: str,
+    scores: score.Floats,
     prepared: Prepared,
-    rows: Embeddings,
     trials: Trials,
-    mean_rows: Embeddings | None,
-    cohort_rows: Embeddings | None,
-) -> Iterator[tuple[str, score.Floats]]:
-    """Scores of one system under one way of scoring after the other, with its name.
-
-    Args:
-        prepared: the run.
-        rows: embeddings of ``trials.ids``.
-        trials: the trials.
-        mean_rows: embeddings of the corpus the mean is taken from; ``None`` for ``rows``.
-        cohort_rows: embeddings of the cohort, if there is one.
-
-    Raises:
-        NumericsError: embeddings have no direction, or a cohort no spread.
-    """
-    config, first, second = prepared.config, trials.first, trials.second
-    centre = (mean_rows or rows).vectors.mean(axis=0, dtype=np.float64)
-    scores = np.empty(0)
-    for name, mean in (("cosine", None), ("cosine-centred", centre)):
-        scores = score.cosine(rows.vectors, first, second, mean=mean)
-        yield name, scores
-        if rows.crops is not None:
-            yield (
-                f"{name}-crops",
-                score.crop_average(scores, rows.crops, first, second, mean=mean),
-            )
-    if cohort_rows is not None:
-        assert prepared.cohort_corpus is not None
-        speaker = {u.id: str(u.tiers.get("speaker")) for u in prepared.cohort_corpus.utterances}
-        names = [speaker[name] for name in cohort_rows.ids]
-        cohort = score.cohort_of(cohort_rows.vectors, names if config.cohort == "speaker" else None)
-        settings: dict[str, Any] = {"top": config.top, "deviation": config.deviation}
-        yield (
-            "as-norm",
-            score.as_norm(scores, rows.vectors, cohort, first, second, mean=centre, **settings),
-        )
+    draws: SpeakerBootstrap | None,
+) -> None:
+    found.scored.append(measure(system, scoring, scores, trials, prepared.config, draws))
+    if prepared.config.keep_scores:
+        found.kept[f"{system.name}|{scoring}"] = scores
 
 
 def _described(one: System) -> dict[str, Any]:
@@ -337,6 +321,22 @@ def _cohort_facts(prepared: Prepared, embedded: _Embedded) -> dict[str, Any] | N
         "top": min(config.top, size),
         "deviation": config.deviation,
         "skipped": [{"id": k, "what": v} for k, v in embedded.cohort[0].skipped.items()],
+    }
+
+
+def _backend_facts(
+    prepared: Prepared, embedded: _Embedded, scores: _Scores
+) -> dict[str, Any] | None:
+    corpus = prepared.backend_corpus
+    if corpus is None or embedded.backend is None:
+        return None
+    return {
+        "spec": prepared.config.backend_from,
+        "fingerprint": corpus.fingerprint,
+        "recordings": len(corpus),
+        "speakers": len(corpus.speakers),
+        "learned": scores.backends,
+        "skipped": [{"id": k, "what": v} for k, v in embedded.backend[0].skipped.items()],
     }
 
 

@@ -16,6 +16,7 @@ from voxstrata.models.base import SpeechModel
 from voxstrata.models.load import find_family
 from voxstrata.models.spec import parse
 from voxstrata.streaming.setup import batch_seconds, choose_device, untrained_notice
+from voxstrata.verification.backend import BACKENDS
 from voxstrata.verification.channels import ChannelsOf, channels
 from voxstrata.verification.embed import Extraction, choose
 from voxstrata.verification.pairs import all_pairs
@@ -58,7 +59,7 @@ class Prepared:
         corpus: the recordings of the trials, and no others.
         trials: in the ids of the corpus.
         speakers: speaker by recording; ``None`` where some have none.
-        mean_corpus, cohort_corpus: opened, where settings name them.
+        mean_corpus, cohort_corpus, backend_corpus: opened, where settings name them.
         systems: models, then their twins, then baselines.
         twins: trained model to its untrained twin.
         channels: of the recordings, or ``None``.
@@ -73,6 +74,7 @@ class Prepared:
     speakers: dict[str, str] | None
     mean_corpus: Corpus | None
     cohort_corpus: Corpus | None
+    backend_corpus: Corpus | None
     systems: list[System]
     twins: dict[str, str]
     channels: ChannelsOf | None
@@ -90,6 +92,8 @@ def prepare(config: VerifyConfig) -> Prepared:
     """
     for spec in config.models:
         find_family(parse(spec))  # an unknown name is told before anything is read
+    for name in config.backend:
+        BACKENDS.get(name)
     listed = read_trials(config.trials) if config.trials is not None else None
     if listed is not None:
         listed.need_both_kinds()
@@ -119,11 +123,18 @@ def prepare(config: VerifyConfig) -> Prepared:
     if config.as_norm is not None:
         cohort_corpus = load_corpus(config.as_norm, on_error=config.on_error)
         if config.cohort == "speaker":
-            _need_speakers(cohort_corpus, config.as_norm)
+            _need_speakers(
+                cohort_corpus,
+                config.as_norm,
+                "AS-norm takes the mean embedding of each speaker",
+                "--as-norm",
+            )
         _shared_speakers(cohort_corpus, speakers, "the cohort holds", notices)
+    backend_corpus = _backend_corpus(config, speakers, notices)
     device = choose_device(config.device)
     systems, twins = _systems(config, device, notices)
-    opened = [c.fingerprint if c else "" for c in (corpus, mean_corpus, cohort_corpus)]
+    corpora = (corpus, mean_corpus, cohort_corpus, backend_corpus)
+    opened = [c.fingerprint if c else "" for c in corpora]
     identity = fingerprint(
         {
             "version": voxstrata.__version__,
@@ -139,8 +150,8 @@ def prepare(config: VerifyConfig) -> Prepared:
     if corpus.skipped:
         notices.append(f"{len(corpus.skipped)} recordings were left out before the run.")
     return Prepared(
-        config, corpus, trials, speakers, mean_corpus, cohort_corpus, systems, twins, made,
-        device, batch_seconds(config.batch_s, device), identity, notices,
+        config, corpus, trials, speakers, mean_corpus, cohort_corpus, backend_corpus, systems,
+        twins, made, device, batch_seconds(config.batch_s, device), identity, notices,
     )  # fmt: skip
 
 
@@ -203,14 +214,43 @@ def _speakers(corpus: Corpus, trials: Trials, notices: list[str]) -> dict[str, s
     return speakers
 
 
-def _need_speakers(cohort: Corpus, spec: str) -> None:
-    without = [u.id for u in cohort.utterances if u.tiers.get("speaker") is None]
+def _backend_corpus(
+    config: VerifyConfig, speakers: dict[str, str] | None, notices: list[str]
+) -> Corpus | None:
+    """What backends are learned from.
+
+    Raises:
+        LabelError: it does not name the speaker of every recording.
+        UsageError: it has one speaker, or no speaker with two recordings.
+    """
+    if config.backend_from is None:
+        return None
+    corpus = load_corpus(config.backend_from, on_error=config.on_error)
+    _need_speakers(
+        corpus, config.backend_from, "backends are learned from the speakers", "--backend-from"
+    )
+    limit = config.backend_limit
+    if limit is not None and limit < len(corpus):
+        corpus = corpus.subset(utterances=limit, seed=config.seed)
+    if not 1 < len(corpus.speakers) < len(corpus):
+        raise UsageError(
+            f"backends cannot be learned from {config.backend_from}",
+            got=f"{len(corpus)} recordings of {len(corpus.speakers)} speakers",
+            expected="two speakers at least, and of some speaker two recordings",
+            fix="give --backend-from a corpus with several recordings of many speakers",
+        )
+    _shared_speakers(corpus, speakers, "the backend is learned from", notices)
+    return corpus
+
+
+def _need_speakers(corpus: Corpus, spec: str, why: str, option: str) -> None:
+    without = [u.id for u in corpus.utterances if u.tiers.get("speaker") is None]
     if without:
         raise LabelError(
-            f"AS-norm takes the mean embedding of each speaker of {spec}, which does not name all",
-            got=f"{len(without)} of {len(cohort)} recordings without, such as {without[0]}",
+            f"{why} of {spec}, which does not name all",
+            got=f"{len(without)} of {len(corpus)} recordings without, such as {without[0]}",
             expected="the tier 'speaker' on every recording",
-            fix="give --as-norm a corpus with speakers",
+            fix=f"give {option} a corpus with speakers",
         )
 
 

@@ -38,6 +38,11 @@ class VerifyConfig(Config):
         top: how many of the cohort are used for each side.
         deviation: of the cohort's scores: "population" or "sample".
         cohort: whether a cohort member is a "speaker" (mean embedding) or a "recording".
+        backend: also score by these backends (:mod:`voxstrata.verification.backend`).
+        backend_from: corpus, with speakers, that they are learned from.
+        backend_limit: use a seeded subset of this many recordings of it.
+        lda_dim: dimensions that LDA keeps; ``None`` for as many as there are, at most 200.
+        plda_iterations: of PLDA's expectation-maximisation.
         channel: "none", or "random": each recording through a seeded channel of its own.
         channel_seed: of the channels.
         channel_on: whether channels meet the "trials" recordings alone, or "all" corpora.
@@ -70,6 +75,11 @@ class VerifyConfig(Config):
     top: Annotated[int, Field(ge=2)] = 300
     deviation: Deviation = "population"
     cohort: Literal["speaker", "recording"] = "speaker"
+    backend: tuple[str, ...] = ()
+    backend_from: str | None = None
+    backend_limit: PositiveInt | None = None
+    lda_dim: PositiveInt | None = None
+    plda_iterations: PositiveInt = 10
     channel: Literal["none", "random"] = "none"
     channel_seed: Annotated[int, Field(ge=0)] = 0
     channel_on: Literal["trials", "all"] = "trials"
@@ -89,19 +99,25 @@ class VerifyConfig(Config):
     batch_s: PositiveFloat | None = None
     on_error: Literal["skip", "stop"] = "skip"
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "backend", mode="before")
     @classmethod
     def _listed(cls, given: Any) -> Any:
         """One name need not be a list."""
         return (given,) if isinstance(given, str) else given
 
-    @field_validator("models", "p_targets")
+    @field_validator("models", "p_targets", "backend")
     @classmethod
     def _once(cls, given: tuple[Any, ...]) -> tuple[Any, ...]:
         twice = [item for item in dict.fromkeys(given) if given.count(item) > 1]
         if twice:
             raise ValueError(f"given twice: {', '.join(map(str, twice))}")
         return given
+
+    @model_validator(mode="after")
+    def _backend_and_corpus(self) -> VerifyConfig:
+        if bool(self.backend) != (self.backend_from is not None):
+            raise ValueError("backend and backend_from go together: what, and learned from where")
+        return self
 
     @model_validator(mode="after")
     def _list_or_pairs(self) -> VerifyConfig:

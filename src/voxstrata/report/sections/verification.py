@@ -22,6 +22,11 @@ WAYS = {
     "cosine-centred": "Cosine after subtracting {mean}",
     "cosine-centred-crops": "Cosine after subtracting {mean}, averaged with 5 x 5 crops",
     "as-norm": "AS-norm",
+    "lda": "LDA, then cosine",
+    "wccn": "WCCN, then cosine",
+    "lda-wccn": "LDA, length normalisation and WCCN, then cosine",
+    "plda": "PLDA (two-covariance, after length normalisation)",
+    "lda-plda": "PLDA after LDA and length normalisation",
 }
 """Ways of scoring, in words."""
 
