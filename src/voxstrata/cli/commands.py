@@ -17,6 +17,7 @@ def attach(app: typer.Typer) -> None:
         edit,
         layers,
         models,
+        neurons,
         probe,
         properties,
         report,
@@ -29,6 +30,7 @@ def attach(app: typer.Typer) -> None:
     app.command("similarity", help=flowing(similarity.similarity))(similarity.similarity)
     app.command("properties", help=flowing(properties.properties))(properties.properties)
     app.command("probe", help=flowing(probe.probe))(probe.probe)
+    app.command("neurons", help=flowing(neurons.neurons))(neurons.neurons)
     app.command("layers", help=flowing(layers.layers))(layers.layers)
     app.command("train", help=flowing(train.train))(train.train)
     app.command("verify", help=flowing(verify.verify))(verify.verify)

@@ -1,9 +1,10 @@
-"""One contrast of one model: the published selection, beside what chance gives."""
+"""One contrast of one model: the published selection, beside what chance gives and other tests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,21 @@ from voxstrata.neurons.selection import property_neurons
 from voxstrata.neurons.sets import NeuronSet, neuron_set
 from voxstrata.neurons.statistics.design import Design, by_rows, by_units
 from voxstrata.neurons.statistics.null import Null, selection_null
+from voxstrata.neurons.statistics.patterns import Separation, patterns, scaled, separation
+from voxstrata.neurons.statistics.screen import Screen, screen
+from voxstrata.neurons.statistics.stability import Halves, sigma_table, split_halves
+from voxstrata.neurons.statistics.within import Within, within
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Bools = NDArray[np.bool_]
+
+RATE = 0.05
+"""False discovery rate at which tested neurons are counted."""
+
+PATTERNS = 200
+"""Rows up to which patterns are laid out (scikit-learn's MDS takes minutes beyond)."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +45,15 @@ class Found:
         contrast: name.
         counts: of the groups' rows.
         selected: layer to [G, D], property neurons by group.
-        null: the same with labels dealt anew; ``None`` where it was not asked for, or no labelling
-            can be dealt.
+        sigma: number of property neurons by sigma.
+        null: the selection with labels dealt anew; ``None`` where it was not asked for, or no
+            labelling can be dealt.
+        screen: each neuron tested by itself; groups of recordings only.
+        halves: the selection in split halves, by layer.
+        within: the selection within each gender; ``None`` where it makes no sense.
+        separation: by layer and metric, how far the groups' rows are apart as patterns.
         units: units behind the null.
-        moved: what the null moves as one: "recording", "speaker" or "rows within each recording".
+        moved: what the null moves: "recording", "speaker" or "rows within each recording".
         thin: rows with too few frames for a probability to mean much.
         notes: sentences for the reader.
     """
@@ -43,11 +62,16 @@ class Found:
     contrast: str
     counts: Counts
     selected: Mapping[str, Bools]
+    sigma: pd.DataFrame
     null: Null | None
+    screen: Screen | None
+    halves: Mapping[str, Halves]
+    within: Within | None
+    separation: Mapping[str, Mapping[str, Separation]]
     units: int
     moved: str
     thin: list[str]
-    notes: list[str]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def neurons(self) -> int:
@@ -68,6 +92,23 @@ class Found:
                 }
                 for g, group in enumerate(names)
             },
+            details={"rule": "published", "units": self.units},
+        )
+
+    def tested_set(self, model: SpeechModel) -> NeuronSet | None:
+        """Neurons whose rate a group raises, at a false discovery rate of 5 %."""
+        if self.screen is None:
+            return None
+        found = self.screen.found(RATE)
+        return neuron_set(
+            f"{self.contrast} (tested)",
+            model,
+            {layer: np.flatnonzero(one.any(axis=0)) for layer, one in found.items()},
+            groups={
+                group: {k: tuple(np.flatnonzero(v[g]).tolist()) for k, v in found.items()}
+                for g, group in enumerate(self.counts.groups)
+            },
+            details={"rule": "AUC of units' rates, Benjamini-Hochberg", "rate": RATE},
         )
 
 
@@ -78,37 +119,57 @@ def analyse(
     model: SpeechModel,
     each: Callable[[str], None] | None = None,
 ) -> Found:
-    """Select, and select again with labels dealt anew.
+    """Select, select again with labels dealt anew, test, and look how stable all that is.
 
     Args:
         contrast: what is told apart.
         found: counts of its frame condition.
         prepared: the run.
         model: whose neurons they are.
-        each: called with the name of each layer that is done.
+        each: called with the name of each layer whose null is done.
 
     Raises:
         LabelError: a group has no frame.
     """
-    config = prepared.config
+    config, notes = prepared.config, list[str]()
     counts = contrast.counts(found, prepared.members)
     design = design_of(contrast, found, prepared)
     clusters, moved = moving(contrast, found, prepared.corpus, prepared.by)
-    notes: list[str] = []
-    null: Null | None = None
-    if config.draws:
+
+    def tried(what: str, work: Callable[[], object]) -> object | None:
+        """What cannot be said of these units is left out, with its reason."""
         try:
-            null = selection_null(
-                found, design, draws=config.draws, seed=config.seed, clusters=clusters, each=each
-            )
+            return work()
         except UsageError as error:
-            notes.append(f"No null for {contrast.name}: {error.what}.")
-    if null is not None:
-        selected = {layer: one.found for layer, one in null.layers.items()}
-        for layer in selected:
-            assert (selected[layer] == property_neurons(counts, layer, config.sigma)).all()
-    else:
-        selected = {layer: property_neurons(counts, layer, config.sigma) for layer in counts.active}
+            got = f" ({error.got})" if error.got else ""
+            notes.append(f"{contrast.name}: no {what}, because {error.what}{got}.")
+            return None
+
+    null = screened = parts = None
+    halves: Mapping[str, Halves] = {}
+    if config.draws:
+        null = tried(
+            "null",
+            lambda: selection_null(
+                found, design, draws=config.draws, seed=config.seed, clusters=clusters, each=each
+            ),
+        )
+    if contrast.labels is not None:
+        screened = tried(
+            "tests of single neurons",
+            lambda: screen(found, design, seed=config.seed, clusters=clusters, given_rows=True),
+        )
+        strata = strata_of(contrast, found, prepared)
+        if strata is not None:
+            parts = tried("selection within each gender", lambda: within(found, design, strata))
+    if config.splits:
+        made = tried(
+            "split halves",
+            lambda: split_halves(
+                found, design, splits=config.splits, seed=config.seed, clusters=clusters
+            ),
+        )
+        halves = made if isinstance(made, Mapping) else {}
     used = counts.group_of >= 0
     thin = [
         name
@@ -118,13 +179,25 @@ def analyse(
     if thin:
         notes.append(
             f"{contrast.name}: {len(thin)} of {int(used.sum())} rows have fewer than "
-            f"{config.least_frames} frames ({', '.join(thin[:3])}, ...): a neuron that was active "
-            "there once or twice is above chance."
+            f"{config.least_frames} frames ({', '.join(thin[:3])}{', ...' * (len(thin) > 3)}): "
+            "a neuron that was active there once or twice is above chance."
         )
-    if (np.bincount(counts.group_of[used]) == 1).all() and config.sigma < 1:
-        pass  # one row a group: sigma has no say, and that is what such contrasts are
-    units = null.units if null is not None else len(found.units)
-    return Found(model.spec, contrast.name, counts, selected, null, units, moved, thin, notes)
+    return Found(
+        model=model.spec,
+        contrast=contrast.name,
+        counts=counts,
+        selected={layer: property_neurons(counts, layer, config.sigma) for layer in counts.active},
+        sigma=sigma_table(counts),
+        null=null if isinstance(null, Null) else None,
+        screen=screened if isinstance(screened, Screen) else None,
+        halves=halves,
+        within=parts if isinstance(parts, Within) else None,
+        separation=_separations(counts, config.seed),
+        units=null.units if isinstance(null, Null) else len(found.units),
+        moved=moved,
+        thin=thin,
+        notes=notes,
+    )
 
 
 def design_of(contrast: Contrast, found: UnitCounts, prepared: Prepared) -> Design:
@@ -133,7 +206,7 @@ def design_of(contrast: Contrast, found: UnitCounts, prepared: Prepared) -> Desi
     if contrast.labels is not None:
         labels = contrast.labels.units(found.units, prepared.members)
         return by_units(found, labels, contrast.groups, sigma=sigma)
-    return by_rows(found, contrast.group_of, contrast.groups, sigma=sigma)
+    return by_rows(found, contrast.group_of, contrast.groups, sigma=sigma, row_strata=contrast.held)
 
 
 def moving(
@@ -163,3 +236,36 @@ def moving(
     if many and all(len(labels) == 1 for labels in of.values()):
         return [str(speaker[unit]) for unit in found.units], "speaker"
     return None, "recording"
+
+
+def strata_of(contrast: Contrast, found: UnitCounts, prepared: Prepared) -> list[str] | None:
+    """Gender of each unit, where every unit has one and the contrast is not gender itself."""
+    if contrast.labels is None or contrast.labels.name == "gender":
+        return None
+    gender = {u.id: u.tiers.get("gender") for u in prepared.corpus.utterances}
+    of: dict[str, str] = {}
+    for recording, unit in prepared.members.items():
+        if gender[recording] is None:
+            return None
+        of[unit] = str(gender[recording])
+    strata = [of[unit] for unit in found.units]
+    return strata if len(set(strata)) > 1 else None
+
+
+def _separations(counts: Counts, seed: int) -> dict[str, dict[str, Separation]]:
+    """Silhouettes of the groups' rows; none where a group is a single row."""
+    used = counts.group_of[counts.group_of >= 0]
+    if not 2 <= len(np.unique(used)) < len(used) or len(used) > PATTERNS:
+        return {}
+    found = {}
+    for layer in counts.active:
+        try:
+            made = patterns(counts, layer)
+        except UsageError:
+            continue
+        found[layer] = {
+            "euclidean": separation(made.matrix, made.group_of),
+            "jaccard": separation(made.matrix, made.group_of, "jaccard"),
+            "mds": separation(scaled(made.matrix, seed), made.group_of),
+        }
+    return found

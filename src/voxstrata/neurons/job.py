@@ -10,10 +10,12 @@ from typing import Any
 
 from voxstrata.files import atomic_write
 from voxstrata.neurons.analysis import Found, analyse
+from voxstrata.neurons.conditions.parse import learners
+from voxstrata.neurons.matches import matches
 from voxstrata.neurons.passes import count, save_counts
 from voxstrata.neurons.prepare import Prepared, describe, prepare
 from voxstrata.neurons.settings import NeuronsConfig
-from voxstrata.neurons.table import lines_of, rows_of
+from voxstrata.neurons.table import match_rows, neuron_table, rows_of
 from voxstrata.neurons.unit_vectors import Vectors
 from voxstrata.results import Results, Row, load_results, write_results
 from voxstrata.streaming.progress import bar
@@ -93,9 +95,13 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     models = {one.model.spec: one.model for one in prepared.analysed}
     for each in found:
         rows += rows_of(each, config.study, config.seed)
-        path = folder / SETS / _name(each.model) / f"{_name(each.contrast)}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        each.neuron_set(models[each.model]).save(path)
+        model, place = models[each.model], folder / SETS / _name(each.model)
+        each.neuron_set(model).save(place / f"{_name(each.contrast)}.json")
+        if (tested := each.tested_set(model)) is not None:
+            tested.save(place / f"{_name(each.contrast)}-tested.json")
+    matched = list(matches(prepared, counted))
+    for match in matched:
+        rows += match_rows(match, config.study, config.seed)
     for one, counts in zip(prepared.analysed, counted.counts, strict=True):
         save_counts(counts, folder / COUNTS / _name(one.model.spec))
     _write_neurons(folder / NEURONS, found)
@@ -121,6 +127,12 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         ),
         "plan": describe(prepared),
         "contrasts": [_contrast(each) for each in found],
+        "learned": [
+            {"model": one.model.spec, "name": part.name, **part.facts}
+            for one in prepared.analysed
+            for part in learners(one.conditions)
+        ],
+        "labels": _labels(prepared),
         "left_out": [dataclasses.asdict(item) for item in prepared.left_out],
         "units": prepared.by,
         "seed": config.seed,
@@ -157,6 +169,17 @@ def _contrast(found: Found) -> dict[str, Any]:
     }
 
 
+def _labels(prepared: Prepared) -> list[dict[str, Any]]:
+    """Labels of recordings that groups came from, each once."""
+    found = {
+        c.labels.name: c.labels for one in prepared.analysed for c in one.contrasts if c.labels
+    }
+    return [
+        {"name": labels.name, "groups": list(labels.groups), **labels.details}
+        for labels in found.values()
+    ]
+
+
 def _name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._=-]+", "-", text).strip("-.") or "set"
 
@@ -164,6 +187,6 @@ def _name(text: str) -> str:
 def _write_neurons(path: Path, found: list[Found]) -> None:
     import pandas as pd
 
-    frame = pd.DataFrame([line for each in found for line in lines_of(each)])
+    frame = pd.concat([neuron_table(each) for each in found], ignore_index=True)
     with atomic_write(path) as file:
         frame.to_parquet(file, index=False)

@@ -14,7 +14,8 @@ from voxstrata.models.card import write_tensors
 from voxstrata.models.weights import read_checkpoint
 from voxstrata.neurons.conditions.parse import learners
 from voxstrata.neurons.counting import CountReducer
-from voxstrata.neurons.counts import UnitCounts
+from voxstrata.neurons.counts import Ints, UnitCounts
+from voxstrata.neurons.meeting import Meeting, MeetReducer
 from voxstrata.neurons.prepare import Analysed, Prepared
 from voxstrata.neurons.sample import SampleReducer
 from voxstrata.streaming.onepass import Pass, PassReport, Sink
@@ -35,11 +36,13 @@ class Counted:
 
     Attributes:
         counts: for each model, counts by frame condition.
+        meetings: for each model and meeting of labels, frames [P, A, B].
         means: mean activations by recording of every neuron layer; ``None`` if not asked for.
         report: of the counting pass.
     """
 
     counts: list[dict[str, UnitCounts]]
+    meetings: list[list[Ints]]
     means: RowStore | None
     report: PassReport
 
@@ -69,6 +72,20 @@ def count(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> Counted:
             one.rule,
         )
         sinks.append(Sink(FrameUnit(), tuple(places), reducer, f"counts-{number}"))
+        seen = dict.fromkeys(at[key] for pair in one.meetings for c in pair for key in c.layers)
+        if one.meetings:
+            mine = list(seen)
+            meetings = [
+                Meeting(
+                    a,
+                    b,
+                    tuple(mine.index(at[key]) for key in a.layers),
+                    tuple(mine.index(at[key]) for key in b.layers),
+                )
+                for a, b in one.meetings
+            ]
+            meet = MeetReducer(meetings, prepared.unit_of, len(prepared.units))
+            sinks.append(Sink(FrameUnit(), tuple(mine), meet, f"meetings-{number}"))
     means: StoreReducer | None = None
     if prepared.config.rankings:
         every = tuple(
@@ -79,8 +96,14 @@ def count(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> Counted:
         means = StoreReducer(folder / STORE / "means", [stack[i] for i in every], meta=meta)
         sinks.append(Sink(unit, every, means, "means"))
     report = _pass(prepared, stack, sinks, folder / STATE / "count", hooks, "counting")
-    counts = [sink.reducer.finish() for sink in sinks[: len(prepared.analysed)]]
-    return Counted(counts, None if means is None else means.finish(), report)
+    ended = {sink.name: sink.reducer.finish() for sink in sinks}
+    numbers = range(len(prepared.analysed))
+    return Counted(
+        [ended[f"counts-{number}"] for number in numbers],
+        [ended.get(f"meetings-{number}", []) for number in numbers],
+        ended.get("means"),
+        report,
+    )
 
 
 def _pass(

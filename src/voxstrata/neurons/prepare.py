@@ -17,7 +17,14 @@ from voxstrata.models.neurons import neuron_layers
 from voxstrata.models.spec import parse
 from voxstrata.models.twins import add_twins
 from voxstrata.neurons.conditions.condition import Contrast
-from voxstrata.neurons.conditions.parse import Sources, frame_conditions, make_contrast
+from voxstrata.neurons.conditions.parse import (
+    Sources,
+    frame_conditions,
+    learners,
+    make_contrast,
+)
+from voxstrata.neurons.conditions.states import StateClusters
+from voxstrata.neurons.conditions.tiers import classes_of, spans
 from voxstrata.neurons.counting import FrameLabels
 from voxstrata.neurons.rules import Rule, make_rule
 from voxstrata.neurons.settings import DEFAULT, NeuronsConfig
@@ -31,7 +38,8 @@ from voxstrata.streaming.setup import (
     untrained_notice,
 )
 from voxstrata.streaming.stack import StackLayer
-from voxstrata.types import LayerInfo
+from voxstrata.streaming.unit_segment import stress_free
+from voxstrata.types import LayerInfo, Segment
 
 COUNT_BYTES = 2 << 30
 """Counts by recording may take this much memory; speakers are counted where they would not fit."""
@@ -47,6 +55,7 @@ class Analysed:
         contrasts: what its neurons are asked.
         conditions: the frame conditions of those.
         rule: when a neuron is active.
+        meetings: clusters of frames, and the labels they are held against.
     """
 
     model: SpeechModel
@@ -54,6 +63,7 @@ class Analysed:
     contrasts: list[Contrast]
     conditions: list[FrameLabels]
     rule: Rule
+    meetings: list[tuple[FrameLabels, FrameLabels]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,7 @@ def prepare(config: NeuronsConfig, vectors: Vectors) -> Prepared:
     twins, without = (
         add_twins(models, device=device, dtype=config.dtype) if config.twins else ({}, [])
     )
-    vectors.corpus = corpus
+    vectors.corpus, vectors.text = corpus, config.corpus
     analysed = []
     left_out: dict[str, LeftOut] = {}
     for model in models:
@@ -231,7 +241,34 @@ def _analysed(
             expected="phones, gender, or labels in a file",
             fix="name what is to be told apart: --contrast clusters=3",
         )
-    return Analysed(model, neurons, contrasts, frame_conditions(contrasts), rule), left_out
+    conditions = frame_conditions(contrasts)
+    meetings: list[tuple[FrameLabels, FrameLabels]] = [
+        (part, classes)
+        for part in learners(conditions)
+        if isinstance(part, StateClusters)
+        for classes in known_classes(corpus, config.semivowels)
+    ]
+    return Analysed(model, neurons, contrasts, conditions, rule, meetings), left_out
+
+
+def known_classes(corpus: Corpus, semivowels: bool) -> list[FrameLabels]:
+    """What clusters of frames are held against: broad classes, and phones, where there are any."""
+    try:
+        phones = spans(corpus, "phones")
+    except VoxstrataError:
+        return []
+    found: list[FrameLabels] = [phones]
+    try:
+        names, of = classes_of(phones.rows, semivowels=semivowels)
+    except VoxstrataError:
+        return found
+    table = dict(zip(phones.rows, of, strict=True))
+
+    def broad(segment: Segment) -> str | None:
+        number = table.get(stress_free(segment.label), -1)
+        return None if number < 0 else names[number]
+
+    return [spans(corpus, "phones", "classes", row_of=broad, rows=names), *found]
 
 
 def clustered_layer(model: SpeechModel, place: str) -> str:

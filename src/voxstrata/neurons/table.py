@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from voxstrata.neurons.analysis import Found
+from voxstrata.neurons.analysis import RATE, Found
+from voxstrata.neurons.matches import Match
 from voxstrata.neurons.statistics.null import Band
 from voxstrata.results import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ALL = "all"
 """Layer of numbers about all layers together."""
 
+WHOLE = 24
+"""Groups up to which every neuron is listed for every group; beyond, those found in some way."""
 
-def rows_of(found: Found, study: str, seed: int) -> Iterator[Row]:
-    """Numbers of one contrast of one model: property neurons, with their null."""
-    null, counts = found.null, found.counts
 
-    def row(layer: str, measure: str, value: float, **rest: Any) -> Row:
-        low, high, control = rest.get("low"), rest.get("high"), rest.get("control", "")
-        width = counts.active[layer].shape[1] if layer != ALL else found.neurons
+class _Rows:
+    """Rows of one contrast of one model."""
+
+    def __init__(self, found: Found, study: str, seed: int) -> None:
+        self.found, self.study, self.seed = found, study, seed
+
+    def row(self, layer: str, measure: str, value: float, **rest: Any) -> Row:
+        found = self.found
+        width = found.neurons if layer == ALL else found.counts.active[layer].shape[1]
         return Row(
-            study=study,
+            study=self.study,
             model=found.model,
             layer=layer,
             other_model="",
@@ -31,69 +40,171 @@ def rows_of(found: Found, study: str, seed: int) -> Iterator[Row]:
             property=found.contrast,
             measure=measure,
             unit="frame",
-            value=value,
-            ci_low=low,
-            ci_high=high,
-            n=int(counts.seen.sum()),
+            value=float(value),
+            ci_low=rest.get("low"),
+            ci_high=rest.get("high"),
+            n=int(found.counts.seen.sum()),
             groups=found.units,
             d=width,
-            other_d=len(counts.groups),
+            other_d=len(found.counts.groups),
             estimator=rest.get("estimator", "published"),
-            seed=seed,
-            control=control,
+            seed=self.seed,
+            control=rest.get("control", ""),
         )
 
-    def banded(layer: str, band: Band, group: str = "") -> Iterator[Row]:
-        measure = "neurons"
-        yield row(layer, measure, float(band.observed), group=group)
-        yield row(
-            layer, measure, band.mean, low=band.low, high=band.high, group=group,
+    def banded(self, layer: str, band: Band, group: str = "") -> Iterator[Row]:
+        yield self.row(layer, "neurons", band.observed, group=group)
+        yield self.row(
+            layer, "neurons", band.mean, low=band.low, high=band.high, group=group,
             control="permuted-labels",
         )  # fmt: skip
-        yield row(layer, "neurons-p", band.p, group=group)
+        yield self.row(layer, "neurons-p", band.p, group=group)
 
-    for layer in counts.active:
-        if null is None:
-            chosen = found.selected[layer]
-            yield row(layer, "neurons", float(chosen.sum()))
-            for g, group in enumerate(counts.groups):
-                yield row(layer, "neurons", float(chosen[g].sum()), group=group)
-            continue
-        one = null.layers[layer]
-        yield from banded(layer, one.total)
-        for g, group in enumerate(counts.groups):
-            yield from banded(layer, one.group(g), group)
-    if null is not None:
-        yield from banded(ALL, null.total())
+    def selection(self) -> Iterator[Row]:
+        found = self.found
+        for layer, chosen in found.selected.items():
+            null = None if found.null is None else found.null.layers[layer]
+            if null is None:
+                yield self.row(layer, "neurons", chosen.sum())
+            else:
+                yield from self.banded(layer, null.total)
+            for g, group in enumerate(found.counts.groups):
+                if null is None:
+                    yield self.row(layer, "neurons", chosen[g].sum(), group=group)
+                else:
+                    yield from self.banded(layer, null.group(g), group)
+        if found.null is not None:
+            yield from self.banded(ALL, found.null.total())
+        else:
+            yield self.row(ALL, "neurons", sum(c.sum() for c in found.selected.values()))
+        for line in found.sigma.to_dict("records"):
+            layer, sigma = str(line["layer"]), f"sigma={line['sigma']:g}"
+            group = "" if line["group"] == "all" else str(line["group"])
+            yield self.row(layer, "neurons", line["neurons"], group=group, estimator=sigma)
+
+    def tests(self) -> Iterator[Row]:
+        found = self.found
+        if found.screen is None:
+            return
+        total = 0
+        for layer, chosen in found.screen.found(RATE).items():
+            total += int(chosen.sum())
+            yield self.row(layer, "neurons", chosen.sum(), estimator="tested")
+            both = int((chosen & found.selected[layer]).sum())
+            yield self.row(layer, "neurons", both, estimator="published and tested")
+        yield self.row(ALL, "neurons", total, estimator="tested")
+
+    def stability(self) -> Iterator[Row]:
+        found = self.found
+        for layer, half in found.halves.items():
+            one = half.summary()
+            yield self.row(
+                layer, "jaccard-halves", one["jaccard"], low=one["low"], high=one["high"]
+            )
+            yield self.row(layer, "jaccard-halves", one["chance"], control="chance")
+        if found.within is not None:
+            for line in found.within.table().to_dict("records"):
+                layer, group = str(line["layer"]), str(line["stratum"])
+                yield self.row(layer, "neurons-survive", line["survive"], group=group)
+                yield self.row(
+                    layer, "neurons-survive", line["expected"], group=group, control="chance"
+                )
+        for layer, metrics in found.separation.items():
+            for metric, apart in metrics.items():
+                yield self.row(layer, "silhouette", apart.silhouette, estimator=metric)
 
 
-def lines_of(found: Found) -> Iterator[dict[str, Any]]:
-    """A line a neuron and group in which it was selected or tested."""
+def rows_of(found: Found, study: str, seed: int) -> Iterator[Row]:
+    """Numbers of one contrast of one model; ``other_layer`` holds the group or stratum."""
+    made = _Rows(found, study, seed)
+    yield from made.selection()
+    yield from made.tests()
+    yield from made.stability()
+
+
+def match_rows(match: Match, study: str, seed: int) -> Iterator[Row]:
+    """Numbers of clusters held against known classes: ``property`` is "clusters=3 ~ classes"."""
+    found = match.found
+
+    def row(measure: str, value: float, **rest: Any) -> Row:
+        return Row(
+            study=study,
+            model=match.model,
+            layer=match.layer,
+            other_model=str(rest.get("cluster", "")),
+            other_layer=str(rest.get("class_", "")),
+            property=f"{match.clusters} ~ {match.classes}",
+            measure=measure,
+            unit=match.unit,
+            value=float(value),
+            ci_low=rest.get("low"),
+            ci_high=rest.get("high"),
+            n=int(found.table.sum()),
+            groups=found.units,
+            d=len(found.clusters),
+            other_d=len(found.classes),
+            estimator="in-sample",
+            seed=seed,
+            control=rest.get("control", ""),
+        )
+
+    for measure, interval in found.measures.items():
+        # Speakers are what is drawn again: with fewer different ones every clustering fits better.
+        drawn = match.classes != "speaker"
+        ends = {"low": _end(interval.low), "high": _end(interval.high)} if drawn else {}
+        yield row(measure.replace("_", "-"), float(interval.value), **ends)
+    for measure, value in found.chance.items():
+        yield row(measure.replace("_", "-"), value, control="chance")
+    for line in found.contingency().to_dict("records"):
+        ends = {"low": _end(line["low"]), "high": _end(line["high"])}
+        yield row("share", line["share"], cluster=line["cluster"], class_=line["class"], **ends)
+
+
+def _end(value: Any) -> float | None:
+    """End of an interval; ``None`` where there is none."""
+    return None if value is None or np.isnan(value) else float(value)
+
+
+def neuron_table(found: Found) -> pd.DataFrame:
+    """A line a neuron and group: rates, effects, tests, whether it was selected, and how often
+    with labels dealt anew."""
+    import pandas as pd
+
+    counts, groups = found.counts, found.counts.groups
+    parts = []
+    tested = None if found.screen is None else found.screen.table()
     for layer, chosen in found.selected.items():
-        counts = found.counts
-        probability = counts.probability(layer)
-        for g, group in enumerate(counts.groups):
-            mine = counts.rows_of(g)
-            rest = np.flatnonzero((counts.group_of >= 0) & (counts.group_of != g))
-            seen = counts.seen
-            inside = _rate(counts.active[layer][mine], seen[mine])
-            outside = _rate(counts.active[layer][rest], seen[rest])
-            for neuron in np.flatnonzero(chosen[g]):
-                yield {
-                    "model": found.model,
-                    "contrast": found.contrast,
-                    "layer": layer,
-                    "group": group,
-                    "neuron": int(neuron),
-                    "probability": float(inside[neuron]),
-                    "probability elsewhere": float(outside[neuron]),
-                    "least probability of a row": float(probability[mine, neuron].min()),
-                    "chosen by chance": None
-                    if found.null is None
-                    else float(found.null.layers[layer].chosen[neuron])
-                    / max(1, found.null.total().draws),
-                }
-
-
-def _rate(active: Any, seen: Any) -> Any:
-    return active.sum(axis=0) / max(1, int(seen.sum()))
+        G, D = chosen.shape
+        active, seen = counts.active[layer], counts.seen
+        inside = np.zeros((G, D))
+        outside = np.zeros((G, D))
+        for g in range(G):
+            mine, rest = counts.group_of == g, (counts.group_of >= 0) & (counts.group_of != g)
+            inside[g] = active[mine].sum(axis=0) / max(1, int(seen[mine].sum()))
+            outside[g] = active[rest].sum(axis=0) / max(1, int(seen[rest].sum()))
+        columns: dict[str, Any] = {
+            "model": found.model,
+            "contrast": found.contrast,
+            "layer": layer,
+            "neuron": np.tile(np.arange(D), G),
+            "group": np.repeat(groups, D),
+            "probability": inside.reshape(-1),
+            "probability_elsewhere": outside.reshape(-1),
+            "selected": chosen.reshape(-1),
+        }
+        if found.null is not None:
+            draws = found.null.total().draws
+            columns["selected_by_chance"] = np.tile(found.null.layers[layer].chosen / draws, G)
+        frame = pd.DataFrame(columns)
+        if tested is not None:
+            own = tested[tested.layer == layer].reset_index(drop=True)
+            assert (own.neuron.to_numpy() == frame.neuron.to_numpy()).all()
+            for name in ("log_odds", "auc", "difference", "information", "z", "p", "q_bh", "q_by"):
+                frame[name] = own[name].to_numpy()
+        if G > WHOLE:
+            kept = frame.selected
+            if tested is not None:
+                kept = kept | (frame.q_bh <= RATE)
+            frame = frame[kept]
+        parts.append(frame)
+    return pd.concat(parts, ignore_index=True)

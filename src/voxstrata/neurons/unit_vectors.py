@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ from voxstrata.verification.embed import Embeddings, embed
 
 if TYPE_CHECKING:
     from voxstrata.corpora import Corpus
+
+RECIPE = "ivector-small"
+"""Recipe by which an i-vector model is trained where none is named."""
 
 
 class Vectors:
@@ -35,6 +39,7 @@ class Vectors:
     ) -> None:
         self.folder, self.ivector, self.seed, self.say = folder, ivector, seed, say
         self.corpus: Corpus | None = None
+        self.text: str | None = None
         self._found: dict[str, Embeddings] = {}
 
     def labels(self, text: str, place: str, groups: int) -> Labels:
@@ -71,10 +76,25 @@ class Vectors:
         return self._found[spec]
 
     def _trained(self) -> str:
-        """An i-vector model of the corpus itself."""
-        from voxstrata.training.ivector.job import train_on_corpus
+        """An i-vector model of the corpus itself, in ``ivector/model`` of the run's folder."""
+        from voxstrata.training.ivector.job import run_ivector_training
+        from voxstrata.training.kinds import KINDS
 
-        assert self.corpus is not None
-        return str(
-            train_on_corpus(self.corpus, self.folder / "ivector", seed=self.seed, say=self.say)
-        )
+        assert self.text is not None
+        folder = self.folder / "ivector"
+        changes = [f"data.corpus={json.dumps(self.text)}", f"run.seed={self.seed}"]
+        config = KINDS.get("ivector").read(RECIPE, changes)
+        self.say(f"no i-vector model was named: training {RECIPE} on {self.text}")
+        run_ivector_training(config, folder)
+        return str(folder / "model")
+
+
+class Unmade(Vectors):
+    """For plans: labels with no recording, since a plan computes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(), None, 0)
+
+    def labels(self, text: str, place: str, groups: int) -> Labels:
+        """Names of the clusters alone."""
+        return Labels(text, tuple(f"cluster {i + 1}" for i in range(groups)), {})

@@ -98,6 +98,8 @@ class Contrast:
         labels: label of each recording that makes the groups; ``None`` where frames do.
         group_of: where frames make the groups: group of each row, -1 for none.
         groups: names of the groups.
+        held: where frames make the groups within rows of another condition: the other condition's
+            row of each row, which the null holds fixed.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Contrast:
     groups: tuple[str, ...]
     labels: Labels | None = None
     group_of: tuple[int, ...] | None = None
+    held: tuple[int, ...] | None = None
 
     def counts(self, found: UnitCounts, members: Mapping[str, str]) -> Counts:
         """Counts of this contrast.

@@ -146,8 +146,9 @@ def make_contrast(text: str, sources: Sources) -> Contrast:
         )
     crossed = Crossed(groups, rows)
     each = len(rows.rows)
-    of = tuple(g for g in range(len(groups.rows)) for _ in range(each))  # type: ignore[assignment]
-    return _checked(Contrast(text, crossed, groups.rows, group_of=tuple(of)))
+    group_of = tuple(g for g in range(len(groups.rows)) for _ in range(each))
+    held = tuple(range(each)) * len(groups.rows)
+    return _checked(Contrast(text, crossed, groups.rows, group_of=group_of, held=held))
 
 
 def frame_conditions(contrasts: Sequence[Contrast]) -> list[FrameLabels]:

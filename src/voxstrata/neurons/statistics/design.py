@@ -23,12 +23,14 @@ class Design:
         rows: [C]; -1 for rows that do not count (silence); else 0 where units make the groups, and
             the row's group where rows do.
         sigma: least share of a group's rows.
+        row_strata: [C], within which rows change names in the null; ``None`` for all rows.
     """
 
     groups: tuple[str, ...]
     labels: Ints | None
     rows: Ints
     sigma: float = SIGMA
+    row_strata: Ints | None = None
 
     @property
     def of_units(self) -> bool:
@@ -95,6 +97,7 @@ def by_rows(
     groups: Sequence[str] | None = None,
     *,
     sigma: float = SIGMA,
+    row_strata: Sequence[int] | NDArray[np.int64] | None = None,
 ) -> Design:
     """Groups of rows: phone classes, k-means clusters.
 
@@ -103,6 +106,7 @@ def by_rows(
         group_of: [C], group of each row, -1 for none; by default each row is a group.
         groups: names; the rows' by default.
         sigma: least share of rows.
+        row_strata: [C], rows that may change names with each other in the null.
 
     Raises:
         ShapeError: there is not one group a row.
@@ -114,7 +118,10 @@ def by_rows(
         raise ShapeError("groups of rows", got=given.shape, expected=(len(counts.rows),))
     if given.min(initial=0) < -1 or given.max(initial=-1) >= len(names):
         raise UsageError("a row's group is none of the groups", got=str(given.tolist()[:20]))
-    return _checked(Design(names, None, given, sigma))
+    strata = None if row_strata is None else np.asarray(row_strata, np.int64)
+    if strata is not None and strata.shape != given.shape:
+        raise ShapeError("strata of rows", got=strata.shape, expected=given.shape)
+    return _checked(Design(names, None, given, sigma, strata))
 
 
 def _checked(design: Design) -> Design:

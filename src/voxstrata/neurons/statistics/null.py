@@ -193,7 +193,9 @@ def selection_null(
         if design.labels is None:
             (_, sets), *_ = group_sets(pool, layer, everyone, 1, design.rows, design.sigma)
             found = exclusive(_padded(sets[0, 0], G))
-            blocks = dealt_sets(pool, layer, design.rows, design.sigma, draws, seed)
+            blocks = dealt_sets(
+                pool, layer, design.rows, design.sigma, draws, seed, design.row_strata
+            )
             stream = ((start, _padded(sets[:, 0], G)) for start, sets in blocks)
         else:
             found = np.zeros((G, D), dtype=bool)

@@ -137,7 +137,13 @@ def group_sets(
 
 
 def dealt_sets(
-    counts: UnitCounts, layer: str, row_group: Ints, sigma: float, draws: int, seed: int
+    counts: UnitCounts,
+    layer: str,
+    row_group: Ints,
+    sigma: float,
+    draws: int,
+    seed: int,
+    strata: Ints | None = None,
 ) -> Iterator[tuple[int, Bools]]:
     """Group neurons of rows whose names were dealt anew within each unit.
 
@@ -152,6 +158,8 @@ def dealt_sets(
         sigma: least share of rows.
         draws: B.
         seed: of the draws.
+        strata: [C], names are exchanged only between rows of the same number (the phone, where
+            rows are thirds of pitch within phones).
 
     Yields:
         first draw of the block, and [b, 1, H, D].
@@ -160,7 +168,9 @@ def dealt_sets(
     H = int(row_group.max()) + 1
     sizes = np.bincount(row_group[row_group >= 0], minlength=H)
     there = (counts.seen > 0) & (row_group >= 0)
-    natural = np.argsort(~there, axis=1, kind="stable")
+    stratum = np.zeros(C) if strata is None else np.asarray(strata, np.float64)
+    last = stratum.max(initial=0) + 2
+    natural = np.argsort(np.where(there, stratum, last), axis=1, kind="stable")
     filled = np.arange(C) < there.sum(axis=1, keepdims=True)
     source = (np.arange(P)[:, None] * C + natural)[filled]
     kind = np.float32 if counts.seen.sum() < 1 << 24 else np.float64
@@ -174,7 +184,7 @@ def dealt_sets(
         targets = []
         for draw in range(start, start + b):
             keys = np.random.default_rng([seed, 2, draw]).random((P, C))
-            order = np.argsort(np.where(there, keys, 2.0), axis=1)
+            order = np.argsort(np.where(there, stratum + keys, last), axis=1)
             targets.append(order[filled] + (draw - start) * C)
         where = (np.concatenate(targets), np.tile(source, b))
         adder = csr_array((np.ones(len(where[0]), kind), where), shape=(b * C, P * C))
