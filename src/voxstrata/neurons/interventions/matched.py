@@ -94,7 +94,7 @@ def matched(
     details: dict[str, Any] = {"control": kind, "of": neurons.name, "seed": seed}
     if quality:
         details |= {"matched_on": "mean |a_i| * ||v_i||", "match": quality}
-    name = f"{kind} control {seed} of {neurons.name}"
+    name = f"{kind} control (seed {seed}) of {neurons.name}"
     return replace(neurons, name=name, layers=layers, groups={}, details=details)
 
 
