@@ -27,6 +27,7 @@ from voxstrata.neurons.rules import make_rule
 from voxstrata.neurons.selection import property_neurons
 from voxstrata.neurons.sets import NeuronSet, neuron_set
 from voxstrata.streaming.reducers import Rows
+from voxstrata.training.objectives.masked.distil import distillation_loss
 
 LAYERS = [f"block.{i}.ffn.inner" for i in (1, 2, 3)]
 
@@ -136,6 +137,17 @@ def test_erasing_is_removing(place: Path, meta: dict[str, Any], model: SpeechMod
     pruned = remove_rows(model, erased)
     for block in (1, 2, 3):
         same_hidden(place, meta, pruned, stored[f"layer_hidden.{block}"], str(block))
+
+
+def test_distillation_loss(meta: dict[str, Any]) -> None:
+    facts = meta["kd"]
+    student, teacher = torch.tensor(facts["student"]), torch.tensor(facts["teacher"])
+    for case in facts["results"]:
+        found = distillation_loss(
+            student, teacher, torch.tensor(facts["labels"]), case["T"], case["alpha"]
+        )
+        for name in ("total", "hard", "soft", "teacher"):
+            assert float(getattr(found, name)) == pytest.approx(case[name], abs=1e-6), name
 
 
 # Protected rows, from features and labels to sizes.

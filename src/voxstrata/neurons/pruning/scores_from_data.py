@@ -41,7 +41,8 @@ class ActivationScore:
         sums: dict[str, torch.Tensor] = {}
         frames = 0
         for batch in evidence.audio():
-            for found in model.encode(batch, layers):
+            long = [wave for wave in batch if model.frames(layers[0], len(wave))]
+            for found in model.encode(long, layers):
                 for layer in layers:
                     value = found[layer].abs().sum(dim=0, dtype=torch.float64).cpu()
                     sums[layer] = sums[layer] + value if layer in sums else value
