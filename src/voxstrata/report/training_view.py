@@ -29,6 +29,9 @@ straight rise from nothing spans 19)."""
 
 NAMES: dict[str, tuple[str, str]] = {
     "loss": ("Loss", ""),
+    "ubm_start_log_likelihood": ("Log-likelihood of the mixture's start", "a frame in memory"),
+    "ubm_log_likelihood": ("Log-likelihood of the mixture", "a frame, before each pass"),
+    "log_likelihood": ("Log-likelihood of total variability", "a frame, after each sub-step"),
     "accuracy": ("Accuracy", "share of the batch"),
     "lr": ("Learning rate", ""),
     "gradient_norm": ("Gradient norm, before clipping", ""),

@@ -90,7 +90,8 @@ def training_findings(view: View) -> list[dict[str, Any]]:
     if not is_training(view):
         return []
     log = read_training(view)
-    says = [text for text in (_loss_said(log), *_rates_said(log), _speed_said(view)) if text]
+    told = (_loss_said(log), _likelihood_said(view, log), *_rates_said(log), _speed_said(view))
+    says = [text for text in told if text]
     if not says:
         return []
     return [{"about": "how training went", "says": says, "cautions": []}]
@@ -107,6 +108,20 @@ def _loss_said(log: Log) -> str:
     if end >= values[0]:
         text += " Nothing was learned by this measure; look at the learning rate."
     return text
+
+
+def _likelihood_said(view: View, log: Log) -> str:
+    """Of what is fitted by expectation-maximisation."""
+    points = finite(log.steps, "log_likelihood")
+    if len(points) < 2:
+        return ""
+    (_, begin), (_, end) = points[0], points[-1]
+    moved = "rose" if end > begin else "fell"
+    text = f"The log-likelihood a frame {moved} from {begin:.2f} to {end:.2f}"
+    fell = view.record.get("fell")
+    if isinstance(fell, Mapping) and fell:
+        return f"{text}; at some steps it fell, by {max(-float(v) for v in fell.values()):.2g}."
+    return f"{text}, and fell at no step."
 
 
 def _rates_said(log: Log) -> list[str]:
