@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from voxstrata.errors import NumericsError, ShapeError, UsageError
+from voxstrata.neurons.rankings import elastic_net
 from voxstrata.neurons.rankings.agreement import agreement
 from voxstrata.neurons.rankings.elastic_net import SparseProbe, fit_sparse
 from voxstrata.neurons.rankings.linear_probe import from_weights
@@ -103,7 +104,11 @@ def subgradient_gap(
 
 @pytest.mark.parametrize("ridge", ["norm", "squared"])
 @pytest.mark.parametrize("l1", [0.0, 0.003, 0.05])
-def test_sparse_probe_is_optimal(ridge: str, l1: float) -> None:
+@pytest.mark.parametrize("at_once", [3, 100])
+def test_sparse_probe_is_optimal(
+    ridge: str, l1: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elastic_net, "_AT_ONCE", at_once)
     data = planted(2)
     probe = fit_sparse(data.x, data.labels, 3, l1=l1, l2=0.02, ridge=ridge, tolerance=1e-7)  # type: ignore[arg-type]
     assert probe.converged

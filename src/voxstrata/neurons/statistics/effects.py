@@ -109,8 +109,8 @@ def log_odds(active: Ints, seen: Ints) -> Floats:
         UsageError: more active frames than frames.
 
     Example:
-        >>> log_odds(np.array([[3], [1]]), np.array([10, 20])).round(6).tolist()
-        [[1.80005], [-1.80005]]
+        >>> log_odds(np.array([[3], [1]]), np.array([10, 20])).round(3).tolist()
+        [[1.803], [-1.803]]
     """
     silent = seen[:, None] - active
     if (silent < 0).any() or (active < 0).any():

@@ -7,7 +7,7 @@ labels dealt anew; what it then finds is what the observed number has to be held
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ from voxstrata.neurons.statistics.sweep import dealt_sets, group_sets
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Bools = NDArray[np.bool_]
 
 DRAWS = 200
 
@@ -51,19 +53,13 @@ def band(observed: int, draws: NDArray[np.integer]) -> Band:
     """Where an observed number lies among draws, [B].
 
     Example:
-        >>> band(3, np.array([0, 1, 3, 5]))
-        Band(observed=3, mean=2.25, low=0.075, high=4.85, p=0.6, draws=4)
+        >>> one = band(3, np.array([0, 1, 3, 5]))
+        >>> one.mean, one.p
+        (2.25, 0.6)
     """
     low, high = np.quantile(draws, [0.025, 0.975])
     p = (1 + int((draws >= observed).sum())) / (1 + len(draws))
-    return Band(
-        int(observed),
-        float(draws.mean()),
-        float(round(low, 9)),
-        float(round(high, 9)),
-        p,
-        len(draws),
-    )
+    return Band(int(observed), float(draws.mean()), float(low), float(high), p, len(draws))
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class LayerNull:
         chosen: [D], draws in which each neuron was one.
     """
 
-    found: NDArray[np.bool_]
+    found: Bools
     draws: Ints
     chosen: Ints
 
@@ -170,6 +166,7 @@ def selection_null(
     G = len(design.groups)
     layers: dict[str, LayerNull] = {}
     possible: float | None = None
+    labels: Ints | None = None
     if design.labels is None:
         if strata is not None:
             raise UsageError(
@@ -184,38 +181,41 @@ def selection_null(
     else:
         units = exchangeable(counts, design.labels, G, clusters=clusters, strata=strata)
         possible, pool = units.arrangements(), units.counts
-        labels = shuffled(units.labels, draws, seed, units.strata)
-        labels = np.concatenate([units.labels[None], labels])
-    everyone = np.zeros((1, len(pool.units)), dtype=np.int64)
+        dealt = shuffled(units.labels, draws, seed, units.strata)
+        labels = np.concatenate([units.labels[None], dealt])
     for layer in counts.layers:
-        D = counts.width(layer)
-        numbers, chosen = np.zeros((draws, G), dtype=np.int64), np.zeros(D, dtype=np.int64)
-        if design.labels is None:
-            (_, sets), *_ = group_sets(pool, layer, everyone, 1, design.rows, design.sigma)
-            found = exclusive(_padded(sets[0, 0], G))
-            blocks = dealt_sets(
-                pool, layer, design.rows, design.sigma, draws, seed, design.row_strata
-            )
-            stream = ((start, _padded(sets[:, 0], G)) for start, sets in blocks)
-        else:
-            found = np.zeros((G, D), dtype=bool)
-            blocks = group_sets(pool, layer, labels, G, design.rows, design.sigma)
-            stream = ((start - 1, sets[:, :, 0]) for start, sets in blocks)
-        for start, sets in stream:
+        numbers, chosen = [], np.zeros(counts.width(layer), dtype=np.int64)
+        found: Bools | None = None
+        for sets in _selections(pool, layer, design, labels, draws, seed):
             alone = exclusive(sets)
-            if start < 0:
-                found, alone, start = alone[0], alone[1:], 0
-            numbers[start : start + len(alone)] = alone.sum(axis=-1)
+            if found is None:
+                found, alone = alone[0], alone[1:]
+            numbers.append(alone.sum(axis=-1))
             chosen += alone.sum(axis=(0, 1))
-        layers[layer] = LayerNull(found, numbers, chosen)
+        assert found is not None
+        layers[layer] = LayerNull(found, np.concatenate(numbers), chosen)
         if each is not None:
             each(layer)
     how = "rows" if design.labels is None else "units"
     return Null(design.groups, layers, how, len(pool.units), possible, design.sigma, seed)
 
 
-def _padded(sets: NDArray[np.bool_], groups: int) -> NDArray[np.bool_]:
-    """Sets [..., H, D] with a row for groups at the end that no row belongs to."""
-    missing = groups - sets.shape[-2]
-    pad = [(0, 0)] * (sets.ndim - 2) + [(0, missing), (0, 0)]
-    return np.pad(sets, pad) if missing else sets
+def _selections(
+    pool: UnitCounts, layer: str, design: Design, labels: Ints | None, draws: int, seed: int
+) -> Iterator[Bools]:
+    """Group sets [b, G, D]: as observed first, then of every draw, in blocks."""
+    G = len(design.groups)
+    if labels is not None:
+        for _, sets in group_sets(pool, layer, labels, G, design.rows, design.sigma):
+            yield sets[:, :, 0]
+        return
+    everyone = np.zeros((1, len(pool.units)), dtype=np.int64)
+    for _, sets in group_sets(pool, layer, everyone, 1, design.rows, design.sigma):
+        yield _padded(sets[:, 0], G)
+    for _, sets in dealt_sets(pool, layer, design.rows, design.sigma, draws, seed):
+        yield _padded(sets[:, 0], G)
+
+
+def _padded(sets: Bools, groups: int) -> Bools:
+    """Sets [b, H, D] with empty ones at the end, for groups that no row belongs to."""
+    return np.pad(sets, [(0, 0), (0, groups - sets.shape[1]), (0, 0)])
