@@ -20,6 +20,7 @@ def attach(app: typer.Typer) -> None:
         neurons,
         probe,
         properties,
+        prune,
         report,
         similarity,
         train,
@@ -35,6 +36,7 @@ def attach(app: typer.Typer) -> None:
     app.command("train", help=flowing(train.train))(train.train)
     app.command("verify", help=flowing(verify.verify))(verify.verify)
     app.command("edit", help=flowing(edit.edit))(edit.edit)
+    app.command("prune", help=flowing(prune.prune))(prune.prune)
     app.command("report")(report.report)
     app.command("doctor")(doctor.doctor)
     app.add_typer(corpora.app, name="corpora")

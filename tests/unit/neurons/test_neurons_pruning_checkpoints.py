@@ -1,4 +1,4 @@
-"""Files of the authors' compression programs: pruned rows, heads and weights; and ours as theirs."""
+"""Files of the authors' compression programs, pruned in every way; and ours as theirs."""
 
 from __future__ import annotations
 
