@@ -136,6 +136,29 @@ def test_rows_dealt_anew_are_the_published_selection_of_dealt_rows(
         assert (null.layers[LAYER].draws[draw] == slow.sum(axis=1)).all()
 
 
+def test_rows_are_dealt_within_strata_of_rows() -> None:
+    """Thirds of pitch within phones: what differs is the phone, and pitch has nothing to find."""
+    P, pitches, phones = 30, 2, 4
+    chance = np.full((1, pitches, phones, 50), 0.001)
+    for phone in range(phones):
+        chance[:, :, phone, 10 * phone : 10 * phone + 10] = 0.2
+    seen = np.random.default_rng(0).integers(20, 60, (P, pitches * phones))
+    counts = counted(chance.reshape(1, -1, 50), seen, seed=1, base=0.05)
+    pitch = np.repeat(np.arange(pitches), phones)
+    phone = np.tile(np.arange(phones), pitches)
+    design = by_rows(counts, pitch, ["low", "high"], sigma=0.25, row_strata=phone)
+    held = selection_null(counts, design, draws=20).layers[LAYER]
+    assert held.draws.sum() == held.found.sum() == 0
+    lost = by_rows(counts, phone, counts.rows[:4], sigma=1.0, row_strata=phone)
+    kept = selection_null(counts, lost, draws=20).layers[LAYER]
+    assert kept.found.sum() == 40
+    assert (kept.draws.sum(axis=1) == 40).all()
+    gone = selection_null(counts, by_rows(counts, phone, counts.rows[:4], sigma=1.0), draws=20)
+    assert gone.layers[LAYER].draws.sum(axis=1).max() < 40
+    with pytest.raises(ShapeError):
+        by_rows(counts, pitch, ["low", "high"], row_strata=[0, 1])
+
+
 def test_a_band_is_what_it_says() -> None:
     draws = np.arange(99)
     found = band(95, draws)

@@ -140,7 +140,7 @@ def selection_null(
 
     Where units make the groups, their labels are shuffled: all units of a cluster together,
     within strata. Where rows do (clusters, phones), the rows of each unit change names with each
-    other; a row's frames and active frames move together.
+    other, within the design's strata of rows; a row's frames and active frames move together.
 
     Cost of shuffled labels: non-zero counts x (G - 1) x B additions while units are recordings,
     and C x D x G x B comparisons (``docs/neurons/statistics.md`` has times).
@@ -212,7 +212,8 @@ def _selections(
     everyone = np.zeros((1, len(pool.units)), dtype=np.int64)
     for _, sets in group_sets(pool, layer, everyone, 1, design.rows, design.sigma):
         yield _padded(sets[:, 0], G)
-    for _, sets in dealt_sets(pool, layer, design.rows, design.sigma, draws, seed):
+    blocks = dealt_sets(pool, layer, design.rows, design.sigma, draws, seed, design.row_strata)
+    for _, sets in blocks:
         yield _padded(sets[:, 0], G)
 
 
