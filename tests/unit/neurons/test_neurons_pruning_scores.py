@@ -14,7 +14,7 @@ from voxstrata import load_model
 from voxstrata.errors import NumericsError, UsageError
 from voxstrata.neurons.pruning.copies import take_copy
 from voxstrata.neurons.pruning.copies_melhubert import melhubert_blocks
-from voxstrata.neurons.pruning.cost import cost_of, summary
+from voxstrata.neurons.pruning.cost import cost_of, summary, timed
 from voxstrata.neurons.pruning.heads import prune_heads
 from voxstrata.neurons.pruning.intervals import even_parts, prune_interval, segments
 from voxstrata.neurons.pruning.order import ascending, lowest_of_all, lowest_of_each
@@ -229,9 +229,13 @@ def test_when_and_how_much() -> None:
 
 
 def test_cost(model: Any) -> None:
-    ticks = iter([0.0, 9.0, 10.0, 11.0, 20.0, 23.0, 30.0, 32.0])
-    before = cost_of(model, repeats=3, seconds=0.5, clock=lambda: next(ticks))
-    assert before.latency_s == pytest.approx(2.0 / 0.5)  # the median of 1, 3 and 2, not the 9
+    # Two models in turns: the first takes 9, then 1, 3 and 2 s, the second always half a second.
+    ticks = iter(np.cumsum([0, 9, 0, 0.5, 0, 1, 0, 0.5, 0, 3, 0, 0.5, 0, 2, 0, 0.5]).tolist())
+    found = timed([model, model], 3, 0.5, clock=lambda: next(ticks))
+    assert found == pytest.approx([2.0 / 0.5, 0.5 / 0.5])
+    with pytest.raises(UsageError, match="latency needs repeats"):
+        timed([model], 0, 1.0)
+    before = cost_of(model)
     assert before.parameters == sum(p.numel() for p in model._module.parameters())
     assert (before.feed_forward, before.heads) == ((12, 12), (2, 2))
     sparse = cost_of(zero_weights(model, 0.5))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,29 +45,20 @@ class Cost:
         return {**asdict(self), "feed_forward": [*self.feed_forward], "heads": [*self.heads]}
 
 
-def cost_of(
-    model: SpeechModel,
-    *,
-    repeats: int = 0,
-    seconds: float = 5.0,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Cost:
+def cost_of(model: SpeechModel, latency_s: float | None = None) -> Cost:
     """What a model costs.
 
     Args:
         model: a Transformer.
-        repeats: how often it is timed; 0 for not at all.
-        seconds: of the noise that it is timed on, one recording at a time.
-        clock: seconds.
+        latency_s: see :func:`timed`.
     """
     copy = take_copy(model)
     tensors = list(copy.module.parameters())
-    latency = timed(model, repeats, seconds, clock) if repeats else None
     return Cost(
         parameters=sum(value.numel() for value in tensors),
         nonzero=sum(int(torch.count_nonzero(value)) for value in tensors),
         flops=float(model.flops_per_second),
-        latency_s=latency,
+        latency_s=latency_s,
         feed_forward=tuple(
             int(parts.map(f"{name}.up").out_features)
             for parts in copy.blocks
@@ -77,9 +68,16 @@ def cost_of(
     )
 
 
-def timed(model: SpeechModel, repeats: int, seconds: float, clock: Callable[[], float]) -> float:
-    """Seconds a second of audio takes from waveform to the last layer: the median of ``repeats``
-    runs on seeded noise, after one that is not counted.
+def timed(
+    models: Sequence[SpeechModel],
+    repeats: int,
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[float]:
+    """Seconds that a second of audio takes from waveform to the last layer, for each model.
+
+    Medians of ``repeats`` runs on seeded noise, one recording at a time. The models take turns, so
+    that whatever else the machine does meets all of them; a first turn is not counted.
 
     Raises:
         UsageError: no repeat, or no audio.
@@ -88,16 +86,16 @@ def timed(model: SpeechModel, repeats: int, seconds: float, clock: Callable[[], 
         raise UsageError("latency needs repeats of some audio", got=f"{repeats} of {seconds} s")
     rng = np.random.default_rng(_NOISE)
     wave = (0.1 * rng.standard_normal(round(seconds * SAMPLE_RATE))).astype(np.float32)
-    last = [info.name for info in model.layers if info.name.isdigit()][-1]
-    cuda = str(getattr(model, "device", "cpu")).startswith("cuda")
-    taken = []
+    taken: list[list[float]] = [[] for _ in models]
     for _ in range(repeats + 1):
-        begun = clock()
-        model.encode([wave], [last])
-        if cuda:
-            torch.cuda.synchronize()
-        taken.append(clock() - begun)
-    return statistics.median(taken[1:]) / seconds
+        for model, times in zip(models, taken, strict=True):
+            last = [info.name for info in model.layers if info.name.isdigit()][-1]
+            begun = clock()
+            model.encode([wave], [last])
+            if str(getattr(model, "device", "cpu")).startswith("cuda"):
+                torch.cuda.synchronize()
+            times.append(clock() - begun)
+    return [statistics.median(times[1:]) / seconds for times in taken]
 
 
 def summary(before: Cost, after: Cost) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxstrata.models.base import SpeechModel
 from voxstrata.neurons.pruning.copies import take_copy
-from voxstrata.neurons.pruning.cost import cost_of, summary
+from voxstrata.neurons.pruning.cost import cost_of, summary, timed
 from voxstrata.neurons.pruning.settings import PruneConfig
 from voxstrata.neurons.pruning.steps import State
 from voxstrata.results import Row
@@ -30,10 +30,11 @@ def told(
     """
     config, device = prepared.config, prepared.device
     both = ((config.model, prepared.model), (config.name, model))
-    costs = [
-        cost_of(one.to(device, "float32"), repeats=config.repeats, seconds=config.latency_s)
-        for _, one in both
-    ]
+    latencies: list[float] | list[None] = [None, None]
+    if config.repeats:
+        moved = [one.to(device, "float32") for _, one in both]
+        latencies = timed(moved, config.repeats, config.latency_s)
+    costs = [cost_of(one, took) for (_, one), took in zip(both, latencies, strict=True)]
     rows = []
     for (name, one), cost in zip(both, costs, strict=True):
         numbers: dict[str, float | None] = {
