@@ -70,12 +70,37 @@ def prune(
         Path | None,
         typer.Option(help="Rows that stay: a neuron set of this model (OUT/sets/NAME.json)."),
     ] = None,
+    protect_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead: what --corpus is asked anew before every step, with commas "
+            "(gender/phones,clusters=3), as for `voxstrata neurons`."
+        ),
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="With --protect-by: all: once a step. each: anew for each layer, after those "
+            "below were pruned."
+        ),
+    ] = "all",
+    rule: Annotated[
+        str, typer.Option(help="When a neuron is active, for --protect-by.")
+    ] = "top=0.01",
+    sigma: Annotated[
+        float, typer.Option(help="Least share of a group's rows, for --protect-by.")
+    ] = 0.8,
+    ivector: Annotated[
+        str | None, typer.Option(help="An i-vector model, for contrasts that need one.")
+    ] = None,
     prune_min: Annotated[
         int, typer.Option(min=1, help="Rows that every layer keeps at least.")
     ] = 1,
     corpus: Annotated[
         str | None,
-        typer.Option("--corpus", "-c", help="Speech for activation.", rich_help_panel=SCORES),
+        typer.Option(
+            "--corpus", "-c", help="Speech for activation and --protect-by.", rich_help_panel=SCORES
+        ),
     ] = None,
     seconds: Annotated[float, typer.Option(help="How much of it.", rich_help_panel=SCORES)] = 600.0,
     batches: Annotated[
@@ -183,6 +208,8 @@ def prune(
         "sparsity": _numbers(sparsity, "--sparsity", float),
         "rank": rank, "share": share, "maps": _parts(maps),
         "protect": str(protect) if protect is not None else None, "prune_min": prune_min,
+        "protect_by": _parts(protect_by), "strategy": strategy, "ivector": ivector,
+        "rule": rule, "sigma": sigma,
         "corpus": corpus, "seconds": seconds, "batches": batches, "tune": tune,
         "changes": tuple(change or ()), "tune_steps": _numbers(tune_steps, "--tune-steps", int),
         "warm_up": warm_up, "repeats": repeats, "latency_s": latency_s, "name": name,
@@ -259,6 +286,13 @@ def _show_plan(console: Console, prepared: Prepared) -> None:
             steps = step.tune or prepared.recipe.run.steps
             done += f", then {steps} training steps" if steps else ", then training"
         console.print(done, highlight=False, soft_wrap=True)
+    if config.protect_by is not None:
+        console.print(
+            f"protected: neurons of {', '.join(config.protect_by)} in {config.corpus}, found "
+            + ("once a step" if config.strategy == "all" else "anew for every layer"),
+            highlight=False,
+            soft_wrap=True,
+        )
     if prepared.protected is not None:
         counts = prepared.protected.counts().values()
         console.print(

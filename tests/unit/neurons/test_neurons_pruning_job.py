@@ -262,6 +262,9 @@ def test_what_cannot_be_done_is_told_before_work(recipe: str, corpus: str, tmp_p
         ("so few cannot go", UsageError, {"keep": 47, "steps": 2}),
         ("each_step is a number", UsageError, {"each_step": (1, 2)}),
         ("anew", UsageError, {"keep": 20, "strategy": "each"}),
+        ("found in speech", UsageError, {"keep": 20, "protect_by": "gender/phones"}),
+        ("to be found", UsageError,
+         {"keep": 20, "protect_by": "gender/phones", "corpus": corpus, "protect": "x.json"}),
         ("does not train a MelHuBERT", ConfigError,
          {"keep": 20, "tune": "ecapa-small-supervised"}),
         ("cannot be tuned", ModelError,
@@ -288,3 +291,36 @@ def test_only_the_protected_stay(tmp_path: Path) -> None:
     assert torch.equal(
         own.encoder.layers[0].fc1.weight[[3, 9]], pruned.encoder.layers[0].fc1.weight
     )
+
+
+@pytest.mark.parametrize(("strategy", "steps"), [("all", 2), ("each", 1)])
+def test_neurons_are_found_in_speech(
+    corpus: str, tmp_path: Path, strategy: str, steps: int
+) -> None:
+    """What is protected are the neurons that an analysis of the model as it stands finds."""
+    from voxstrata.neurons.job import run_neurons
+    from voxstrata.neurons.settings import NeuronsConfig
+
+    config = settings(
+        each_step=10, steps=steps, protect_by="clusters=2", corpus=corpus, strategy=strategy,
+        rule="top=0.1", repeats=0,
+    )  # fmt: skip
+    run_pruning(config, tmp_path / "out")
+    assert sizes(tmp_path / "out") == [48 - 10 * steps] * 3
+    asked = list((tmp_path / "out" / "finding").glob("*/union.json"))
+    assert len(asked) == (steps if strategy == "all" else 3 * steps)
+    place = tmp_path / "out" / "steps"
+    last = str(place / "01" / "pruned") if steps == 2 else MODEL
+    now = build(
+        NeuronsConfig,
+        {"models": last, "corpus": corpus, "contrasts": "clusters=2", "rule": "top=0.1",
+         "draws": 0, "splits": 0, "rankings": False, "twins": False, "device": "cpu"},
+    )  # fmt: skip
+    run_neurons(now, tmp_path / "neurons")
+    (path,) = (tmp_path / "neurons" / "sets").glob("*/*clusters*2.json")
+    found = load_set(path)
+    removed = json.loads((place / f"{steps:02d}" / "step.json").read_text())["removed"]
+    assert len(found) > 0
+    # In the first layer both strategies ask the model as it is before the step.
+    assert len(removed[LAYERS[0]]) == 10
+    assert not set(removed[LAYERS[0]]) & set(found.of(LAYERS[0]))

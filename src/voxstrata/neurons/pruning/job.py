@@ -38,8 +38,9 @@ from voxstrata.streaming.runs import (
 from voxstrata.streaming.setup import choose_device
 from voxstrata.training.settings import TrainConfig
 
-MODEL, STEPS, SCORING = "model", "steps", "scoring"
-"""Folders inside the output folder: the pruned model, every step, codes for scores."""
+MODEL, STEPS, SCORING, FINDING = "model", "steps", "scoring", "finding"
+"""Folders inside the output folder: the pruned model, every step, codes for scores, neurons found
+to protect."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,22 @@ def prepare(config: PruneConfig, find: Find | None = None) -> Prepared:
         VoxstrataError: names what is wrong and what to do.
     """
     model = load_model(config.model)
-    if config.strategy == "each" and find is None:
+    finds = find is not None or config.protect_by is not None
+    if config.strategy == "each" and not finds:
         raise UsageError(
             "the strategy 'each' looks for neurons in every layer anew",
             got="a fixed set" if config.protect else "nothing to protect",
-            expected="a function that finds them (from Python: run_pruning(..., find=...))",
-            fix="use the strategy 'all'",
+            expected="contrasts whose neurons are found",
+            fix="name them: --protect-by gender/phones --corpus CORPUS, or use the strategy 'all'",
         )
+    if config.protect_by is not None and config.corpus is None:
+        raise UsageError("neurons to protect are found in speech", fix="name a corpus: --corpus")
+    if finds and (config.protect or (find is not None and config.protect_by is not None)):
+        raise UsageError("neurons to protect are given, and to be found", fix="do either")
     protected = load_set(config.protect) if config.protect else None
     if protected is not None:
-        if find is not None:
-            raise UsageError("neurons to protect are given, and to be found", fix="do either")
         protected.check(model)
-    steps = plan(config, model, protected)
+    steps = plan(config, model, protected, finds)
     recipe = _recipe(config, model)
     scored = config.what in ("rows", "heads")
     needs = SCORES.get(config.score).needs if scored else "nothing"
@@ -103,7 +107,8 @@ def prepare(config: PruneConfig, find: Find | None = None) -> Prepared:
             f"the pruning score {config.score!r} needs speech", got="no corpus",
             fix="name one: --corpus",
         )  # fmt: skip
-    corpus = load_corpus(config.corpus) if needs == "audio" and config.corpus else None
+    wanted = needs == "audio" or config.protect_by is not None
+    corpus = load_corpus(config.corpus) if wanted and config.corpus else None
     numbers = config.model_dump(mode="json", exclude={"device", "repeats", "latency_s", "study"})
     identity = fingerprint(
         [
@@ -179,18 +184,26 @@ def _compute(
 ) -> Results:
     config = prepared.config
     if not remember_plan(folder, prepared.identity, [step.facts() for step in prepared.steps]):
-        for place in (folder / STEPS, folder / SCORING, folder / MODEL):
+        for place in (folder / name for name in (STEPS, SCORING, FINDING, MODEL)):
             if place.exists():  # of a run that was discarded
                 with storage_errors(place):
                     shutil.rmtree(place)
     evidence = _evidence(prepared, folder)
+    if config.protect_by is not None and config.corpus is not None:
+        from voxstrata.neurons.pruning.finder import finder
+
+        find = finder(
+            config.protect_by, config.corpus, folder / FINDING, ivector=config.ivector,
+            rule=config.rule, sigma=config.sigma, seed=config.seed, device=config.device,
+            progress=hooks.progress, say=hooks.say,
+        )  # fmt: skip
     codes = None
     if prepared.recipe is not None and SCORES.get(config.score).needs == "losses":
         evidence()  # its codes serve the training too
         codes = folder / SCORING
     state = State(prepared.model, prepared.protected, codes=codes)
-    # Training has a bar of its own.
-    show = hooks.progress and prepared.recipe is None
+    # Training and finding have bars of their own.
+    show = hooks.progress and prepared.recipe is None and find is None
     with bar("pruning", len(prepared.steps), "steps", show=show) as advance:
         for step in prepared.steps:
             place = folder / STEPS / f"{step.number:02d}"

@@ -24,7 +24,18 @@ _NEEDS = {
     "layers": "keep (blocks that are left)",
 }
 _TAKES = {
-    "rows": {"keep", "each_step", "score", "scope", "protect", "strategy", "prune_min"},
+    "rows": {
+        "keep",
+        "each_step",
+        "score",
+        "scope",
+        "protect",
+        "protect_by",
+        "rule",
+        "sigma",
+        "strategy",
+        "prune_min",
+    },
     "heads": {"keep", "each_step", "score", "scope"},
     "weights": {"sparsity"},
     "low-rank": {"rank", "share", "maps"},
@@ -52,8 +63,16 @@ class Step:
         return {"number": self.number, "amount": self.amount, "tune": self.tune}
 
 
-def plan(config: PruneConfig, model: SpeechModel, protected: NeuronSet | None) -> list[Step]:
+def plan(
+    config: PruneConfig, model: SpeechModel, protected: NeuronSet | None, found: bool = False
+) -> list[Step]:
     """The steps of a run.
+
+    Args:
+        config: settings.
+        model: the model.
+        protected: neurons that stay.
+        found: whether such neurons will be found later, in the model as it is then.
 
     Raises:
         UsageError: settings do not go with what is pruned, or more is to go than there is.
@@ -67,12 +86,12 @@ def plan(config: PruneConfig, model: SpeechModel, protected: NeuronSet | None) -
         "weights": _weights,
         "low-rank": _ranks,
         "layers": _layers,
-    }[config.what](config, copy, protected)
+    }[config.what](config, copy, protected, found)
     tune = _tuning(config, len(amounts))
-    found = [Step(n, a, t) for n, (a, t) in enumerate(zip(amounts, tune, strict=True), start=1)]
+    steps = [Step(n, a, t) for n, (a, t) in enumerate(zip(amounts, tune, strict=True), start=1)]
     if config.warm_up:
-        found.insert(0, Step(0, None, config.warm_up))
-    return found
+        steps.insert(0, Step(0, None, config.warm_up))
+    return steps
 
 
 def _refuse_others(config: PruneConfig) -> None:
@@ -99,7 +118,7 @@ def _missing(config: PruneConfig) -> UsageError:
     )
 
 
-def _rows(config: PruneConfig, copy: Copy, protected: NeuronSet | None) -> list[Any]:
+def _rows(config: PruneConfig, copy: Copy, protected: NeuronSet | None, found: bool) -> list[Any]:
     layers = copy.layers()
     widths = {}
     for layer in layers:
@@ -107,7 +126,7 @@ def _rows(config: PruneConfig, copy: Copy, protected: NeuronSet | None) -> list[
         widths[layer] = int(parts.map(f"{name}.up").out_features)
     held = {layer: len(protected.layers.get(layer, ())) if protected else 0 for layer in layers}
     if config.keep == "protected":
-        if protected is None and config.strategy == "all":
+        if protected is None and not found:
             raise UsageError("no set of neurons is protected", fix="give one: --protect SET.json")
         if config.steps > 1:
             raise UsageError("what is not protected goes in one step", fix="drop --steps")
@@ -138,7 +157,7 @@ def _rows(config: PruneConfig, copy: Copy, protected: NeuronSet | None) -> list[
     return per_step
 
 
-def _heads(config: PruneConfig, copy: Copy, _protected: NeuronSet | None) -> list[Any]:
+def _heads(config: PruneConfig, copy: Copy, *_given: Any) -> list[Any]:
     copy.refuse_heads()
     heads = [parts.heads for parts in copy.blocks]
     per_step = _split(config, heads)
@@ -176,7 +195,7 @@ def _split(config: PruneConfig, sizes: Sequence[int]) -> list[list[int]]:
     return [[part[k] for part in parts] for k in range(config.steps)]
 
 
-def _weights(config: PruneConfig, _copy: Copy, _protected: NeuronSet | None) -> list[Any]:
+def _weights(config: PruneConfig, *_given: Any) -> list[Any]:
     given = config.sparsity
     if given is None:
         raise _missing(config)
@@ -190,7 +209,7 @@ def _weights(config: PruneConfig, _copy: Copy, _protected: NeuronSet | None) -> 
     return list(given)
 
 
-def _ranks(config: PruneConfig, copy: Copy, _protected: NeuronSet | None) -> list[Any]:
+def _ranks(config: PruneConfig, copy: Copy, *_given: Any) -> list[Any]:
     if (config.rank is None) == (config.share is None) or config.steps > 1:
         raise (
             _missing(config)
@@ -216,7 +235,7 @@ def _ranks(config: PruneConfig, copy: Copy, _protected: NeuronSet | None) -> lis
     return [dict.fromkeys(maps, config.rank)]
 
 
-def _layers(config: PruneConfig, copy: Copy, _protected: NeuronSet | None) -> list[Any]:
+def _layers(config: PruneConfig, copy: Copy, *_given: Any) -> list[Any]:
     if not isinstance(config.keep, int):
         raise _missing(config)
     if config.keep >= len(copy.blocks) or config.steps > 1:

@@ -33,10 +33,16 @@ class PruneConfig(Config):
         maps: which linear maps; all of every block by default.
         steps: how many.
         protect: file with a set of neurons that stay.
-        strategy: "all": protected neurons are found once a step; "each": anew for each layer,
-            once those below were pruned (needs a finder, from Python).
+        protect_by: instead, contrasts ("gender/phones") whose neurons are found in ``corpus`` anew
+            before every step.
+        rule, sigma: when a neuron is active, and in what share of a group's rows it must be, for
+            ``protect_by``.
+        ivector: i-vector model, where a contrast needs one.
+        strategy: of neurons that are found: "all" once a step, for all layers; "each" anew for
+            each layer, after those below were pruned.
         prune_min: rows that each layer keeps at least.
-        corpus, seconds: speech that the score "activation" looks at.
+        corpus: speech that neurons to protect are found in, and that "activation" looks at;
+        seconds: how much the latter.
         batches: batches of the training that the score "taylor" looks at.
         tune: training recipe of what happens between the steps (and after the last); ``None``
             for nothing.
@@ -63,6 +69,10 @@ class PruneConfig(Config):
     maps: tuple[str, ...] | None = None
     steps: PositiveInt = 1
     protect: str | None = None
+    protect_by: tuple[str, ...] | None = None
+    rule: str = "top=0.01"
+    sigma: Annotated[float, Field(gt=0, le=1)] = 0.8
+    ivector: str | None = None
     strategy: Literal["all", "each"] = "all"
     prune_min: PositiveInt = 1
     corpus: str | None = None
@@ -79,7 +89,7 @@ class PruneConfig(Config):
     seed: NonNegativeInt = 0
     device: str = "auto"
 
-    @field_validator("maps", "changes", mode="before")
+    @field_validator("maps", "changes", "protect_by", mode="before")
     @classmethod
     def _listed(cls, given: Any) -> Any:
         """One name need not be a list."""
