@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import sklearn
 from scipy.stats import kendalltau, rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -123,9 +124,14 @@ def test_sparse_probe_is_scikit_learns_elastic_net() -> None:
     rows = (data.x - data.x.mean(0)) / data.x.std(0)
     l1, l2 = 0.01, 0.03
     # C of scikit-learn weighs the summed loss: 1 / (n (l1 + l2)), with l1_ratio the share of l1
-    reference = LogisticRegression(
-        C=1 / (90 * (l1 + l2)), l1_ratio=l1 / (l1 + l2), solver="saga", tol=1e-9, max_iter=20000
-    ).fit(rows, data.labels)
+    settings = {"C": 1 / (90 * (l1 + l2)), "l1_ratio": l1 / (l1 + l2), "solver": "saga"}
+    if tuple(int(x) for x in sklearn.__version__.split(".")[:2]) < (
+        1,
+        8,
+    ):  # later versions go by l1_ratio alone
+        settings["penalty"] = "elasticnet"
+    reference = LogisticRegression(tol=1e-9, max_iter=20000, **settings)
+    reference.fit(rows, data.labels)
     probe = fit_sparse(data.x, data.labels, 3, l1=l1, l2=l2, ridge="squared", tolerance=1e-8)
     assert probe.weights == pytest.approx(reference.coef_, abs=2e-4)
 
