@@ -158,6 +158,14 @@ def probe(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    singles: Annotated[
+        bool | None,
+        typer.Option(
+            "--singles/--sum-only",
+            help="Also heads on each layer by itself; QbE has no other.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     utterance_layers: Annotated[
         str | None,
         typer.Option(
@@ -218,6 +226,7 @@ def probe(
         "baseline": baseline,
         "controls": controls,
         "ablation": ablation,
+        "singles": singles,
         "utterance_layers": utterance_layers,
         "seed": seed,
         "dtype": dtype,

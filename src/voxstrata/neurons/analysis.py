@@ -215,17 +215,21 @@ def moving(
     """What must move as one when labels are dealt anew.
 
     A label that never differs within a speaker belongs to speakers: shuffling it over recordings
-    would make a null of recordings that are not independent.
+    would make a null of recordings that are not independent. Where frames make the groups, rows
+    change names within speakers for the same reason.
 
     Returns:
         speaker of each unit, or ``None`` where units move by themselves; and its name.
     """
-    if contrast.labels is None:
-        return None, f"rows within each {by}"
     if by == "speaker":
-        return None, "speaker"
+        return None, "speaker" if contrast.labels else "rows within each speaker"
     speaker = {u.id: u.tiers.get("speaker") for u in corpus.utterances}
-    if any(speaker[unit] is None for unit in found.units):
+    known = all(speaker[unit] is not None for unit in found.units)
+    if contrast.labels is None:
+        if known:
+            return [str(speaker[unit]) for unit in found.units], "rows within each speaker"
+        return None, "rows within each recording"
+    if not known:
         return None, "recording"
     of: dict[str, set[int]] = {}
     for unit in found.units:

@@ -147,8 +147,8 @@ def reads_of(prepared: Prepared, system: System, layers: Sequence[int]) -> Reads
         if 2 <= len(places) < len(layers):
             subsets[label] = places
     config = prepared.config
-    ablated = config.ablation and system.spec in config.models
-    return Reads(names, subsets, system.joint, ablated)
+    ablated = config.ablation and config.singles and system.spec in config.models
+    return Reads(names, subsets, system.joint or not config.singles, ablated)
 
 
 def features_of(

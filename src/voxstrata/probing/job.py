@@ -147,6 +147,7 @@ def _rivals(cell: Cell, cells: Sequence[Cell], prepared: Prepared) -> list[Cell]
     if cell.model not in prepared.config.models or cell.model in prepared.plain:
         return []
     rivals = [*prepared.plain, *([twin] if twin else [])]
+    rivals += [other for one, other in prepared.config.pairs if one == cell.model]
     return [c for c in cells if c.task == cell.task and c.model in rivals and c.model != cell.model]
 
 

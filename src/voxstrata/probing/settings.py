@@ -172,6 +172,10 @@ class ProbeConfig(Config):
         controls: also train on labels dealt anew.
         ablation: also train the weighted sum of ``models`` without each layer in turn (linear
             heads).
+        pairs: pairs of ``models``; the first is held against the second in every task, paired over
+            the same recordings (trained models are held against twin and plain features in any
+            case).
+        singles: also train heads on each layer by itself; without, on the sum of all alone.
         utterance_layers: what heads on frames do with layers that have one vector a recording:
             "leave out", or "repeat" it in every frame.
         seed: of splits, initial weights and orders.
@@ -198,6 +202,8 @@ class ProbeConfig(Config):
     baseline: str = "mfcc"
     controls: bool = True
     ablation: bool = True
+    singles: bool = True
+    pairs: tuple[tuple[str, str], ...] = ()
     utterance_layers: Literal["leave out", "repeat"] = "leave out"
     seed: int = 0
     study: str = "probing"
@@ -225,6 +231,13 @@ class ProbeConfig(Config):
     def _named(cls, given: Any) -> Any:
         """A file alone will do."""
         return {"file": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _known_pairs(self) -> ProbeConfig:
+        unknown = [name for pair in self.pairs for name in pair if name not in self.models]
+        if unknown:
+            raise ValueError(f"pairs name models that are not among the models: {unknown[:3]}")
+        return self
 
     @model_validator(mode="after")
     def _one_corpus(self) -> ProbeConfig:

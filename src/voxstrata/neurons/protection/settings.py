@@ -1,0 +1,94 @@
+"""Settings of a protection run: one frozen object for command line, YAML file and Python."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+
+from voxstrata.config import Config
+
+Condition = Literal["none", "protected", "random"]
+CONDITIONS: tuple[Condition, ...] = ("none", "protected", "random")
+"""Pruned by score alone; with the neurons found protected; with as many others protected."""
+
+
+class ProtectionConfig(Config):
+    """Which neurons are protected, how much goes, and what is measured on what is left.
+
+    Attributes:
+        model: model name or folder.
+        corpus: where the neurons are found.
+        contrast: what tells them apart (docs/neurons.md).
+        group: protect the neurons of this group alone.
+        found: the neurons that the "published" rule selects, or the "tested" ones.
+        ivector: i-vector model of the contrast; ``None`` to train one.
+        draws: labellings of the null.
+        keep: rows of each feed-forward part that are left; a quarter, a half and three quarters
+            by default.
+        conditions: of "none", "protected" and "random".
+        control: "random" neurons, or others of the same weight ("norm"), are protected instead.
+        seeds: each with its own random set, order of training and initial weights of heads.
+        score: by which rows go.
+        steps: prunings on the way.
+        tune: training recipe between and after them; ``None`` for none.
+        tune_steps: optimiser steps after each pruning.
+        changes: ``KEY=VALUE`` changes to the recipe.
+        tasks: probing tasks.
+        corpus_map: YAML file with corpora by task (docs/probing.md).
+        protocol: of the heads.
+        probe_steps, probe_lrs: instead of the protocol's.
+        trials: corpus whose pairs are verified too; ``None`` for no verification.
+        layer: layer whose mean over time is the embedding there; the last by default.
+        channel: "random": each recording of the trials through a seeded channel of its own.
+        backend, backend_from: scoring of the trials, see ``voxstrata verify``.
+        seed: first seed.
+        study: name written into the results.
+        device, batch_s: as for the other jobs.
+    """
+
+    model: str
+    corpus: str
+    contrast: str = "ivector=2/clusters=3"
+    group: str | None = None
+    found: Literal["published", "tested"] = "published"
+    ivector: str | None = None
+    draws: NonNegativeInt = 200
+    keep: tuple[PositiveInt, ...] | None = None
+    conditions: Annotated[tuple[Condition, ...], Field(min_length=1)] = CONDITIONS
+    control: Literal["random", "norm"] = "random"
+    seeds: PositiveInt = 2
+    score: str = "l1"
+    steps: PositiveInt = 1
+    tune: str | None = None
+    tune_steps: PositiveInt | None = None
+    changes: tuple[str, ...] = ()
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)] = ("sid", "pr")
+    corpus_map: str
+    protocol: str = "small"
+    probe_steps: PositiveInt | None = None
+    probe_lrs: tuple[PositiveFloat, ...] | None = None
+    trials: str | None = None
+    layer: str | None = None
+    channel: Literal["none", "random"] = "random"
+    backend: str | None = None
+    backend_from: str | None = None
+    seed: int = 0
+    study: str = "protection"
+    device: str = "auto"
+    batch_s: PositiveFloat | None = None
+
+    @field_validator("keep", "conditions", "tasks", "changes", "probe_lrs", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        """One value need not be a list; flags' commas are read."""
+        if isinstance(given, str):
+            return tuple(part.strip() for part in given.split(",") if part.strip())
+        return (given,) if isinstance(given, int | float) else given
+
+    @field_validator("keep")
+    @classmethod
+    def _different(cls, given: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if given is not None and (not given or len(set(given)) != len(given)):
+            raise ValueError("sizes must be different, and at least one")
+        return None if given is None else tuple(sorted(given))
