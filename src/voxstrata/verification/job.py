@@ -265,15 +265,20 @@ def _score(
             try:
                 for scoring, scores in ways:
                     _add(found, system, scoring, scores, prepared, trials, draws)
-                for name in prepared.config.backend:
-                    assert learned is not None
-                    backend = backend_of(prepared, name, learned)
-                    scores = backend.score(rows.vectors, trials.first, trials.second)
-                    _add(found, system, name, scores, prepared, trials, draws)
-                    found.backends[f"{system.name}|{name}"] = backend.facts()
             except NumericsError as error:
                 found.notices.append(f"{system.name} is not scored to the end: {error.what}.")
                 failed = error
+            for name in prepared.config.backend:
+                assert learned is not None
+                try:
+                    backend = backend_of(prepared, name, learned)
+                    scores = backend.score(rows.vectors, trials.first, trials.second)
+                    _add(found, system, name, scores, prepared, trials, draws)
+                except NumericsError as error:
+                    found.notices.append(f"{system.name} is not scored by {name}: {error.what}.")
+                    failed = error
+                else:
+                    found.backends[f"{system.name}|{name}"] = backend.facts()
             advance(1)
     if not found.scored:
         raise failed

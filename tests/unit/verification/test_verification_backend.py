@@ -154,6 +154,20 @@ def test_a_run_with_backends(corpora: tuple[Path, Path], tmp_path: Path) -> None
     assert "PLDA after LDA and length normalisation" in page
 
 
+def test_a_backend_that_cannot_be_learned_is_told_and_the_others_are_scored(
+    corpora: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """WCCN of 40 dimensions from 12 recordings of 6 speakers has no inverse; LDA has."""
+    test, _ = corpora
+    few = planted.write_corpus(tmp_path / "few", recordings=12, speakers=6)
+    found = verify(
+        "mfcc", str(test), out=tmp_path / "o", backend=("wccn", "lda"), backend_from=str(few),
+        baselines=False, replicates=0,
+    )  # fmt: skip
+    assert set(found.table["estimator"]) == {"cosine", "cosine-centred", "lda"}
+    assert any("not scored by wccn" in text for text in found.record["notices"])
+
+
 def test_runs_that_are_refused(corpora: tuple[Path, Path], tmp_path: Path) -> None:
     test, train = corpora
     with pytest.raises(ConfigError, match="go together"):
