@@ -289,3 +289,23 @@ def test_recipes_and_kinds(tmp_path: Path) -> None:
         kinds.find_kind(path)
     with pytest.raises(UnknownNameError, match="training recipe or file"):
         kinds.find_kind("ivector-smal")
+
+
+def test_the_command_shows_and_plans(corpus: Path) -> None:
+    import typer
+    from typer.testing import CliRunner
+
+    from voxstrata.cli.commands import attach
+
+    app = typer.Typer()
+    attach(app)
+    changes = [part for change in made.recipe(corpus) for part in ("-s", change)]
+    shown = CliRunner().invoke(app, ["train", "ivector-small", *changes, "--show"])
+    assert shown.exit_code == 0
+    assert "kind: ivector" in shown.output
+    assert "gaussians: 8" in shown.output
+    plan = CliRunner().invoke(app, ["train", "ivector-small", *changes, "--dry-run"])
+    assert plan.exit_code == 0
+    assert "i-vectors of 4 over 8 diagonal Gaussians" in " ".join(plan.output.split())
+    listed = CliRunner().invoke(app, ["train", "--list"])
+    assert "ivector-paper" in listed.output
