@@ -26,8 +26,10 @@ from voxstrata.errors import (
 from voxstrata.models.weights import read_checkpoint
 from voxstrata.neurons.pruning.job import prepare, run_pruning
 from voxstrata.neurons.pruning.settings import PruneConfig
+from voxstrata.neurons.pruning.tuning import fit_recipe
 from voxstrata.neurons.sets import NeuronSet, load_set, neuron_set
 from voxstrata.training.engine import Engine
+from voxstrata.training.job import run_training
 
 MODEL = (
     "random:melhubert,inputs=80,width=32,layers=3,heads=4,ffn=48,conv_pos=8,conv_groups=4,"
@@ -198,6 +200,32 @@ def test_heads_by_the_training_loss(recipe: str, tmp_path: Path) -> None:
     assert sum(heads) == 9
     assert min(heads) >= 1
     assert not (tmp_path / "out" / "scoring").exists()
+
+
+def test_codes_are_computed_once_or_taken_over(recipe: str, tmp_path: Path) -> None:
+    """For scores and for every training; or those of an earlier run, to which the head is used."""
+    fitted = fit_recipe(recipe, load_model(MODEL), MODEL, steps=2)
+    run_training(fitted, tmp_path / "base")
+    model = str(tmp_path / "base" / "model")
+    given: dict[str, Any] = {
+        "model": model, "keep": 40, "score": "taylor", "batches": 2, "tune": recipe,
+        "tune_steps": 2, "repeats": 0,
+    }  # fmt: skip
+    folder = f"objective.targets.folder={tmp_path / 'base'}"
+    run_pruning(settings(**given, changes=(folder,)), tmp_path / "taken")
+    run_pruning(settings(**given), tmp_path / "own")
+    for name in ("taken", "own"):
+        assert not list((tmp_path / name).glob("steps/*/tuned/targets"))
+        assert not (tmp_path / name / "scoring").exists()
+    # The same recipe makes the same codes.
+    assert same(tmp_path / "taken", tmp_path / "own")
+    with pytest.raises(ConfigError, match="go together"):
+        prepare(settings(**given, changes=("objective.targets.model=melhubert-small",)))
+    stats = np.stack([np.zeros(40), np.ones(40)])
+    np.save(tmp_path / "stats.npy", stats)
+    foreign = f"{MODEL},stats={tmp_path / 'stats.npy'}"
+    with pytest.raises(ConfigError, match="go with another front end"):
+        prepare(settings(**{**given, "model": foreign}, changes=(folder,)))
 
 
 @pytest.mark.parametrize("what", ["rows", "low-rank"])

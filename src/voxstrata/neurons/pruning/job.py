@@ -199,8 +199,8 @@ def _compute(
         )  # fmt: skip
     codes = None
     if prepared.recipe is not None and SCORES.get(config.score).needs == "losses":
-        evidence()  # its codes serve the training too
-        codes = folder / SCORING
+        evidence()  # the codes that it computes serve the training too
+        codes = folder / SCORING if (folder / SCORING / "targets").is_dir() else None
     state = State(prepared.model, prepared.protected, codes=codes)
     # Training and finding have bars of their own.
     show = hooks.progress and prepared.recipe is None and find is None

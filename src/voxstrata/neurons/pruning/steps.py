@@ -142,7 +142,7 @@ def tune_step(
         steps=step.tune,
         name=f"{config.name}-{step.number:02d}",
         targets=state.codes,
-        teacher=config.model if config.what == "layers" else None,
+        teacher=_teacher(config, recipe),
         keep_zeros=config.what == "weights",
     )
     found = run_training(fitted, place, hooks=Hooks(progress=hooks.progress, say=hooks.say))
@@ -160,3 +160,9 @@ def tune_step(
     if codes is None and (place / "targets").is_dir():
         codes = place
     return State(model, kept, (*state.history, facts), codes)
+
+
+def _teacher(config: PruneConfig, recipe: TrainConfig) -> str | None:
+    """The whole model teaches fewer blocks, and every other network whose recipe says so."""
+    taught = recipe.objective["name"] == "distil" and not recipe.objective.get("teacher")
+    return config.model if config.what == "layers" or taught else None

@@ -17,6 +17,7 @@ from voxstrata.models.melhubert.model import MelHubertModel
 from voxstrata.neurons.pruning.copies import BlockParts
 from voxstrata.neurons.pruning.copies_melhubert import melhubert_blocks
 from voxstrata.training.recipes import read_recipe
+from voxstrata.training.registry import OBJECTIVES
 from voxstrata.training.settings import TrainConfig
 
 if TYPE_CHECKING:
@@ -73,15 +74,20 @@ def fit_recipe(
             expected="model.family melhubert, objective masked",
         )
     given = dict(objective.get("targets") or {})
+    if targets is None and given.get("folder"):
+        targets = Path(str(given["folder"]))
+        _refuse_other_front(str(targets), model)
     if targets is not None:
+        # All other settings of the codes are those of that folder.
         objective["targets"] = {k: given[k] for k in ("features_gb",) if k in given}
-        objective["targets"]["folder"] = str(targets)
+        objective["targets"]["folder"] = str(targets.expanduser().absolute())
     else:
         objective["targets"] = {**given, "statistics": "front_end"}
-        if given.get("folder"):
-            _refuse_other_front(str(given["folder"]), model)
     if teacher is not None:
         objective |= {"name": "distil", "teacher": teacher}
+    options = {name: value for name, value in objective.items() if name != "name"}
+    kind = OBJECTIVES.get(objective["name"])
+    build(kind.Options, options, source=f"objective {objective['name']!r}")  # told before work
     values = config.model_dump(mode="json")
     values["objective"] = objective
     values["model"] = {
