@@ -74,7 +74,8 @@ def planned(view: View) -> list[Planned]:
             add(f"{facet.key}-matches", "best matches", facet, best_matches)
         if any(len(view.rows_of(facet, m)) > 1 for m in view.models_of(facet)):
             add(f"{facet.key}-steps", "layer to layer", facet, layer_steps)
-    return [*found, *_probing(view), *_curves(view), *_verification(view), *_training(view)]
+    found += [*_probing(view), *_curves(view), *_verification(view), *_training(view)]
+    return [*found, *_neurons(view)]
 
 
 def _curves(view: View) -> list[Planned]:
@@ -162,6 +163,56 @@ def _training(view: View) -> list[Planned]:
                 partial(training_curves, group=name))
         for number, name in enumerate(groups(view), 1)
     ]  # fmt: skip
+
+
+def _neurons(view: View) -> list[Planned]:
+    """Counts by layer, a file a contrast; shared neurons, a file a model; stability; clusters."""
+    from voxstrata.report.figure_meetings import drawn_matches, shares
+    from voxstrata.report.figure_neurons import (
+        contrasts,
+        has_halves,
+        has_sigma,
+        has_silhouettes,
+        layer_counts,
+        sigma_curves,
+        silhouettes,
+        split_halves,
+    )
+    from voxstrata.report.figure_sets import has_venn, upset, venn
+    from voxstrata.report.neuron_sets import drawable
+    from voxstrata.report.neuron_words import is_neurons
+    from voxstrata.report.reading import slug
+
+    if not is_neurons(view):
+        return []
+    found: list[Planned] = []
+    taken = set[str]()
+
+    def add(name: str, title: str, label: str, draw: Callable[[View], Figure]) -> None:
+        found.append(Planned(slug(["neurons", *name.split()], taken), title, label, "frame", draw))
+
+    for name in contrasts(view):
+        draw = partial(layer_counts, contrast=name)
+        add(f"counts {name}", f"neurons of {name}", "found and by chance", draw)
+    for chosen in drawable(view):
+        model = view.models[chosen.model].label
+        add(f"shared {model}", f"sets of {model}", "neurons", partial(upset, chosen=chosen))
+        if has_venn(chosen):
+            add(f"venn {model}", f"sets of {model}", "neurons", partial(venn, chosen=chosen))
+    kinds = (
+        ("halves", "two halves of the recordings", "Jaccard index", has_halves, split_halves),
+        ("sigma", "the rule with another sigma", "neurons", has_sigma, sigma_curves),
+        ("silhouettes", "how far groups are apart", "silhouette", has_silhouettes, silhouettes),
+    )
+    for stem, title, label, there, draw_it in kinds:
+        if there(view):
+            add(stem, title, label, draw_it)
+    drawn = drawn_matches(view)
+    for clusters in dict.fromkeys(m.clusters for m in drawn):
+        mine = [m for m in drawn if m.clusters == clusters]
+        draw = partial(shares, matches=mine)
+        add(f"clusters {clusters}", f"what {clusters} are", "shares of classes", draw)
+    return found
 
 
 def draw_figures(view: View, folder: Path) -> list[Path]:

@@ -61,6 +61,27 @@ SECTIONS.add(
     "error rates, DET curves, scores",
 )
 SECTIONS.add("training", "voxstrata.report.sections.training:training", "curves of a training run")
+SECTIONS.add("neurons", "voxstrata.report.sections.neurons:neurons", "counts beside chance")
+SECTIONS.add(
+    "neurons-strongest",
+    "voxstrata.report.sections.neuron_best:neuron_best",
+    "the strongest neurons of each contrast",
+)
+SECTIONS.add(
+    "neurons-shared",
+    "voxstrata.report.sections.neuron_sets:neuron_sets",
+    "which neurons several contrasts share",
+)
+SECTIONS.add(
+    "neurons-stability",
+    "voxstrata.report.sections.neuron_stability:neuron_stability",
+    "halves, sigma, silhouettes",
+)
+SECTIONS.add(
+    "neurons-clusters",
+    "voxstrata.report.sections.neuron_matches:neuron_matches",
+    "clusters held against known classes",
+)
 SECTIONS.add("probing", "voxstrata.report.sections.probing:probing", "tasks, heads and models")
 SECTIONS.add(
     "probing-claims",

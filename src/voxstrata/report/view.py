@@ -16,6 +16,13 @@ from numpy.typing import NDArray
 
 from voxstrata.errors import ResultsError
 from voxstrata.report.curve_view import PropertyCurves, property_rows, read_curves
+from voxstrata.report.neuron_view import (
+    Match,
+    Selection,
+    neuron_rows,
+    read_matches,
+    read_selections,
+)
 from voxstrata.report.reading import mappings, slug
 from voxstrata.report.words import ESTIMATORS, base_measure, measure_label, short_labels
 from voxstrata.results import Results
@@ -123,6 +130,8 @@ class View:
         folder: the results folder.
         curves: properties of layers; empty for results of another kind.
         parts: the views that were joined into this one; empty for a single results folder.
+        selections: neurons that tell groups apart; empty for results of another kind.
+        meetings: clusters against known classes; empty for results of another kind.
     """
 
     models: tuple[Model, ...]
@@ -133,6 +142,8 @@ class View:
     folder: Path
     curves: tuple[PropertyCurves, ...] = ()
     parts: tuple[View, ...] = ()
+    selections: tuple[Selection, ...] = ()
+    meetings: tuple[Match, ...] = ()
 
     def rows_of(self, facet: Facet, model: int) -> list[int]:
         """Rows (and columns) of ``facet`` that belong to ``model``, in order of depth."""
@@ -161,6 +172,8 @@ def read_view(results: Results) -> View:
     Raises:
         ResultsError: the table lacks columns, or gives two values for one cell.
     """
+    import pandas as pd
+
     table, record = results.table, results.record
     needed = {"model", "layer", "other_model", "other_layer", "property", "measure", "value"}
     if missing := sorted(needed - set(table.columns)):
@@ -173,12 +186,26 @@ def read_view(results: Results) -> View:
     rows = table[(table["property"] == "similarity") & (table["other_model"] != "")]
     asked = property_rows(table, record)
     verified = record.get("job") == "verify"
-    models, layers = _stack(rows, table if verified else asked, record)
+    shown = table if verified else pd.concat([asked, neuron_rows(table, record)])
+    models, layers = _stack(rows, shown, record)
     at = {(models[layer.model].spec, layer.name): i for i, layer in enumerate(layers)}
     facets = _facets(rows, at, record)
     place = {pair: (layers[i].model, i) for pair, i in at.items()}
     curves = read_curves(asked, record, place)
-    return View(models, layers, facets, record, table, results.folder, curves)
+    own: dict[str, list[tuple[str, int]]] = {model.spec: [] for model in models}
+    for layer in layers:
+        own[models[layer.model].spec].append((layer.name, layer.width))
+    return View(
+        models,
+        layers,
+        facets,
+        record,
+        table,
+        results.folder,
+        curves,
+        selections=read_selections(table, record, own),
+        meetings=read_matches(table, record),
+    )
 
 
 def _stack(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from voxstrata.report import sentences
+from voxstrata.report.neuron_words import is_neurons, neurons_lead, neurons_title
 from voxstrata.report.probing_view import is_probing
 from voxstrata.report.probing_words import probing_findings, probing_lead, probing_title
 from voxstrata.report.section import Section, render
@@ -15,6 +16,7 @@ from voxstrata.report.sections.joined_opening import (
     joined_notices,
     joined_title,
 )
+from voxstrata.report.sections.neurons import neurons_findings, neurons_tiles
 from voxstrata.report.sections.property_opening import (
     property_absent,
     property_findings,
@@ -44,6 +46,8 @@ def title(view: View) -> str:
         return verification_title(view)
     if is_training(view):
         return training_title(view)
+    if is_neurons(view):
+        return neurons_title(view)
     if not view.models:
         return "Results"
     if view.parts:
@@ -68,6 +72,8 @@ def tiles(view: View) -> list[tuple[str, str]]:
             (f"{len(view.layers):,}", "layer" if len(view.layers) == 1 else "layers"),
         ]
     )
+    if is_neurons(view):
+        found += neurons_tiles(view)
     if view.curves:
         asked = len(view.curves)
         nouns = ("task", "tasks") if is_probing(view) else ("property", "properties")
@@ -121,7 +127,9 @@ def opening(view: View) -> Section:
         "sections/opening.html",
         title=title(view),
         kicker=" · ".join(part for part in parts if part),
-        lead=joined_lead(view) or (probing_lead(view) if is_probing(view) else property_lead(view)),
+        lead=joined_lead(view)
+        or neurons_lead(view)
+        or (probing_lead(view) if is_probing(view) else property_lead(view)),
         notices=notices(view),
         tiles=tiles(view),
         findings=joined_findings(view)
@@ -129,7 +137,8 @@ def opening(view: View) -> Section:
         or probing_findings(view)
         or property_findings(view)
         or verification_findings(view)
-        or training_findings(view),
+        or training_findings(view)
+        or neurons_findings(view),
         absent=property_absent(view),
         joined=bool(view.parts),
         skipped=skipped,

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from voxstrata.report.neuron_words import INTERVALS as NEURONS
+from voxstrata.report.neuron_words import MEASURED, is_neurons
 from voxstrata.report.section import Section, render
 from voxstrata.report.sections.verification import INTERVALS as VERIFICATION
 from voxstrata.report.sections.verification import is_verification
@@ -60,11 +62,12 @@ def run(view: View) -> Section | None:
         corpus=_corpus(record.get("corpus")),
         plan_heads=[head.removesuffix("_bytes").replace("_", " ") for head in heads],
         plan=[[_quantity(head, line.get(head)) for head in heads] for line in plan],
-        measures=[*_measures(view), *_properties(view)],
+        measures=[*_measures(view), *_properties(view), *_neurons(view)],
         intervals=_intervals(view),
         properties=bool(view.curves),
         verification=is_verification(view),
         training=is_training(view),
+        neurons=is_neurons(view),
         config=_pretty(record.get("config")),
         machine=_machine(record),
         version=versions.get("voxstrata", "") if isinstance(versions, Mapping) else "",
@@ -77,6 +80,8 @@ def _intervals(view: View) -> str:
         return ""
     if is_verification(view):
         return VERIFICATION
+    if is_neurons(view):
+        return NEURONS
     return DRAWS if view.curves and not view.facets else INTERVALS
 
 
@@ -170,6 +175,11 @@ def _properties(view: View) -> list[tuple[str, list[str]]]:
         texts = [f"{asked.name}: {labels}; {drawn} {counted(rows, f'{asked.unit} row')}."]
         found.append((asked.title, texts))
     return found
+
+
+def _neurons(view: View) -> list[tuple[str, list[str]]]:
+    """What is counted of neurons, and how."""
+    return [(name, [text]) for name, text in MEASURED.items()] if is_neurons(view) else []
 
 
 def _machine(record: Mapping[str, Any]) -> list[tuple[str, str]]:

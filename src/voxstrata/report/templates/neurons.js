@@ -1,0 +1,46 @@
+"use strict";
+// Neurons by layer: what was found beside what dealt labels give.
+(() => {
+  const V = window.voxstrata;
+  const all = V.page.sections.neurons;
+  const onHover = (datum, event) => {
+    if (!datum || !datum.lines) { V.hideTip(); return; }
+    V.showTip(datum.lines, event.clientX, event.clientY);
+  };
+
+  V.painters["neuron-counts"] = async (element, _facet, place) => {
+    const panel = all.panels[Number(place.dataset.panel)];
+    const ground = getComputedStyle(document.documentElement).getPropertyValue("--panel").trim();
+    const sets = { bands: [], means: [], dots: [] };
+    panel.sides.forEach((side, k) => {
+      side.found.forEach((found, i) => {
+        const at = { layer: panel.layers[i], side: k };
+        if (found.low !== null) {
+          sets.bands.push({ ...at, low: found.low, high: found.high });
+          sets.means.push({ ...at, mean: found.mean });
+        }
+        if (found.y !== null) {
+          sets.dots.push({ ...at, y: found.y, colour: V.colour(side.colour), fill: side.hollow ? ground : V.colour(side.colour), lines: found.lines });
+        }
+      });
+    });
+    const holder = document.createElement("div");
+    element.append(holder);
+    const edit = (spec) => {
+      spec.width = Math.max(150, V.room(element) - 44 - 8 * panel.digits);
+      spec.height = 170;
+      // Without data a layer has no extent, which Vega warns of.
+      spec.layer = spec.layer.filter((layer) => sets[layer.data.name].length);
+      spec.layer.forEach((layer) => {
+        layer.encoding.x.title = panel.axis;
+        layer.encoding.x.scale = { domain: panel.layers, paddingInner: 0.25, paddingOuter: 0.15 };
+        layer.encoding.x.axis.labelAngle = panel.turned ? -90 : 0;
+        layer.encoding.xOffset.scale = { domain: panel.sides.map((_, k) => k) };
+        const y = layer.encoding.y;
+        y.scale = { domain: [0, panel.top], nice: true };
+        y.title = "neurons";
+      });
+    };
+    element.voxViews.push(await V.draw(holder, "neurons", sets, { edit, onHover }));
+  };
+})();
