@@ -37,7 +37,7 @@ def show_results(results: Results, console: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from voxstrata.report.sections.verification import WAYS, beside
+    from voxstrata.report.sections.verification import beside, way_words
     from voxstrata.report.words import short_labels
 
     rows: list[dict[str, Any]] = [dict(row) for _, row in results.table.iterrows()]
@@ -47,11 +47,9 @@ def show_results(results: Results, console: Any) -> None:
     label = dict(zip(specs, short_labels(specs), strict=True))
     alone = [row for row in rows if not row["other_model"]]
     costs = [m for m in dict.fromkeys(row["measure"] for row in alone) if m.startswith("mindcf-")]
-    source = str(record["mean_from"])
-    mean = "the mean of the trial recordings" if source == "trials" else f"the mean of {source}"
     for scoring in dict.fromkeys(row["estimator"] for row in alone):
         heads = [f"minDCF {name.removeprefix('mindcf-')}" for name in costs]
-        title = WAYS.get(scoring, scoring).format(mean=mean)
+        title = way_words(record, scoring)
         table = Table("model", "EER %", "95 % interval", *heads, title=escape(title))
         table.title_justify = "left"
         table.columns[0].overflow = "fold"

@@ -248,10 +248,15 @@ def floor_covariance(covariances: torch.Tensor, floor: torch.Tensor) -> torch.Te
     Args:
         covariances: [C, D] or [C, D, D].
         floor: [D] or [D, D], positive (definite).
+
+    Raises:
+        NumericsError: the floor is not positive definite.
     """
     if covariances.ndim == 2:
         return covariances.maximum(floor)
-    factor = torch.linalg.cholesky(floor)
+    factor, failed = torch.linalg.cholesky_ex(floor)
+    if int(failed):
+        raise _not_definite("floor for covariances", "features that depend on each other linearly")
     half = torch.linalg.solve_triangular(factor, covariances, upper=False)
     white = torch.linalg.solve_triangular(factor, half.mT, upper=False)
     values, vectors = torch.linalg.eigh((white + white.mT) / 2)

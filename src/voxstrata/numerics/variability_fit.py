@@ -150,7 +150,7 @@ def move_loading(
 ) -> TotalVariability:
     """T_c = C_c A_c^-1."""
     loading = model.loading.clone()
-    for at in torch.nonzero(totals.count >= method.least)[:, 0].tolist():
+    for at in torch.nonzero(_counted(totals, method))[:, 0].tolist():
         loading[at] = torch.linalg.solve(sums.product(at), sums.cross[at].T).T
     return replace(model, loading=loading)
 
@@ -164,7 +164,7 @@ def move_covariances(
     """
     about = totals.about(model.means)
     found = model.covariances.clone()
-    counted = totals.count >= method.least
+    counted = _counted(totals, method)
     if not bool(counted.any()):
         return model
     for at in torch.nonzero(counted)[:, 0].tolist():
@@ -205,6 +205,11 @@ def move_prior(
 _MOVES: dict[
     str, Callable[[TotalVariability, VariabilitySums, Totals, Method], TotalVariability]
 ] = {LOADING: move_loading, COVARIANCE: move_covariances, DIVERGENCE: move_prior}
+
+
+def _counted(totals: Totals, method: Method) -> torch.Tensor:
+    """Gaussians with frames enough to be moved."""
+    return (totals.count >= method.least) & (totals.count > 0)
 
 
 def _told(model: TotalVariability, totals: Totals, sums: VariabilitySums) -> float:

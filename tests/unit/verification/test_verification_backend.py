@@ -151,7 +151,7 @@ def test_a_run_with_backends(corpora: tuple[Path, Path], tmp_path: Path) -> None
     assert len(facts["learned"]["mfcc|lda-plda"]["plda_log_likelihoods"]) == 5
     assert any("the backend is learned from" in text for text in found.record["notices"])
     page = draw_report(tmp_path).read_text()
-    assert "PLDA after LDA and length normalisation" in page
+    assert f"PLDA after LDA and length normalisation, learned from {train}" in page
 
 
 def test_a_backend_that_cannot_be_learned_is_told_and_the_others_are_scored(

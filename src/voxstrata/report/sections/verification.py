@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from voxstrata.report.figure_verification import JOB, det_plot, entries, histograms, scorings
@@ -22,11 +22,11 @@ WAYS = {
     "cosine-centred": "Cosine after subtracting {mean}",
     "cosine-centred-crops": "Cosine after subtracting {mean}, averaged with 5 x 5 crops",
     "as-norm": "AS-norm",
-    "lda": "LDA, then cosine",
-    "wccn": "WCCN, then cosine",
-    "lda-wccn": "LDA, length normalisation and WCCN, then cosine",
-    "plda": "PLDA (two-covariance, after length normalisation)",
-    "lda-plda": "PLDA after LDA and length normalisation",
+    "lda": "LDA learned from {backend}, then cosine",
+    "wccn": "WCCN learned from {backend}, then cosine",
+    "lda-wccn": "LDA, length normalisation and WCCN learned from {backend}, then cosine",
+    "plda": "PLDA after length normalisation, learned from {backend}",
+    "lda-plda": "PLDA after LDA and length normalisation, learned from {backend}",
 }
 """Ways of scoring, in words."""
 
@@ -98,9 +98,16 @@ def verification_findings(view: View) -> list[dict[str, Any]]:
 
 def way_title(view: View, scoring: str) -> str:
     """A way of scoring in words."""
-    source = str(view.record.get("mean_from", "trials"))
+    return way_words(view.record, scoring)
+
+
+def way_words(record: Mapping[str, Any], scoring: str) -> str:
+    """A way of scoring in words, from a run's record."""
+    source = str(record.get("mean_from", "trials"))
     mean = "the mean of the trial recordings" if source == "trials" else f"the mean of {source}"
-    return WAYS.get(scoring, scoring).format(mean=mean)
+    backend = record.get("backend")
+    learned = backend.get("spec") if isinstance(backend, Mapping) else None
+    return WAYS.get(scoring, scoring).format(mean=mean, backend=learned or "another corpus")
 
 
 def _scorings(view: View) -> list[str]:
