@@ -20,6 +20,7 @@ def attach(app: typer.Typer) -> None:
         neurons,
         probe,
         properties,
+        protect,
         prune,
         report,
         similarity,
@@ -37,6 +38,7 @@ def attach(app: typer.Typer) -> None:
     app.command("verify", help=flowing(verify.verify))(verify.verify)
     app.command("edit", help=flowing(edit.edit))(edit.edit)
     app.command("prune", help=flowing(prune.prune))(prune.prune)
+    app.command("protect", help=flowing(protect.protect))(protect.protect)
     app.command("report")(report.report)
     app.command("doctor")(doctor.doctor)
     app.add_typer(corpora.app, name="corpora")

@@ -187,10 +187,29 @@ def history_of(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def write_history(folder: Path, name: str, history: Mapping[str, Any]) -> None:
-    """Write into a finished model folder what was done to the model, and what it is called."""
+def write_history(
+    folder: Path, name: str, history: Mapping[str, Any], source: Mapping[str, Any]
+) -> None:
+    """Write into a finished model folder what was done to the model, and what it is called.
+
+    Args:
+        folder: the folder.
+        name: of the model.
+        history: JSON-like.
+        source: licence and credit of the model it came from, as far as they are known.
+    """
     card = folder / "card.json"
     if card.is_file():
-        write_json(card, {**read_json(card), "name": name, "pruning": dict(history)})
+        write_json(card, {**read_json(card), **source, "name": name, "pruning": dict(history)})
     else:
-        write_json(folder / "pruning.json", {**history, "name": name})
+        write_json(folder / "pruning.json", {**history, **source, "name": name})
+
+
+def terms_of(model: SpeechModel) -> dict[str, Any]:
+    """Licence and credit of a model, as far as they are known: what is made of it owes them."""
+    from voxstrata.models.card import card_folder
+    from voxstrata.models.spec import parse
+
+    folder = card_folder(parse(model.spec).base, model.family)
+    known = read_card(folder) if folder is not None else model.details
+    return {key: known[key] for key in ("licence", "credit") if known.get(key)}

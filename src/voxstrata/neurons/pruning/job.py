@@ -15,7 +15,7 @@ from voxstrata.errors import UsageError
 from voxstrata.files import fingerprint, storage_errors
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.load import load_model
-from voxstrata.neurons.pruning.copies import write_history
+from voxstrata.neurons.pruning.copies import terms_of, write_history
 from voxstrata.neurons.pruning.cost import Cost, cost_of, summary
 from voxstrata.neurons.pruning.plan import Step, plan
 from voxstrata.neurons.pruning.rows import Find
@@ -230,7 +230,8 @@ def _evidence(prepared: Prepared, folder: Path) -> Callable[[], Evidence]:
     def make() -> Evidence:
         needs = SCORES.get(config.score).needs
         if needs == "audio" and prepared.corpus is not None:
-            return Evidence(audio=speech(prepared.corpus, config.seconds, config.seed))
+            audio = speech(prepared.corpus, config.seconds, config.seed)
+            return Evidence(audio=audio, device=prepared.device)
         if needs == "losses" and prepared.recipe is not None:
             from voxstrata.neurons.pruning.tuning import TrainingLosses, fit_recipe
 
@@ -262,6 +263,7 @@ def _finish(prepared: Prepared, state: State, folder: Path) -> SpeechModel:
             "settings": config.model_dump(mode="json", exclude_defaults=True),
             "steps": list(state.history),
         },
+        terms_of(prepared.model),
     )
     with storage_errors(final):
         work.rename(final)

@@ -46,11 +46,13 @@ class Evidence:
         audio: gives batches of recordings, the same ones at every call.
         losses: gives the losses of a model.
         seed: of the random order that is a control.
+        device: where the model runs on the recordings.
     """
 
     audio: Callable[[], Iterable[Sequence[Wave]]] | None = None
     losses: Callable[[SpeechModel], Losses] | None = None
     seed: int = 0
+    device: str = "cpu"
 
 
 class Score(Protocol):

@@ -38,6 +38,7 @@ class ActivationScore:
         if evidence.audio is None:
             raise lacking("activation", "speech", "name a corpus (--corpus)")
         layers = [part.layer for part in feed_forwards(model)]
+        model = model.to(evidence.device, "float32")
         sums: dict[str, torch.Tensor] = {}
         frames = 0
         for batch in evidence.audio():
