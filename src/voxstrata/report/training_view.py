@@ -43,7 +43,7 @@ NAMES: dict[str, tuple[str, str]] = {
 GROUPS = ("What is learned", "Evaluation while training", "Optimisation", "Speed")
 _OPTIMISATION, _SPEED = ("lr", "gradient_norm"), ("audio_s_per_s", "waiting")
 _SPIKY = ("gradient_norm",)
-_POSITION = ("kind", "step", "epochs")
+_POSITION = ("kind", "step", "epochs", "iteration")
 
 
 @dataclass(frozen=True)
