@@ -21,11 +21,17 @@ MOST = 60
 WRITTEN = 12
 """Classes up to which every share is written into its cell."""
 
+LETTER = 0.055
+"""Inches that a letter of a class's name takes."""
+
 
 def owner(view: View, match: Match) -> str:
     """Whose vectors were clustered, as the page calls it."""
     named = (model.label for model in view.models if model.spec == match.spec)
-    return next(named, short_labels([match.spec])[0])
+    # A model that a run trained lies in a folder called "model": its parent says more.
+    folder, _, last = match.spec.replace("\\", "/").rstrip("/").rpartition("/")
+    plain = f"{folder.rpartition('/')[2]}/{last}" if folder else short_labels([match.spec])[0]
+    return next(named, plain)
 
 
 def drawn_matches(view: View) -> list[Match]:
@@ -47,33 +53,41 @@ def shares(view: View, matches: list[Match]) -> Figure:
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    heights = [0.62 + 0.17 * len(m.rows) for m in matches]
     widths = [
         1.0 + (0.42 if len(m.columns) <= WRITTEN else 0.155) * len(m.columns) for m in matches
     ]
-    size = (min(7.2, max(3.4, *widths)), sum(heights) + 0.2)
-    figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(matches), 1, squeeze=False, gridspec_kw={"height_ratios": heights})
-    for axes, match in zip(grid.flat, matches, strict=True):
+    width = min(7.2, max(3.4, *widths))
+    letters = [max(len(shortened(name, 22)) for name in m.columns) * LETTER for m in matches]
+    turned = [
+        across > (width - 1.0) / len(m.columns) for across, m in zip(letters, matches, strict=True)
+    ]
+    heights = [
+        0.5 + 0.17 * len(m.rows) + (across if upright else 0.12)
+        for m, across, upright in zip(matches, letters, turned, strict=True)
+    ]
+    figure = Figure(figsize=(width, sum(heights) + 0.2), layout="constrained")
+    grid = figure.subplots(
+        len(matches),
+        1,
+        squeeze=False,
+        gridspec_kw={"height_ratios": [len(m.rows) for m in matches]},
+    )
+    for axes, match, upright in zip(grid.flat, matches, turned, strict=True):
         share = np.array(match.share, dtype=np.float64)
         axes.imshow(np.ma.masked_invalid(share), cmap=SCHEME, vmin=0, vmax=1, aspect="auto")
         axes.set_facecolor("#8f8f8f")
-        turned = len(match.columns) > WRITTEN or max(map(len, match.columns)) > 9
         names = [shortened(name, 22) for name in match.columns]
-        few = len(names) <= WRITTEN
-        if turned and few:
-            axes.set_xticks(range(len(names)), names, rotation=20, ha="right")
-        else:
-            axes.set_xticks(range(len(names)), names, rotation=90 if turned else 0)
+        axes.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
         axes.set_yticks(range(len(match.rows)), [shortened(name, 20) for name in match.rows])
         axes.tick_params(labelsize=6, length=0, pad=2)
         title = f"{match.clusters} of {owner(view, match)} against {match.classes}"
         axes.set_title(shortened(title, 70), fontsize=7, loc="left")
-        if few:
-            for (a, b), value in np.ndenumerate(share):
-                if np.isfinite(value):
-                    dark = colormaps[SCHEME](value)[1] < 0.55
-                    axes.text(b, a, f"{value:.2f}", ha="center", va="center", fontsize=6,
-                              color="#ffffff" if dark else "#111111")  # fmt: skip
+        if len(names) > WRITTEN:
+            continue
+        for (a, b), value in np.ndenumerate(share):
+            if np.isfinite(value):
+                dark = colormaps[SCHEME](value)[1] < 0.55
+                axes.text(b, a, f"{value:.2f}", ha="center", va="center", fontsize=6,
+                          color="#ffffff" if dark else "#111111")  # fmt: skip
     settle(figure)
     return figure

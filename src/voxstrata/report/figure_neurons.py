@@ -113,7 +113,8 @@ def sigma_curves(view: View) -> Figure:
                 for one in lines:
                     x, y = zip(*one.sigma, strict=True)
                     _line(axes, view, one, x, y)
-                axes.set_ylim(bottom=0)
+                highest = max((y for one in lines for _, y in one.sigma), default=0)
+                axes.set_ylim(0, max(1.0, 1.08 * highest))
                 axes.set_xlabel("sigma", fontsize=6)
 
             drawn.append((contrast, draw))
@@ -135,7 +136,7 @@ def split_halves(view: View) -> Figure:
                 _layer_axis(axes, lines[0])
 
             drawn.append((contrast, draw))
-    return _flow(drawn, [*_models(view), _key("chance", marker="_", grey=True)])
+    return _flow(drawn, [*_models(view), _key("random sets of these sizes", marker="_", grey=True)])
 
 
 def silhouettes(view: View) -> Figure:

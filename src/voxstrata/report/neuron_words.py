@@ -146,7 +146,7 @@ def twin_said(view: View, selection: Selection) -> str:
     return f"{text}: a surplus, if a smaller one, without any training."
 
 
-def tested_said(selection: Selection) -> str:
+def single_tests_said(selection: Selection) -> str:
     """How many pass the test of single neurons; empty where there was none."""
     if not math.isfinite(selection.tested):
         return ""
@@ -167,7 +167,7 @@ def tested_said(selection: Selection) -> str:
     return text + "."
 
 
-def all_tested_said(view: View, told: Sequence[Selection]) -> str:
+def all_tests_said(view: View, told: Sequence[Selection]) -> str:
     """How the tests of single neurons came out, all contrasts in a sentence; empty without any."""
     known = [s for s in told if math.isfinite(s.tested)]
     if not known:

@@ -28,7 +28,8 @@ def typical(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
 def test_every_section_is_there(typical: tuple[str, Page]) -> None:
     _, page = typical
     of_others = {"curves", "peaks", "left-out", "verification", "training", "answers", "parts"}
-    of_others |= {"probing", "probing-claims", "probing-layers"}
+    of_others |= {"probing", "probing-claims", "probing-layers", "neurons", "neurons-strongest"}
+    of_others |= {"neurons-shared", "neurons-stability", "neurons-clusters"}
     assert of_others < set(SECTIONS.names())
     for name in SECTIONS.names():
         assert page.with_id(name) == (name not in of_others)

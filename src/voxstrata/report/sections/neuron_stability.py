@@ -61,7 +61,11 @@ def _halves_said(view: View, selection: Any) -> str:
     if not known:
         return ""
     values, chances = [h.value for h in known], [h.chance for h in known]
-    of = f" of {view.models[selection.model].label}" if len(view.models) > 1 else ""
+    of = (
+        f" of {view.models[selection.model].label}"
+        if len({s.model for s in trained(view)}) > 1
+        else ""
+    )
     text = f"{selection.contrast}{of}: {number(min(values))} to {number(max(values))} over layers"
     known_chance = [c for c in chances if math.isfinite(c)]
     return (

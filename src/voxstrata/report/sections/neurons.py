@@ -24,7 +24,8 @@ PLAIN = {
 
 def neurons(view: View) -> Section | None:
     """Observed and null counts; nothing for results of another kind."""
-    if not words.is_neurons(view) or not view.selections:
+    left_out = _left_out(view)
+    if not words.is_neurons(view) or not (view.selections or left_out):
         return None
     panels: list[dict[str, Any]] = []
     parts = []
@@ -52,7 +53,7 @@ def neurons(view: View) -> Section | None:
         parts=parts,
         twins=any(words.twin_of(view, s) for s in view.selections),
         blind=[s.contrast for s in words.trained(view) if not s.total.has_null],
-        left_out=_left_out(view),
+        left_out=left_out,
     )
     return Section(
         "neurons",
@@ -60,8 +61,8 @@ def neurons(view: View) -> Section | None:
         "Neurons",
         html,
         data={"panels": panels},
-        specs={"neurons": count_chart()},
-        scripts=("neurons.js",),
+        specs={"neurons": count_chart()} if panels else {},
+        scripts=("neurons.js",) if panels else (),
     )
 
 
@@ -76,7 +77,9 @@ def neurons_findings(view: View) -> list[dict[str, Any]]:
     ]
     if not says:
         says = [text for text in (words.twin_said(view, told[0]) if told else "",) if text]
-    more = [words.all_tested_said(view, told)] if len(told) > 1 else [words.tested_said(told[0])]
+    more = (
+        [words.all_tests_said(view, told)] if len(told) > 1 else [words.single_tests_said(told[0])]
+    )
     more += [f"{_lead(view, s)}{text}" for s in told if (text := words.survivors_said(s))]
     return [
         {
@@ -106,7 +109,7 @@ def _says(view: View, selection: Selection) -> list[str]:
     texts = (
         capital(words.counts_said(view, selection).removeprefix(f"{selection.contrast}: ")),
         words.twin_said(view, selection),
-        words.tested_said(selection),
+        words.single_tests_said(selection),
         words.survivors_said(selection),
     )
     return [text for text in texts if text]

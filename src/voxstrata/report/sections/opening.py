@@ -139,7 +139,9 @@ def opening(view: View) -> Section:
         or verification_findings(view)
         or training_findings(view)
         or neurons_findings(view),
-        absent=property_absent(view),
+        absent="These results hold no selection of neurons."
+        if is_neurons(view)
+        else property_absent(view),
         joined=bool(view.parts),
         skipped=skipped,
         skipped_title=f"{counted(len(skipped), 'recording')} skipped",
