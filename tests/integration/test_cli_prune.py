@@ -113,3 +113,13 @@ def test_the_scores_are_listed() -> None:
     code, text = _invoke("prune", "--list")
     assert code == 0
     assert all(name in text for name in ("l1", "activation", "taylor", "random"))
+
+
+def test_a_pruned_model_owes_what_its_source_does(tmp_path: Path) -> None:
+    _invoke("prune", "melhubert-small", "--keep", "700", "-o", str(tmp_path / "a"), "-q", *FAST)
+    first = str(tmp_path / "a" / "model")
+    _invoke("prune", first, "--keep", "600", "-o", str(tmp_path / "b"), "-q", *FAST)
+    card = json.loads((tmp_path / "b" / "model" / "card.json").read_text())
+    assert card["licence"] == "CC BY 4.0"
+    assert "LibriSpeech" in card["credit"]
+    assert not load_model(tmp_path / "b" / "model").details.get("random")
