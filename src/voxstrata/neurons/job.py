@@ -14,8 +14,9 @@ from voxstrata.neurons.conditions.parse import learners
 from voxstrata.neurons.matches import matches
 from voxstrata.neurons.passes import count, save_counts
 from voxstrata.neurons.prepare import Prepared, describe, prepare
+from voxstrata.neurons.ranked import rank, wanted
 from voxstrata.neurons.settings import NeuronsConfig
-from voxstrata.neurons.table import match_rows, neuron_table, rows_of
+from voxstrata.neurons.table import match_rows, neuron_table, ranked_rows, rows_of
 from voxstrata.neurons.unit_vectors import Vectors
 from voxstrata.results import Results, Row, load_results, write_results
 from voxstrata.streaming.progress import bar
@@ -91,6 +92,10 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
                         lambda _layer: advance(1),
                     )
                 )
+    notes: list[str] = []
+    steps = sum(len(wanted(one, prepared)) * len(one.neurons) for one in prepared.analysed)
+    with bar("rankings", steps, "layers", show=hooks.progress) as advance:
+        ranked = list(rank(prepared, counted, notes, lambda _layer: advance(1)))
     rows: list[Row] = []
     models = {one.model.spec: one.model for one in prepared.analysed}
     for each in found:
@@ -102,6 +107,8 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     matched = list(matches(prepared, counted))
     for match in matched:
         rows += match_rows(match, config.study, config.seed)
+    for layer in ranked:
+        rows += ranked_rows(layer, config.study, config.seed)
     for one, counts in zip(prepared.analysed, counted.counts, strict=True):
         save_counts(counts, folder / COUNTS / _name(one.model.spec))
     _write_neurons(folder / NEURONS, found)
@@ -139,7 +146,9 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "device": prepared.device,
         "rows": counted.report.rows,
         "clock_s": {name: round(spent, 3) for name, spent in counted.report.clock.items()},
-        "notices": prepared.notices + list(dict.fromkeys(n for f in found for n in f.notes)),
+        "notices": list(
+            dict.fromkeys([*prepared.notices, *(n for f in found for n in f.notes), *notes])
+        ),
         "resumed": resumed,
         "wall_s": round(done - begun, 3),
         "wall_parts_s": {

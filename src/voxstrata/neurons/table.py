@@ -9,6 +9,7 @@ import numpy as np
 
 from voxstrata.neurons.analysis import RATE, Found
 from voxstrata.neurons.matches import Match
+from voxstrata.neurons.ranked import Ranked
 from voxstrata.neurons.statistics.null import Band
 from voxstrata.results import Row
 
@@ -163,6 +164,49 @@ def match_rows(match: Match, study: str, seed: int) -> Iterator[Row]:
 def _end(value: Any) -> float | None:
     """End of an interval; ``None`` where there is none."""
     return None if value is None or np.isnan(value) else float(value)
+
+
+def ranked_rows(found: Ranked, study: str, seed: int) -> Iterator[Row]:
+    """Agreement of rankings, accuracy by number of neurons, selectivity."""
+
+    def row(measure: str, value: float, **rest: Any) -> Row:
+        return Row(
+            study=study,
+            model=found.model,
+            layer=found.layer,
+            other_model="",
+            other_layer=str(rest.get("of", "")),
+            property=found.contrast,
+            measure=measure,
+            unit="utterance",
+            value=float(value),
+            ci_low=None,
+            ci_high=None,
+            n=found.units,
+            groups=found.units,
+            d=int(found.curve.sizes[-1]),
+            other_d=int(rest.get("size", 0)),
+            estimator=str(rest.get("estimator", "")),
+            seed=seed,
+            control=str(rest.get("control", "")),
+        )
+
+    for line in found.agreement.to_dict("records"):
+        name, of = f"ranking-{line['measure']}".replace(" ", "-"), f"{line['a']} ~ {line['b']}"
+        yield row(name, line["value"], of=of)
+        if line["chance"]:
+            yield row(name, line["chance"], of=of, control="chance")
+    curve = found.curve
+    for line in curve.table().to_dict("records"):
+        yield row(
+            "subset-accuracy", line["accuracy"], of=line["which"], estimator=line["kind"],
+            size=line["neurons"],
+        )  # fmt: skip
+    yield row("subset-accuracy", curve.majority, control="majority", of="all")
+    yield row("minimal-subset", curve.minimal, of=curve.ranking)
+    if found.selectivity is not None:
+        yield row("probe-accuracy", found.selectivity.accuracy)
+        yield row("probe-accuracy", found.selectivity.control, control="random labels of speakers")
 
 
 def neuron_table(found: Found) -> pd.DataFrame:

@@ -76,8 +76,8 @@ def measured(
                 rows.append(_row(config, line, by.get(line["model"]), task, main, width))
         paired = mine[mine.measure == f"{main}-over-other-model"]
         for line in paired.to_dict("records"):
-            if line["model"] in by:
-                other = by.get(line["other_model"])
+            other = by.get(line["other_model"])
+            if line["model"] in by and (other or line["other_model"] == config.model):
                 name = WHOLE if other is None else other.condition
                 measure = f"{main}-over-{name}"
                 rows.append(_row(config, line, by[line["model"]], task, measure, width))
