@@ -19,7 +19,7 @@ def count_chart() -> dict[str, Any]:
     # Layers come in order; the script gives the whole list as the domain.
     x = alt.X("layer:O", title="layer", sort=None, axis=alt.Axis(labelAngle=0, labelOverlap=True))
     side = alt.XOffset("side:O", scale=alt.Scale(domain=[]))
-    low = alt.Y("low:Q", title="neurons", scale=alt.Scale(zero=True))
+    low = alt.Y("low:Q", title="neurons", scale=alt.Scale(zero=True), axis=alt.Axis(tickMinStep=1))
     colour = alt.Color("colour:N", scale=None, legend=None)
     layers = [
         alt.Chart(alt.NamedData("bands"))

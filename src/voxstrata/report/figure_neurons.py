@@ -194,6 +194,8 @@ def _flow(drawn: Sequence[tuple[str, Draw]], keys: Sequence[Line2D], title: str 
 def _counts(
     axes: Axes, view: View, one: Selection, own: Sequence[Count], other: Sequence[Count] | None
 ) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     colour = _look(view, one)[0]
     sides = [(own, False, 0.0 if other is None else -0.2)]
     if other is not None:
@@ -213,6 +215,7 @@ def _counts(
         axes.scatter(x, y, s=11, zorder=3, linewidths=0.8, edgecolors=colour,
                      facecolors="#ffffff" if hollow else colour)  # fmt: skip
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     _layer_axis(axes, one)
 
 

@@ -40,6 +40,7 @@ def upset(view: View, chosen: Chosen) -> Figure:
     """Sizes of the regions as columns over a matrix of dots that says which sets they are in; sizes
     of the sets on the left (Lex et al. 2014)."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     regions = list(chosen.regions.items())[:MOST]
     names = list(chosen.sets)
@@ -65,6 +66,7 @@ def upset(view: View, chosen: Chosen) -> Figure:
     columns.set_ylabel("neurons in exactly\nthese sets", fontsize=6.5)
     columns.tick_params(labelbottom=False, bottom=False)
     columns.margins(y=0.12)
+    columns.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     for row, name in enumerate(names):
         if row % 2 == 0:
             dots.axhspan(row - 0.5, row + 0.5, color="#f4f4f2", linewidth=0, zorder=0)
@@ -110,9 +112,11 @@ def venn(view: View, chosen: Chosen) -> Figure:
         axes.add_patch(Circle(centre, 1.0, fill=False, edgecolor=colour, linewidth=1.0))
         above = centre[1] > 0 or len(names) == 2
         label = f"{shortened(name, 28)} ({len(chosen.sets[name]):,})"
+        # The names of circles side by side stand on two lines.
+        away = 1.35 if centre[0] > 0 else 1.1
         axes.text(
-            centre[0] * (1.25 if len(names) == 3 else 1.6), centre[1] + (1.1 if above else -1.1),
-            label, ha="center", va="bottom" if above else "top", fontsize=6.5, color=colour,
+            centre[0] * 1.3, centre[1] + (away if above else -away), label, ha="center",
+            va="bottom" if above else "top", fontsize=6.5, color=colour,
         )  # fmt: skip
     sizes = chosen.regions
     for members, (x, y) in PLACES[len(names)].items():
@@ -120,7 +124,7 @@ def venn(view: View, chosen: Chosen) -> Figure:
         axes.text(x, y, f"{size:,}", ha="center", va="center", fontsize=8)
     axes.set_title(shortened(view.models[chosen.model].label, 40), fontsize=8)
     axes.set_xlim(-2.3, 2.3)
-    axes.set_ylim(-1.75 if len(names) == 3 else -1.15, 1.95 if len(names) == 3 else 1.4)
+    axes.set_ylim(-1.95 if len(names) == 3 else -1.1, 1.95 if len(names) == 3 else 1.65)
     axes.set_aspect("equal")
     axes.axis("off")
     settle(figure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from voxstrata.report.neuron_view import EVERY, JOB, Count, Selection
 from voxstrata.report.view import View
@@ -138,12 +138,35 @@ def twin_said(view: View, selection: Selection) -> str:
     if own.verdict != "more":
         return text + "."
     if other.verdict != "more":
-        return f"{text}: what is beyond chance came with training."
+        return f"{text}: no surplus is shown without training."
     if other.surplus >= own.surplus:
         return f"{text}: a surplus as large or larger without any training."
     if other.surplus >= own.surplus / 2:
         return f"{text}: a surplus more than half as large without any training."
     return f"{text}: a surplus, if a smaller one, without any training."
+
+
+def has_easy_null(view: View, selection: Selection) -> bool:
+    """Whether recordings were dealt one by one although speakers have several, and the speaker is
+    not what is asked for."""
+    corpus = view.record.get("corpus")
+    speakers = corpus.get("speakers") if isinstance(corpus, Mapping) else None
+    if selection.moved != "recording" or selection.contrast.partition("/")[0] == "speaker":
+        return False
+    known = isinstance(speakers, int) and 0 < speakers < selection.units
+    return known and selection.total.has_null
+
+
+def easy_null_said(view: View, told: Sequence[Selection]) -> str:
+    """For which contrasts chance is understated, and why; empty for none."""
+    names = dict.fromkeys(s.contrast for s in told if has_easy_null(view, s))
+    if not names:
+        return ""
+    return (
+        f"For {listing(list(names))} labels were dealt to recordings one by one, and speakers have "
+        "several. Recordings of one speaker are not independent, so chance can give more than is "
+        "said here."
+    )
 
 
 def single_tests_said(selection: Selection) -> str:

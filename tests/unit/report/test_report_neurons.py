@@ -34,7 +34,9 @@ from voxstrata.report.neuron_view import Count, short_layers
 from voxstrata.report.neuron_words import (
     chance,
     counts_said,
+    easy_null_said,
     first_sentence,
+    has_easy_null,
     neurons_lead,
     single_tests_said,
     survivors_said,
@@ -125,7 +127,7 @@ def test_a_band_is_shown_by_the_whole_numbers_inside_it() -> None:
 @pytest.mark.parametrize(
     ("twin", "said"),
     [
-        (layers(12), "(5 to 15): what is beyond chance came with training."),
+        (layers(12), "(5 to 15): no surplus is shown without training."),
         (layers(17), "(5 to 15): a surplus, if a smaller one, without any training."),
         (layers(25), "(5 to 15): a surplus more than half as large without any training."),
         (layers(40), "(5 to 15): a surplus as large or larger without any training."),
@@ -141,6 +143,30 @@ def test_the_twin_says_what_needs_no_training(twin: Any, said: str, tmp_path: Pa
     level = neurons_view(tmp_path / "level", (EQUAL, replace(EQUAL, model="random:m", total=None)))
     assert twin_said(level, level.selections[0]).endswith("chance was not computed for it.")
     assert twin_said(level, level.selections[1]) == ""
+
+
+def test_recordings_of_one_speaker_are_not_independent(tmp_path: Path) -> None:
+    asked = (FEWER, MORE, replace(FEWER, name="speaker/phones"))
+    corpus = {"spec": "x", "name": "x", "speakers": 4}
+    view = neurons_view(tmp_path, asked, corpus=corpus)
+    # Speakers were dealt in the second; in the third, recordings of one are what is asked for.
+    assert [has_easy_null(view, s) for s in view.selections] == [True, False, False]
+    text = easy_null_said(view, view.selections)
+    assert text.startswith("For duration/phones labels were dealt to recordings one by one")
+    assert text in neurons_findings(view)[0]["says"]
+    known = neurons_view(tmp_path / "one", asked, corpus={**corpus, "speakers": 10})
+    assert easy_null_said(known, known.selections) == "", "one recording a speaker"
+
+
+def test_much_is_folded_away(tmp_path: Path) -> None:
+    held = {"F": (9, 0.5), "M": (8, 0.4), "every": (6, 0.1)}
+    asked = tuple(replace(MORE, name=f"c{k}", survive=held) for k in range(9))
+    found = neurons_findings(neurons_view(tmp_path, asked))[0]
+    assert len(found["says"]) == 10, "a sentence a contrast, and the tests"
+    assert len(found["more"]) == 9
+    assert all("With gender held fixed" in text for text in found["more"])
+    few = neurons_findings(neurons_view(tmp_path / "few", asked[:2]))[0]
+    assert (len(few["says"]), few["more"]) == (5, [])
 
 
 def test_tests_of_single_neurons_and_gender_held_fixed(tmp_path: Path) -> None:

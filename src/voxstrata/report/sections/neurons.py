@@ -15,6 +15,9 @@ from voxstrata.report.section import Section, render
 from voxstrata.report.view import View
 from voxstrata.report.words import capital
 
+TOLD = 12
+"""Sentences on the first screen; the others are folded away below it."""
+
 PLAIN = {
     "speaker": "labels of speakers",
     "recording": "labels of recordings",
@@ -39,7 +42,11 @@ def neurons(view: View) -> Section | None:
         parts.append(
             {
                 "name": contrast,
-                "says": [text for s in mine for text in _says(view, s)],
+                "says": [
+                    *(_says(view, mine[0]) if len(mine) == 1 else []),
+                    *(" ".join(_says(view, s)) for s in mine if len(mine) > 1),
+                    *filter(None, [words.easy_null_said(view, mine)]),
+                ],
                 "panels": shown,
                 "many": max((len(s.groups) for s in mine), default=0)
                 if any(len(s.groups) > MANY for s in mine)
@@ -71,21 +78,27 @@ def neurons_findings(view: View) -> list[dict[str, Any]]:
     if not words.is_neurons(view) or not view.selections:
         return []
     told = words.trained(view)
-    says = [
-        " ".join(filter(None, [words.counts_said(view, s), words.twin_said(view, s)]))
-        for s in (told if len(told) > 1 else [])
-    ]
-    if not says:
-        says = [text for text in (words.twin_said(view, told[0]) if told else "",) if text]
-    more = (
-        [words.all_tests_said(view, told)] if len(told) > 1 else [words.single_tests_said(told[0])]
-    )
-    more += [f"{_lead(view, s)}{text}" for s in told if (text := words.survivors_said(s))]
+    if len(told) > 1:
+        says = [
+            " ".join(filter(None, [words.counts_said(view, s), words.twin_said(view, s)]))
+            for s in told
+        ]
+        tests = words.all_tests_said(view, told)
+    else:  # the first sentence of the page has told the counts
+        says = [words.twin_said(view, s) for s in told]
+        tests = " ".join(words.single_tests_said(s) for s in told)
+    gender = [f"{_lead(view, s)}{text}" for s in told if (text := words.survivors_said(s))]
+    says = [text for text in (*says, words.easy_null_said(view, told), tests) if text]
+    every = [*says, *gender]
+    first = every if len(every) <= TOLD else says[:TOLD]
+    more = every[len(first) :]
     return [
         {
             "about": "what passes the published rule, and what chance gives",
-            "says": [*says, *filter(None, more)],
+            "says": first,
             "cautions": [],
+            "more": more,
+            "more_title": f"{len(more)} more sentences",
         }
     ]
 
