@@ -95,6 +95,12 @@ def protect(
     tune_steps: Annotated[
         int | None, typer.Option(help="Updates after each pruning.", rich_help_panel=PRUNE)
     ] = None,
+    base_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="With --tune: updates of the model before it is pruned.", rich_help_panel=PRUNE
+        ),
+    ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,6 +113,13 @@ def protect(
     ] = None,
     protocol: Annotated[
         str | None, typer.Option(help="Of the heads (small).", rich_help_panel=MEASURE)
+    ] = None,
+    lrs: Annotated[
+        str | None,
+        typer.Option(
+            help="Learning rates of the heads with commas, instead of the protocol's.",
+            rich_help_panel=MEASURE,
+        ),
     ] = None,
     trials: Annotated[
         str | None,
@@ -178,9 +191,11 @@ def protect(
         "steps": steps,
         "tune": tune,
         "tune_steps": tune_steps,
+        "base_steps": base_steps,
         "changes": tuple(change) if change else None,
         "tasks": tasks,
         "protocol": protocol,
+        "probe_lrs": lrs,
         "trials": trials,
         "channel": channel,
         "layer": layer,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import voxstrata
-from voxstrata.errors import ConfigError
-from voxstrata.files import fingerprint, sha256_file
+from voxstrata.files import fingerprint
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.neurons import feed_forwards
@@ -25,9 +25,11 @@ from voxstrata.neurons.protection.models import (
     variants,
 )
 from voxstrata.neurons.protection.settings import ProtectionConfig
+from voxstrata.neurons.pruning.tuning import fit_recipe
 from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.probing.job import run_probing
 from voxstrata.probing.settings import ProbeConfig
+from voxstrata.probing.sources import read_map
 from voxstrata.results import Results, load_results, write_results
 from voxstrata.streaming.progress import bar
 from voxstrata.streaming.runs import (
@@ -40,10 +42,12 @@ from voxstrata.streaming.runs import (
     remember_plan,
     run_in,
 )
+from voxstrata.training.job import MODEL as TRAINED
+from voxstrata.training.job import run_training
 from voxstrata.verification.job import run_verification
 from voxstrata.verification.settings import VerifyConfig
 
-NEURONS, PROBING, VERIFY = "neurons", "probing", "verify"
+BASE, NEURONS, PROBING, VERIFY = "base", "neurons", "probing", "verify"
 """Folders of the jobs inside, in the output folder; each has a page of its own."""
 
 
@@ -75,18 +79,15 @@ def prepare(config: ProtectionConfig, folder: Path) -> Prepared:
     model = load_model(config.model)
     feed_forwards(model)
     keep = sizes(config, model)
-    path = Path(config.corpus_map).expanduser()
-    if not path.is_file():
-        raise ConfigError(
-            f"there is no corpus map {config.corpus_map}",
-            expected="a YAML file with a corpus for each task (docs/probing.md, 'Corpus map')",
-        )
+    entries = read_map(config.corpus_map, list(config.tasks))
+    if config.tune is not None:
+        fit_recipe(config.tune, model, config.model, changes=config.changes)
     identity = fingerprint(
         [
             voxstrata.__version__,
             config.model_dump(mode="json"),
             model.fingerprint,
-            sha256_file(path),
+            {task: entry.model_dump(mode="json") for task, entry in entries.items()},
         ]
     )
     return Prepared(config, model, keep, variants(config, keep, folder), identity)
@@ -136,17 +137,20 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         clock[name] = round(now - since, 3)
         return now
 
+    now, model = begun, prepared.model
+    if config.tune is not None:
+        config = _based(config, model, folder, inner)
+        model = load_model(config.model)
+        now = timed("training the model that is pruned", now)
     hooks.say(f"finding the neurons of {config.contrast} in {config.model}")
     neurons = run_neurons(_neurons(config), folder / NEURONS, hooks=inner)
     chosen = found_set(config, folder / NEURONS)
-    chosen.check(prepared.model)
+    chosen.check(model)
     refuse_too_many(chosen, prepared.keep)
     path = folder / "sets" / "protected.json"
     chosen.save(path)
-    instead = (
-        controls(config, chosen, prepared.model, folder) if "random" in config.conditions else {}
-    )
-    now = timed("neurons", begun)
+    instead = controls(config, chosen, model, folder) if "random" in config.conditions else {}
+    now = timed("neurons", now)
     hooks.say(f"pruning: {len(chosen)} neurons to protect, {len(prepared.wanted)} models to make")
     with bar("pruning", len(prepared.wanted), "models", show=hooks.progress) as advance:
         for _ in prune_all(config, prepared.wanted, path, instead, hooks.say):
@@ -165,10 +169,10 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "study": config.study,
         "identity": prepared.identity,
         "command": command_line(),
-        "config": config.model_dump(mode="json"),
-        "model": {"spec": config.model, "fingerprint": prepared.model.fingerprint},
+        "config": prepared.config.model_dump(mode="json"),
+        "model": {"spec": config.model, "fingerprint": model.fingerprint},
         "keep": list(prepared.keep),
-        "widths": [part.width for part in feed_forwards(prepared.model)],
+        "widths": [part.width for part in feed_forwards(model)],
         "protected": chosen.counts(),
         "neurons": _of_neurons(neurons, config),
         "tasks": found.tasks,
@@ -186,6 +190,35 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     write_results(folder, found.rows, plain(record))
     clean_up(folder, config)
     return load_results(folder)
+
+
+def _based(
+    config: ProtectionConfig, model: SpeechModel, folder: Path, hooks: Hooks[Any]
+) -> ProtectionConfig:
+    """The settings with the model trained by the recipe first, its codes taken over by all.
+
+    Pruned models are trained on; the model they are held against must have had as much training,
+    and its head must know the recipe's codes before anything is pruned.
+    """
+    place = folder / BASE
+    if any(change.startswith("objective.targets.folder=") for change in config.changes):
+        return config
+    hooks.say(f"training {config.model} by {config.tune}: what is pruned comes from there")
+    recipe = fit_recipe(
+        config.tune or "",
+        model,
+        config.model,
+        changes=config.changes,
+        steps=config.base_steps,
+        name="base",
+    )
+    run_training(recipe, place, hooks=Hooks(progress=hooks.progress, say=hooks.say))
+    return config.model_copy(
+        update={
+            "model": str(place / TRAINED),
+            "changes": (*config.changes, f"objective.targets.folder={json.dumps(str(place))}"),
+        }
+    )
 
 
 def _neurons(config: ProtectionConfig) -> NeuronsConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from voxstrata.files import read_json
@@ -95,6 +95,11 @@ def measured(
                 "notices": [],
             }
         )
+    # The model may have been trained first: it keeps the name the user gave it.
+    rows = [
+        replace(row, model=prepared.config.model) if row.model == config.model else row
+        for row in rows
+    ]
     return Measured(rows, tasks, _costs(prepared), _notices(config, rows, tasks))
 
 

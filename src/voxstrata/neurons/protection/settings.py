@@ -33,6 +33,8 @@ class ProtectionConfig(Config):
         steps: prunings on the way.
         tune: training recipe between and after them; ``None`` for none.
         tune_steps: optimiser steps after each pruning.
+        base_steps: with ``tune``: optimiser steps of the model before anything is pruned, so that
+            it knows the recipe's codes; the recipe's own by default.
         changes: ``KEY=VALUE`` changes to the recipe.
         tasks: probing tasks.
         corpus_map: YAML file with corpora by task (docs/probing.md).
@@ -62,6 +64,7 @@ class ProtectionConfig(Config):
     steps: PositiveInt = 1
     tune: str | None = None
     tune_steps: PositiveInt | None = None
+    base_steps: PositiveInt | None = None
     changes: tuple[str, ...] = ()
     tasks: Annotated[tuple[str, ...], Field(min_length=1)] = ("sid", "pr")
     corpus_map: str
