@@ -275,7 +275,7 @@ def test_recipes_and_kinds(tmp_path: Path) -> None:
     for name in KIND.names():
         assert kinds.find_kind(name) is KIND
         assert KIND.read(name).data.corpora
-    assert set(KIND.names()) >= {"ivector-small", "ivector-paper"}
+    assert set(KIND.names()) >= {"ivector-small", "ivector-medium", "ivector-paper"}
     paper = KIND.read("ivector-paper")
     assert (paper.model.gaussians, paper.model.rank, paper.model.covariance) == (2048, 400, "full")
     assert kinds.find_kind("ecapa-small-supervised") is kinds.KINDS.get("network")
