@@ -17,7 +17,9 @@ from voxstrata.errors import ConfigError, ResultsError, StorageError, UnknownNam
 from voxstrata.models.ivector.network import align
 from voxstrata.numerics.mixture import Aligner
 from voxstrata.report import draw_report
-from voxstrata.results import Results
+from voxstrata.report.sections.training import training_findings
+from voxstrata.report.view import read_view
+from voxstrata.results import Results, load_results
 from voxstrata.training import kinds
 from voxstrata.training.ivector import stages
 from voxstrata.training.ivector.job import error_rate, fell, run_ivector_training
@@ -72,19 +74,19 @@ def test_a_run_gives_a_model_a_curve_and_a_record(trained: Path, corpus: Path, o
     assert record["card"]["family"] == "ivector"
     assert not (trained / "state").exists()
     model = load_model(str(trained / "model"))
-    table = {row.measure: row.value for row in _table(trained).itertuples()}
+    table = {row.measure: row.value for row in load_results(trained).table.itertuples()}
     assert table["other_eer"] == pytest.approx(error_rate(model, load_corpus(other)))
     assert table["other_eer"] < 40
     assert table["log_likelihood"] == told[-1]
+    (finding,) = training_findings(read_view(load_results(trained)))
+    assert any("rose from" in said and "fell at no step" in said for said in finding["says"])
+
+
+@pytest.mark.slow
+def test_the_page_draws_the_likelihoods(trained: Path) -> None:
     page = draw_report(trained).read_text()
     assert "How did training go?" in page
-    assert "rose from" in page
-
-
-def _table(folder: Path) -> Any:
-    from voxstrata.results import load_results
-
-    return load_results(folder).table
+    assert "Log-likelihood of total variability" in page
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_others(
