@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     steps = sum(len(wanted(one, prepared)) * len(one.neurons) for one in prepared.analysed)
     with bar("rankings", steps, "layers", show=hooks.progress) as advance:
         ranked = list(rank(prepared, counted, notes, lambda _layer: advance(1)))
+    for name in (SETS, COUNTS):  # an earlier run's, of other contrasts, must not lie beside ours
+        shutil.rmtree(folder / name, ignore_errors=True)
     rows: list[Row] = []
     models = {one.model.spec: one.model for one in prepared.analysed}
     for each in found:

@@ -7,7 +7,7 @@ from typing import Any
 
 import voxstrata
 from voxstrata.corpora import Corpus, load_corpus
-from voxstrata.errors import UsageError, VoxstrataError
+from voxstrata.errors import CorpusError, NumericsError, UsageError, VoxstrataError
 from voxstrata.files import fingerprint
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel, choose_layers
@@ -16,7 +16,8 @@ from voxstrata.models.load import find_family
 from voxstrata.models.neurons import neuron_layers
 from voxstrata.models.spec import parse
 from voxstrata.models.twins import add_twins
-from voxstrata.neurons.conditions.condition import Contrast
+from voxstrata.neurons.conditions.condition import Contrast, Crossed
+from voxstrata.neurons.conditions.files import FileFrames
 from voxstrata.neurons.conditions.parse import (
     Sources,
     frame_conditions,
@@ -181,6 +182,7 @@ def prepare(config: NeuronsConfig, vectors: Vectors) -> Prepared:
                 for c in analysed[0].contrasts
                 if c.labels is not None
             ],
+            "frames": [part.digest() for part in _filed(analysed[0].conditions)],
             "shards": [shard.members for shard in shards],
         }
     )
@@ -226,12 +228,15 @@ def _analysed(
         config.semivowels,
         config.seed,
     )
+    if config.cluster_layer is not None:
+        clustered_layer(model, config.cluster_layer)  # a name that is wrong is no missing label
     contrasts, left_out = [], []
-    for text in config.contrasts or DEFAULT:
+    for text in dict.fromkeys(config.contrasts or DEFAULT):
+        asked = config.contrasts is not None or (config.ivector and text.startswith("ivector"))
         try:
             contrasts.append(make_contrast(text, sources))
-        except VoxstrataError as error:
-            if config.contrasts is not None:
+        except (CorpusError, NumericsError, UsageError) as error:
+            if asked:
                 raise
             left_out.append(LeftOut(text, error.what))
     if not contrasts:
@@ -249,6 +254,15 @@ def _analysed(
         for classes in known_classes(corpus, config.semivowels)
     ]
     return Analysed(model, neurons, contrasts, conditions, rule, meetings), left_out
+
+
+def _filed(conditions: list[FrameLabels]) -> list[FileFrames]:
+    parts = [
+        part
+        for one in conditions
+        for part in ((one.first, one.second) if isinstance(one, Crossed) else (one,))
+    ]
+    return [part for part in parts if isinstance(part, FileFrames)]
 
 
 def known_classes(corpus: Corpus, semivowels: bool) -> list[FrameLabels]:

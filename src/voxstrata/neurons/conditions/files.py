@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,6 +37,13 @@ class FileFrames:
     def __init__(self, name: str, codes: Mapping[str, Ints], groups: int) -> None:
         self.name, self._codes = name, codes
         self.rows = tuple(f"cluster {i}" for i in range(groups))
+
+    def digest(self) -> str:
+        """Changes when a label does: the file may be another one when a run goes on."""
+        found = hashlib.sha256()
+        for recording in sorted(self._codes):
+            found.update(f"{recording} {self._codes[recording].tolist()}".encode())
+        return found.hexdigest()
 
     def codes(
         self, utterance: str, start_s: Sequence[float], end_s: Sequence[float],
@@ -73,8 +82,12 @@ def read_km(path: str | Path, corpus: Corpus) -> FileFrames | Labels:
         LabelError: they are of another corpus.
     """
     labels = Path(path).expanduser()
+    if not labels.name:
+        raise UsageError(
+            "km= names no file", got=str(path), expected="km=NAME.km with NAME.tsv beside it"
+        )
     manifest = labels.with_suffix(".tsv")
-    names = [Path(line.split("\t")[0].split(" ")[0]).stem for line in _lines(manifest)[1:]]
+    names = [_id(line) for line in _lines(manifest)[1:]]
     lines = _lines(labels)
     if len(lines) != len(names):
         raise UsageError(
@@ -90,13 +103,24 @@ def read_km(path: str | Path, corpus: Corpus) -> FileFrames | Labels:
             raise UsageError(f"{labels}, line {number}", got=str(error)) from None
         if found.min(initial=0) < 0:
             raise UsageError(f"{labels}, line {number}: a negative label", got=int(found.min()))
+        if name in codes:
+            raise UsageError(
+                f"{manifest}: two recordings are called {name!r}",
+                expected="file names without extension that are the ids of the corpus",
+            )
         codes[name] = found
     _same_corpus(str(labels), codes, corpus)
-    groups = 1 + max((int(c.max(initial=0)) for c in codes.values()), default=0)
     title = f"km={labels.name}"
     if all(len(c) == 1 for c in codes.values()):
-        own = {name: int(c[0]) for name, c in codes.items()}
-        return Labels(title, tuple(f"cluster {i}" for i in range(groups)), own)
+        # A subset of the recordings may lack a label that the file has elsewhere.
+        own = {u.id: int(codes[u.id][0]) for u in corpus.utterances if u.id in codes}
+        used = sorted(set(own.values()))
+        if len(used) < 2:
+            raise LabelError(f"{labels.name} tells no groups apart", got=f"{len(used)} labels")
+        place = {label: i for i, label in enumerate(used)}
+        names_of = tuple(f"cluster {label}" for label in used)
+        return Labels(title, names_of, {name: place[label] for name, label in own.items()})
+    groups = 1 + max((int(c.max(initial=0)) for c in codes.values()), default=0)
     return FileFrames(title, codes, groups)
 
 
@@ -155,6 +179,12 @@ def _same_corpus(file: str, found: Mapping[str, object], corpus: Corpus) -> None
         )
 
 
+def _id(line: str) -> str:
+    """A recording's id from its line: path, then a tab or a space, then a number."""
+    path = line.partition("\t")[0] if "\t" in line else re.sub(r" +\d+ *$", "", line)
+    return Path(path.strip()).stem
+
+
 def _lines(path: Path) -> list[str]:
     try:
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -166,3 +196,5 @@ def _lines(path: Path) -> list[str]:
         ) from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not text", expected="fairseq's .tsv or .km") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read", got=error.strerror or str(error)) from None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from voxstrata.corpora import Corpus
@@ -27,6 +28,12 @@ from voxstrata.neurons.conditions.tiers import (
     tier_labels,
 )
 from voxstrata.neurons.counting import FrameLabels
+
+NAMES = (
+    "phones", "classes", "pitch", "duration", "all",
+    "clusters", "ivector", "vectors", "km", "labels",
+)  # fmt: skip
+"""What can stand behind a slash, besides tiers."""
 
 MANY = 2000
 """Rows of a contrast beyond which something is likely a slip (speakers x phones of VoxCeleb)."""
@@ -83,7 +90,7 @@ class Sources:
                 f"the condition {text!r} is not known",
                 expected="clusters=K, ivector=G, vectors=G:MODEL, km=FILE, labels=FILE",
             )
-        if name in ("all", ""):
+        if name == "all":
             return Everything()
         if name == "pitch":
             return PitchThirds()
@@ -111,11 +118,7 @@ def make_contrast(text: str, sources: Sources) -> Contrast:
         ConfigError: malformed.
         VoxstrataError: a part cannot be made of this corpus.
     """
-    # A path may hold slashes: the cut is the last slash with a condition's name behind it.
-    found = re.fullmatch(r"(.+?)/((?:[A-Za-z_]+)(?:=.*)?)", text)
-    first, second = (found[1], found[2]) if found else (text, None)
-    if re.match(r"(km|labels)=", text) and found is not None:
-        first, second = _behind_file(text)
+    first, second = _cut(text, sources.corpus)
     groups = sources.make(first)
     if isinstance(groups, Labels):
         rows = Everything() if second is None else sources.make(second)
@@ -185,16 +188,27 @@ def _checked(contrast: Contrast) -> Contrast:
     return contrast
 
 
-def _behind_file(text: str) -> tuple[str, str | None]:
-    """The cut of ``labels=DIR/FILE.csv/phones``: behind the last slash that follows a file."""
-    from pathlib import Path
+def _cut(text: str, corpus: Corpus) -> tuple[str, str | None]:
+    """``GROUPS`` and ``ROWS``; a slash inside the path of a file or model is no cut."""
+    places = [found.start() for found in re.finditer("/", text)]
+    cuts = [(text[:at], text[at + 1 :]) for at in places]
+    cuts = [cut for cut in cuts if cut[0] and re.fullmatch(r"[A-Za-z_]+(=.*)?", cut[1])]
+    if not re.match(r"(km|labels|vectors)=", text):
+        return cuts[0] if cuts else (text, None)
+    named = [cut for cut in cuts if cut[1].partition("=")[0] in {*NAMES, *corpus.tiers()}]
+    for cut in ((text, None), *named):
+        if _there(cut[0]):
+            return cut
+    return named[0] if named else (text, None)
 
-    head, _, tail = text.rpartition("/")
-    path = head.partition("=")[2]
-    base = path.rpartition(":")[0] or path
-    if Path(path).expanduser().is_file() or Path(base).expanduser().is_file():
-        return head, tail
-    return text, None
+
+def _there(text: str) -> bool:
+    """Whether the file of ``km=`` or ``labels=``, or the folder of ``vectors=``, exists."""
+    name, _, place = text.partition("=")
+    if name == "vectors":
+        path = place.partition(":")[2]
+        return any(Path(p).expanduser().is_dir() for p in (path, path.rpartition("@")[0]) if p)
+    return any(Path(p).expanduser().is_file() for p in (place, place.rpartition(":")[0]) if p)
 
 
 def _whole(text: str, number: str, equals: str) -> int:

@@ -44,6 +44,7 @@ class Spans:
         rows: labels, in order.
         spans: for each recording start, end (seconds) and row of its spans, sorted.
         take: which frames of a span count.
+        runs: whose runs of equal labels have the middles of "published"; its own by default.
     """
 
     layers: tuple[str, ...] = ()
@@ -54,8 +55,10 @@ class Spans:
         rows: Sequence[str],
         spans: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64], Ints]],
         take: Take = "all",
+        runs: Spans | None = None,
     ) -> None:
         self.name, self.rows, self._spans, self.take = name, tuple(rows), spans, take
+        self._runs = runs
 
     def codes(
         self, utterance: str, start_s: Sequence[float], end_s: Sequence[float],
@@ -69,22 +72,28 @@ class Spans:
         starts, ends, rows = self._spans[utterance]
         # A hair of tolerance: label times are decimal, centres are sums of binary fractions.
         place = np.searchsorted(starts, centre + 1e-9, side="right") - 1
-        inside = (place >= 0) & (centre < ends[np.maximum(place, 0)])
+        inside = (place >= 0) & (centre + 1e-9 < ends[np.maximum(place, 0)])
         found[inside] = rows[place[inside]]
         if self.take == "published":
-            return middles(found)
+            if self._runs is None:
+                return middles(found)
+            return middles(found, self._runs.codes(utterance, start_s, end_s, states))
         if self.take == "middle":
             return _middle_of_spans(found, np.where(inside, place, -1))
         return found
 
 
-def middles(labels: Ints) -> Ints:
+def middles(labels: Ints, runs: Ints | None = None) -> Ints:
     """Labels of the middle frame of each run of equal labels, -1 elsewhere; the last run has none.
 
     The published sampling (arXiv 2409.05910): run [s, e] gives frame ``(s + e) // 2``.
+
+    Args:
+        labels: [T].
+        runs: [T], labels whose runs are meant (phones, where ``labels`` are their lengths).
     """
     found = np.full(len(labels), -1, np.int64)
-    bounds = np.flatnonzero(np.diff(labels)) + 1
+    bounds = np.flatnonzero(np.diff(labels if runs is None else runs)) + 1
     starts = np.concatenate([[0], bounds]).astype(np.int64)
     for start, stop in zip(starts[:-1], bounds, strict=True):
         middle = (start + stop - 1) // 2
@@ -111,6 +120,7 @@ def spans(
     take: Take = "all",
     row_of: Callable[[Segment], str | None] | None = None,
     rows: Sequence[str] | None = None,
+    runs: Spans | None = None,
 ) -> Spans:
     """A frame condition from an interval tier.
 
@@ -122,6 +132,7 @@ def spans(
         row_of: row of a span, ``None`` to leave it out; its label without stress by default, and
             silences left out.
         rows: names and order of rows; by default those that occur, sorted.
+        runs: see :class:`Spans`.
 
     Raises:
         LabelError: no recording has the tier, or no span is left.
@@ -150,7 +161,7 @@ def spans(
         )
         for recording, listed in named.items()
     }
-    return Spans(name or tier, order, table, take)
+    return Spans(name or tier, order, table, take, runs)
 
 
 def classes_of(phones: Sequence[str], *, semivowels: bool = False) -> tuple[list[str], list[int]]:
@@ -212,7 +223,9 @@ def durations(corpus: Corpus, take: Take = "all", tier: str = "phones") -> Spans
         # Equal lengths of decimal times must not fall apart by rounding.
         return names[int(np.searchsorted(bounds + 1e-9, length))]
 
-    return spans(corpus, tier, "duration", take=take, row_of=third, rows=names)
+    # Neighbours of one third are still two phones: each has a middle of its own.
+    runs = spans(corpus, tier) if take == "published" else None
+    return spans(corpus, tier, "duration", take=take, row_of=third, rows=names, runs=runs)
 
 
 def tier_labels(corpus: Corpus, tier: str) -> Labels:
