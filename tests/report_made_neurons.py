@@ -16,6 +16,8 @@ from voxstrata.results import Row, load_results, write_results
 
 WIDTH = 100
 TWINS = {"m": "random:m"}
+TOP, RANDOM = {1: 0.5, 4: 0.79, WIDTH: 0.8}, {1: 0.4, 4: 0.6, WIDTH: 0.8}
+AGREEMENT = {"auc ~ probeless": 0.5}
 
 Null = tuple[float, float, float, float]
 """Mean, low, high and p."""
@@ -155,6 +157,43 @@ def match_rows(
             for class_, share in of.items()
         ),
     )
+
+
+def ranked_rows(
+    name: str = "gender/phones",
+    top: Mapping[int, float] = TOP,
+    *,
+    layer: str = "block.1.ffn.inner",
+    random: Mapping[int, float] = RANDOM,
+    majority: float = 0.3,
+    minimal: int = 4,
+    probe: tuple[float, float] | None = (0.9, 0.6),
+    agreement: Mapping[str, float] = AGREEMENT,
+    model: str = "m",
+) -> tuple[Row, ...]:
+    """Rows of one layer whose neurons were ranked."""
+
+    def row(measure: str, value: float, **more: Any) -> Row:
+        plain = {"estimator": "", "other_d": 0, "groups": 20, "unit": "utterance"}
+        return _row(property=name, model=model, layer=layer, measure=measure, value=value,
+                    **{**plain, **more})  # fmt: skip
+
+    found = [
+        row("subset-accuracy", value, other_layer=which, estimator=kind, other_d=size)
+        for which, of in (("top", top), ("random", random), ("bottom", random))
+        for kind in ("trained", "masked")
+        for size, value in of.items()
+    ]
+    found.append(row("subset-accuracy", majority, control="majority", other_layer="all"))
+    found.append(row("minimal-subset", minimal, other_layer="linear-probe"))
+    for pair, value in agreement.items():
+        found.append(row("ranking-spearman", value, other_layer=pair))
+        found.append(row("ranking-top-10", value, other_layer=pair))
+        found.append(row("ranking-top-10", 0.1, other_layer=pair, control="chance"))
+    if probe is not None:
+        found.append(row("probe-accuracy", probe[0]))
+        found.append(row("probe-accuracy", probe[1], control="random labels of speakers"))
+    return tuple(found)
 
 
 def _row(**given: Any) -> Row:

@@ -87,16 +87,16 @@ def layer_counts(view: View, contrast: str) -> Figure:
 
             drawn.append((f"{lead}{title}", draw))
     keys = [
-        _key("found", marker="o"),
-        _key("found, untrained twin", marker="o", hollow=True),
-        _key("labels dealt anew: 95 % and mean", band=True),
+        key("found", marker="o"),
+        key("found, untrained twin", marker="o", hollow=True),
+        key("labels dealt anew: 95 % and mean", band=True),
     ]
     pairs = [twin_of(view, s) for s in mine]
     if not any(pairs):
         del keys[1]
     if not any(c.has_null for s in mine for c in s.by_layer):
         del keys[-1]
-    return _flow(drawn, keys, title=contrast)
+    return flow(drawn, keys, title=contrast)
 
 
 def sigma_curves(view: View) -> Figure:
@@ -118,7 +118,7 @@ def sigma_curves(view: View) -> Figure:
                 axes.set_xlabel("sigma", fontsize=6)
 
             drawn.append((contrast, draw))
-    return _flow(drawn, _models(view))
+    return flow(drawn, _models(view))
 
 
 def split_halves(view: View) -> Figure:
@@ -136,7 +136,7 @@ def split_halves(view: View) -> Figure:
                 _layer_axis(axes, lines[0])
 
             drawn.append((contrast, draw))
-    return _flow(drawn, [*_models(view), _key("random sets of these sizes", marker="_", grey=True)])
+    return flow(drawn, [*_models(view), key("random sets of these sizes", marker="_", grey=True)])
 
 
 def silhouettes(view: View) -> Figure:
@@ -158,11 +158,11 @@ def silhouettes(view: View) -> Figure:
     keys = []
     for metric in metrics:
         label, dash, marker = METRICS.get(metric, (metric, "-", "o"))
-        keys.append(_key(label, marker=marker, dash=dash, grey=True))
-    return _flow(drawn, keys)
+        keys.append(key(label, marker=marker, dash=dash, grey=True))
+    return flow(drawn, keys)
 
 
-def _flow(drawn: Sequence[tuple[str, Draw]], keys: Sequence[Line2D], title: str = "") -> Figure:
+def flow(drawn: Sequence[tuple[str, Draw]], keys: Sequence[Line2D], title: str = "") -> Figure:
     """Panels side by side, in rows."""
     from matplotlib.figure import Figure
 
@@ -270,12 +270,12 @@ def _models(view: View) -> list[Line2D]:
         one = next(s for s in view.selections if s.model == at)
         colour, hollow = _look(view, one)
         label = shortened(view.models[at].label, 30)
-        found.append(_key(label, marker="o", hollow=hollow, colour=colour,
+        found.append(key(label, marker="o", hollow=hollow, colour=colour,
                           dash="--" if hollow else "-"))  # fmt: skip
     return found
 
 
-def _key(
+def key(
     label: str,
     *,
     marker: str = "",
@@ -285,6 +285,7 @@ def _key(
     grey: bool = False,
     colour: str = COLOURS[0],
 ) -> Line2D:
+    """An entry of a legend."""
     from matplotlib.lines import Line2D
 
     shade = "#6b6b6b" if grey else colour

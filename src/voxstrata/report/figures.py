@@ -178,7 +178,9 @@ def _neurons(view: View) -> list[Planned]:
         silhouettes,
         split_halves,
     )
+    from voxstrata.report.figure_ranked import agreement_maps, subset_curves
     from voxstrata.report.figure_sets import has_venn, upset, venn
+    from voxstrata.report.neuron_ranked import methods, read_ranked
     from voxstrata.report.neuron_sets import drawable
     from voxstrata.report.neuron_words import is_neurons
     from voxstrata.report.reading import slug
@@ -207,6 +209,13 @@ def _neurons(view: View) -> list[Planned]:
     for stem, title, label, there, draw_it in kinds:
         if there(view):
             add(stem, title, label, draw_it)
+    if ranked := read_ranked(view):
+        if any(one.trained for one in ranked):
+            draw = partial(subset_curves, found=ranked)
+            add("subsets", "how few neurons are enough", "accuracy", draw)
+        if methods(ranked):
+            draw = partial(agreement_maps, found=ranked)
+            add("rankings", "what rankings agree on", "Spearman's ρ", draw)
     drawn = drawn_matches(view)
     for clusters in dict.fromkeys(m.clusters for m in drawn):
         mine = [m for m in drawn if m.clusters == clusters]

@@ -78,6 +78,11 @@ SECTIONS.add(
     "halves, sigma, silhouettes",
 )
 SECTIONS.add(
+    "neurons-ranked",
+    "voxstrata.report.sections.neuron_ranked:neuron_ranked",
+    "how few neurons are enough; rankings",
+)
+SECTIONS.add(
     "neurons-clusters",
     "voxstrata.report.sections.neuron_matches:neuron_matches",
     "clusters held against known classes",

@@ -22,13 +22,22 @@ from report_made_neurons import (
     layers,
     match_rows,
     neurons_view,
+    ranked_rows,
     write_neurons,
 )
 from report_reading import HOSTILE, Page, table_rows
 from voxstrata.errors import ResultsError
 from voxstrata.report import draw_report
+from voxstrata.report.figure_ranked import by_contrast
 from voxstrata.report.figures import planned
 from voxstrata.report.neuron_best import MOST, strongest
+from voxstrata.report.neuron_ranked import (
+    enough_said,
+    mean_agreement,
+    methods,
+    read_ranked,
+    selective_said,
+)
 from voxstrata.report.neuron_sets import drawable, read_sets
 from voxstrata.report.neuron_view import Count, short_layers
 from voxstrata.report.neuron_words import (
@@ -373,6 +382,49 @@ def test_clusters_against_classes(tmp_path: Path) -> None:
     stems = [plan.stem for plan in planned(view)]
     assert "neurons-clusters-clusters-2" in stems
     assert "neurons-clusters-ivector-1" not in stems
+
+
+def test_how_few_neurons_are_enough(tmp_path: Path) -> None:
+    second = "block.2.ffn.inner"
+    rows = (
+        *ranked_rows(top={1: 0.5, 4: 0.6, WIDTH: 0.7}, agreement={"a ~ b": 0.2, "a ~ c": -0.4}),
+        *ranked_rows(layer=second, agreement={"b ~ a": 0.6}, probe=(0.9, 0.5)),
+        *ranked_rows("level", {1: 0.2, WIDTH: 0.45}, minimal=1, probe=(0.9, 0.89)),
+        *ranked_rows("wide", {1: 0.2, WIDTH: 0.95}, minimal=WIDTH, probe=None),
+        *ranked_rows("one", {1: 0.8, WIDTH: 0.8}, majority=0.7, minimal=1, agreement={}),
+    )
+    asked = tuple(replace(MORE, name=name) for name in ("gender/phones", "level", "wide", "one"))
+    view = neurons_view(tmp_path, asked, matches=rows)
+    found = read_ranked(view)
+    parts = list(by_contrast(found).values())
+    assert [len(part) for part in parts] == [2, 1, 1, 1]
+    assert found[0].trained["top"] == ((1, 0.5), (4, 0.6), (WIDTH, 0.7))
+    assert found[0].guess == 0.5, "two groups: naming any is better than the commonest"
+    assert found[4].guess == 0.7
+    assert methods(found[:2]) == ["a", "b", "c"]
+    assert mean_agreement(parts[0], "a", "b") == pytest.approx(0.4), "whichever comes first"
+    assert mean_agreement(parts[0], "c", "a") == -0.4
+    assert math.isnan(mean_agreement(parts[0], "b", "c"))
+    gender, level, wide, one = (enough_said(view, part) for part in parts)
+    assert gender == (
+        "gender/phones: a linear probe on all 100 neurons of block.2.ffn.inner, where it is best, "
+        "is right for 0.80 of recordings (guessing: 0.50); the top 4 neurons are as good within "
+        "0.01, random ones of that number reach 0.60."
+    )
+    assert level.endswith("(guessing: 0.50): no better than guessing, so that no number of "
+                          "neurons is enough.")  # fmt: skip
+    assert wide.endswith("; fewer are not as good.")
+    assert "the top neuron is as good" in one
+    assert selective_said(parts[0]).endswith("by 0.30 to 0.40 over layers.")
+    assert "learned each speaker by heart" in selective_said(parts[1])
+    assert selective_said(parts[2]) == ""
+    text = page_html(view)
+    assert Page(text).with_id("neurons-ranked")
+    row = ["gender/phones", "m", second, "0.80", "0.50", "4 of 100", "0.90", "0.50", "0.40", "20"]
+    assert row in table_rows(text)
+    stems = [plan.stem for plan in planned(view)]
+    assert {"neurons-subsets", "neurons-rankings"} <= set(stems)
+    assert view.selections[0].total.observed == 34, "counts are read as they were"
 
 
 def test_names_are_escaped(tmp_path: Path) -> None:

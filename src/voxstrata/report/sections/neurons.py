@@ -189,7 +189,6 @@ def _panel(view: View, selection: Selection, group: str) -> dict[str, Any]:
     return {
         "axis": axis,
         "layers": names,
-        "digits": len(f"{top:.0f}"),
         "turned": max((len(name) for name in names), default=0) > 3,
         "sides": sides,
         "top": top,

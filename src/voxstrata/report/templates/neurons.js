@@ -27,8 +27,9 @@
     const holder = document.createElement("div");
     element.append(holder);
     const edit = (spec) => {
-      spec.width = Math.max(150, V.room(element) - 44 - 8 * panel.digits);
-      spec.height = 170;
+      spec.autosize = { type: "fit", contains: "padding" };
+      spec.width = Math.max(180, V.room(element));
+      spec.height = 215;
       // Without data a layer has no extent, which Vega warns of.
       spec.layer = spec.layer.filter((layer) => sets[layer.data.name].length);
       spec.layer.forEach((layer) => {

@@ -1,0 +1,375 @@
+"""Sentences about a protection run, each written from paired differences and from null counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from voxstrata.report.neuron_view import NAN
+from voxstrata.report.neuron_words import called, chance, verdict
+from voxstrata.report.probing_words import ends, figure, in_percent
+from voxstrata.report.protection_view import (
+    BY,
+    PROTECTED,
+    RIVALS,
+    WHOLE,
+    Asked,
+    Gap,
+    found_counts,
+    gaps,
+    is_protection,
+    protected_count,
+    says_little,
+    scores,
+    tasks,
+)
+from voxstrata.report.view import View
+from voxstrata.report.words import capital, counted, listing, short_labels
+
+KINDS = ("more", "partly", "even", "mixed", "partly-less", "less", "unknown")
+"""How the comparisons of a task came out, in the order in which the first sentence tells them."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """All comparisons of two conditions in one task.
+
+    Attributes:
+        gaps: by size and seed.
+    """
+
+    gaps: tuple[Gap, ...]
+
+    def count(self, verdict: str) -> int:
+        """How many came out so."""
+        return sum(gap.verdict == verdict for gap in self.gaps)
+
+    @property
+    def known(self) -> int:
+        """Comparisons that have intervals."""
+        return len(self.gaps) - self.count("unknown")
+
+    @property
+    def kind(self) -> str:
+        """One of :data:`KINDS`; "partly" where at most half of the intervals are clear of 0."""
+        more, less = self.count("better"), self.count("worse")
+        if not self.known:
+            return "unknown"
+        if more and less:
+            return "mixed"
+        if more:
+            return "more" if 2 * more > self.known else "partly"
+        if less:
+            return "less" if 2 * less > self.known else "partly-less"
+        return "even"
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether the intervals are of differences."""
+        return all(gap.paired for gap in self.gaps)
+
+    @property
+    def mean(self) -> float:
+        """Mean difference over sizes and seeds; above 0: the first is better."""
+        return sum(gap.more.value for gap in self.gaps) / len(self.gaps) if self.gaps else NAN
+
+    @property
+    def by_size(self) -> dict[int, float]:
+        """Rows left to the mean difference over seeds."""
+        found: dict[int, list[float]] = {}
+        for gap in self.gaps:
+            found.setdefault(gap.keep, []).append(gap.more.value)
+        return {keep: sum(values) / len(values) for keep, values in sorted(found.items())}
+
+
+def tally(view: View, task: Asked, rival: str, one: str = PROTECTED) -> Tally:
+    """Protection (or another condition) held against a rival in one task."""
+    return Tally(tuple(gaps(view, task, one, rival)))
+
+
+def model_label(view: View) -> str:
+    """The model's short name."""
+    config, model = view.record.get("config"), view.record.get("model")
+    spec = config.get("model") if isinstance(config, Mapping) else None
+    spec = spec or (model.get("spec") if isinstance(model, Mapping) else None)
+    return short_labels([str(spec)])[0] if spec else "the model"
+
+
+def contrast(view: View) -> str:
+    """What tells the protected neurons apart, with the group where it is one alone."""
+    config = view.record.get("config")
+    config = config if isinstance(config, Mapping) else {}
+    group = f", group {config['group']}" if config.get("group") is not None else ""
+    return f"{config.get('contrast') or 'a contrast'}{group}"
+
+
+def by_score(view: View) -> str:
+    """How rows are chosen to go: "by weight"."""
+    config = view.record.get("config")
+    score = str(config.get("score", "")) if isinstance(config, Mapping) else ""
+    return BY.get(score, f"by {score}" if score else "by its score")
+
+
+def instead(view: View) -> str:
+    """What the condition "random" protects."""
+    config = view.record.get("config")
+    alike = isinstance(config, Mapping) and config.get("control") == "norm"
+    return "other neurons of the same weight" if alike else "random neurons"
+
+
+def condition_label(view: View, condition: str) -> str:
+    """A condition as tables and legends call it."""
+    return {
+        "none": f"{by_score(view)} alone",
+        PROTECTED: "protected",
+        "random": f"{instead(view)} protected",
+        WHOLE: "unpruned",
+    }.get(condition, condition)
+
+
+def neurons_said(view: View) -> str:
+    """How many neurons were protected, and how many chance alone would give."""
+    count, number = found_counts(view).get("all"), protected_count(view)
+    if not math.isfinite(number):
+        return ""
+    noun = "neuron" if number == 1 else "neurons"
+    lead = f"{called(number)} {noun} of {model_label(view)} {'is' if number == 1 else 'are'} "
+    if count is None or not math.isfinite(count.observed):
+        return f"{lead}protected; how many chance alone would give is not known."
+    if count.observed != number:
+        lead += (
+            f"protected ({contrast(view)}); the published rule finds {called(count.observed)} in "
+            "all groups"
+        )
+    else:
+        lead += f"protected: all that pass the published rule for {contrast(view)}"
+    if not count.has_null:
+        return f"{lead}; how many chance alone would give is not known."
+    text = f"{lead}; labels dealt anew give {chance(count)}: {verdict(count)}"
+    if count.verdict == "more" and count.mean > 0:
+        part = round(100 * count.mean / count.observed)
+        text += f", and chance alone would give {part} % of them" if part else ""
+    return f"{text}."
+
+
+def held_said(view: View, task: Asked, rival: str) -> str:
+    """Protection against one rival in one task; empty where they were not compared. Starts small
+    and has no full stop."""
+    held = tally(view, task, rival)
+    if not held.gaps:
+        return ""
+    text = _against_random(view, held) if rival == "random" else _against_none(view, held)
+    text += _size_said(task, held)
+    if not held.is_paired and held.kind != "unknown":
+        text += "; only the scores' own intervals are compared, which is cautious"
+    if held.kind in ("partly", "partly-less"):
+        text += "; one interval in twenty is clear of 0 by chance alone"
+    return text
+
+
+def lost_said(view: View, task: Asked) -> str:
+    """What pruning takes where nothing is protected: without a loss there is nothing to keep."""
+    held = tally(view, task, WHOLE, one="none")
+    if not held.gaps:
+        return ""
+    lead = f"Pruned {by_score(view)} alone, the model"
+    size = _size_said(task, held)
+    if held.kind == "unknown":
+        return f"{lead} is not told apart from the unpruned one, for want of intervals{size}."
+    if held.kind == "even":
+        return (
+            f"{lead} loses nothing that {_intervals(held)} can tell{size}, so there is little that "
+            "protection could keep."
+        )
+    worse, better = held.count("worse"), held.count("better")
+    if worse and not better:
+        return f"{lead} does worse than unpruned {_of(worse, held.known)}{size}."
+    if better and not worse:
+        return f"{lead} does better than unpruned {_of(better, held.known)}{size}."
+    return (
+        f"{lead} does worse than unpruned in {worse} of {counted(held.known, 'comparison')} and "
+        f"better in {better}{size}."
+    )
+
+
+def little_said(task: Asked, view: View) -> str:
+    """That a task says little, where the unpruned model is no better than plain features."""
+    found = scores(view, task)
+    if (plain := says_little(task, found)) is None:
+        return ""
+    return (
+        f"Unpruned, the model is no better here than {plain.name} "
+        f"({figure(task.measure, plain.score.value)}), so this task says little about what its "
+        "neurons know."
+    )
+
+
+def task_said(view: View, task: Asked) -> str:
+    """One task in a sentence or two, for the opening."""
+    parts = [text for rival in RIVALS if (text := held_said(view, task, rival))]
+    if not parts:
+        return ""
+    said = [f"{task.label}: {'; '.join(parts)}."]
+    if tally(view, task, WHOLE, one="none").kind == "even":
+        said.append(lost_said(view, task))
+    return " ".join(filter(None, [*said, little_said(task, view)]))
+
+
+def first_sentence(view: View) -> str:
+    """The answer: in which tasks protection keeps more than either rival."""
+    said = []
+    for rival in RIVALS:
+        groups: dict[str, list[tuple[Asked, Tally]]] = {}
+        for task in tasks(view):
+            if (held := tally(view, task, rival)).gaps:
+                groups.setdefault(held.kind, []).append((task, held))
+        if not groups:
+            continue
+        parts = [_told(view, rival, kind, groups[kind]) for kind in KINDS if kind in groups]
+        said.append(f"{capital('; '.join(parts))}.")
+    if not said:
+        return "No model with protected neurons can be held against another one here."
+    return " ".join(said)
+
+
+def protection_lead(view: View) -> str:
+    """The page's first sentences; empty for results of another kind."""
+    if not is_protection(view):
+        return ""
+    return " ".join(filter(None, [first_sentence(view), neurons_said(view)]))
+
+
+def protection_title(view: View) -> str:
+    """The page's title."""
+    return f"Does protecting neurons keep what {model_label(view)} knows while it is pruned?"
+
+
+def protection_findings(view: View) -> list[dict[str, Any]]:
+    """A bullet a task, as the opening's template wants them."""
+    says = [text for task in tasks(view) if (text := task_said(view, task))]
+    if not says:
+        return []
+    return [{"about": "what protection keeps, task by task", "says": says, "cautions": []}]
+
+
+def points(task: Asked, value: float) -> str:
+    """A difference in words: "2.1 points better"."""
+    if not math.isfinite(value):
+        return "no value"
+    text = figure(task.measure, abs(value))
+    unit = " points" if in_percent(task.measure) else ""
+    if float(text) == 0:
+        return f"{text}{unit} apart"
+    return f"{text}{unit} {'better' if value > 0 else 'worse'}"
+
+
+def _told(view: View, rival: str, kind: str, of: Sequence[tuple[Asked, Tally]]) -> str:
+    """One kind of outcome with its tasks, for the first sentence."""
+    named = listing([f"{task.title} ({_counts(kind, held)})" for task, held in of])
+    if rival == "random":
+        other = instead(view)
+        return {
+            "more": f"it keeps more than protecting {other} in {named}",
+            "partly": f"it keeps more than protecting {other} only in some comparisons of {named}",
+            "even": f"protecting {other} does as well, as far as intervals tell, in {named}",
+            "mixed": f"it keeps sometimes more, sometimes less than protecting {other} in {named}",
+            "partly-less": f"protecting {other} keeps more in some comparisons of {named}",
+            "less": f"protecting {other} keeps more in {named}",
+            "unknown": f"without intervals it cannot be held against {other} in {named}",
+        }[kind]
+    alone = f"pruning {by_score(view)} alone"
+    return {
+        "more": f"protection keeps more than {alone} in {named}",
+        "partly": f"protection keeps more than {alone} only in some comparisons of {named}",
+        "even": f"between protection and {alone} there is no difference that these intervals can "
+        f"tell in {named}",
+        "mixed": f"protection keeps sometimes more, sometimes less than {alone} in {named}",
+        "partly-less": f"protection keeps less than {alone} in some comparisons of {named}",
+        "less": f"protection keeps less than {alone} in {named}",
+        "unknown": f"without intervals protection cannot be held against {alone} in {named}",
+    }[kind]
+
+
+def _counts(kind: str, held: Tally) -> str:
+    n = held.known
+    if kind == "unknown":
+        return counted(len(held.gaps), "comparison")
+    if kind == "mixed":
+        return f"{held.count('better')} and {held.count('worse')} of {n}"
+    if kind == "even":
+        return f"0 of {counted(n, 'comparison')}"
+    clear = held.count("better") or held.count("worse")
+    return f"{clear} of {counted(n, 'comparison')}"
+
+
+def _against_none(view: View, held: Tally) -> str:
+    alone = f"pruning {by_score(view)} alone"
+    more, less = held.count("better"), held.count("worse")
+    if held.kind == "unknown":
+        return f"without intervals, protection cannot be held against {alone}"
+    if held.kind == "even":
+        return (
+            f"no difference between protection and {alone} that {_intervals(held)} can tell"
+            f"{_among(held)}"
+        )
+    if held.kind == "mixed":
+        return (
+            f"protection keeps more than {alone} in {more} and less in {less} of "
+            f"{counted(held.known, 'comparison')}: no consistent difference"
+        )
+    word, number = ("more", more) if more else ("less", less)
+    return f"protection keeps {word} than {alone} {_of(number, held.known)}"
+
+
+def _against_random(view: View, held: Tally) -> str:
+    other = f"protecting {instead(view)}"
+    more, less = held.count("better"), held.count("worse")
+    if held.kind == "unknown":
+        return f"without intervals, it cannot be held against {other}"
+    if held.kind == "even":
+        return f"{other} does as well, as far as {_intervals(held)} can tell{_among(held)}"
+    if held.kind == "mixed":
+        return (
+            f"it keeps more than {other} in {more} and less in {less} of "
+            f"{counted(held.known, 'comparison')}: no consistent difference"
+        )
+    if more:
+        return f"it keeps more than {other} {_of(more, held.known)}"
+    return f"{other} keeps more {_of(less, held.known)}"
+
+
+def _intervals(held: Tally) -> str:
+    return "this interval" if held.known == 1 else "these intervals"
+
+
+def _among(held: Tally) -> str:
+    return "" if held.known == 1 else f" ({counted(held.known, 'comparison')})"
+
+
+def _of(number: int, known: int) -> str:
+    """ "in 4 of 6 comparisons", "in all 6 comparisons"."""
+    if known == 1:
+        return "in the one comparison"
+    if number == known:
+        return f"in {'both' if known == 2 else f'all {known}'} comparisons"
+    return f"in {number} of {known} comparisons"
+
+
+def _size_said(task: Asked, held: Tally) -> str:
+    """The mean difference, and the sizes where it is least and greatest."""
+    if len(held.gaps) == 1:
+        more = held.gaps[0].more
+        span = ends(task.measure, more, signed=True)
+        return f", {points(task, more.value)}{f' (95 %: {span}; + is better)' if span else ''}"
+    text, by_size = f", on average {points(task, held.mean)}", held.by_size
+    if len(by_size) < 2:
+        return text
+    low, high = min(by_size, key=lambda k: by_size[k]), max(by_size, key=lambda k: by_size[k])
+    if low == high:
+        return text
+    return (
+        f"{text} ({points(task, by_size[low])} at {low} rows, {points(task, by_size[high])} at "
+        f"{high})"
+    )
