@@ -144,9 +144,8 @@ def _verified(
     definition = verify.record["config"]["definition"]
     table = verify.table
     chosen = table[(table.measure == f"eer-{definition}") & (table.control == "")]
-    scoring = str(verify.record["config"].get("backend") or "cosine-centred")
-    mine = chosen[chosen.estimator == scoring]
-    for line in (mine if len(mine) else chosen).to_dict("records"):
+    mine = chosen[chosen.estimator == (config.backend or "cosine-centred")]
+    for line in mine.to_dict("records"):
         model = str(line["model"])
         if model in by or model == config.model:
             yield _row(config, line, by.get(model), "verification", "eer", width)
