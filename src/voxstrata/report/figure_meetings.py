@@ -74,15 +74,19 @@ def shares(view: View, matches: list[Match]) -> Figure:
     )
     for axes, match, upright in zip(grid.flat, matches, turned, strict=True):
         share = np.array(match.share, dtype=np.float64)
-        axes.imshow(np.ma.masked_invalid(share), cmap=SCHEME, vmin=0, vmax=1, aspect="auto")
+        few = len(match.columns) <= WRITTEN
+        # Of many classes each has a small share: colours then end at the largest one.
+        brightest = 1.0 if few or not np.isfinite(share).any() else max(0.01, np.nanmax(share))
+        axes.imshow(np.ma.masked_invalid(share), cmap=SCHEME, vmin=0, vmax=brightest, aspect="auto")
         axes.set_facecolor("#8f8f8f")
         names = [shortened(name, 22) for name in match.columns]
         axes.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
         axes.set_yticks(range(len(match.rows)), [shortened(name, 20) for name in match.rows])
         axes.tick_params(labelsize=6, length=0, pad=2)
         title = f"{match.clusters} of {owner(view, match)} against {match.classes}"
-        axes.set_title(shortened(title, 70), fontsize=7, loc="left")
-        if len(names) > WRITTEN:
+        told = "" if few else f" (brightest: {brightest:.2f})"
+        axes.set_title(shortened(title, 64) + told, fontsize=7, loc="left")
+        if not few:
             continue
         for (a, b), value in np.ndenumerate(share):
             if np.isfinite(value):

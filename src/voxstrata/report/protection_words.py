@@ -150,7 +150,7 @@ def neurons_said(view: View) -> str:
     text = f"{lead}; labels dealt anew give {chance(count)}: {verdict(count)}"
     if count.verdict == "more" and count.mean > 0:
         part = round(100 * count.mean / count.observed)
-        text += f", and chance alone would give {part} % of them" if part else ""
+        text += f"; chance alone would give {part} % of that number" if part else ""
     return f"{text}."
 
 
@@ -161,12 +161,7 @@ def held_said(view: View, task: Asked, rival: str) -> str:
     if not held.gaps:
         return ""
     text = _against_random(view, held) if rival == "random" else _against_none(view, held)
-    text += _size_said(task, held)
-    if not held.is_paired and held.kind != "unknown":
-        text += "; only the scores' own intervals are compared, which is cautious"
-    if held.kind in ("partly", "partly-less"):
-        text += "; one interval in twenty is clear of 0 by chance alone"
-    return text
+    return f"{text} ({_size_said(task, held)})"
 
 
 def lost_said(view: View, task: Asked) -> str:
@@ -175,13 +170,13 @@ def lost_said(view: View, task: Asked) -> str:
     if not held.gaps:
         return ""
     lead = f"Pruned {by_score(view)} alone, the model"
-    size = _size_said(task, held)
+    size = f" ({_size_said(task, held)})"
     if held.kind == "unknown":
         return f"{lead} is not told apart from the unpruned one, for want of intervals{size}."
     if held.kind == "even":
         return (
-            f"{lead} loses nothing that {_intervals(held)} can tell{size}, so there is little that "
-            "protection could keep."
+            f"{lead} loses nothing that {_intervals(held)} can tell{size}, so there is little "
+            "that protection could be seen to keep."
         )
     worse, better = held.count("worse"), held.count("better")
     if worse and not better:
@@ -194,7 +189,24 @@ def lost_said(view: View, task: Asked) -> str:
     )
 
 
-def little_said(task: Asked, view: View) -> str:
+def doubts_said(view: View, task: Asked) -> str:
+    """What weakens the comparisons of a task; empty for nothing."""
+    helds = [held for rival in RIVALS if (held := tally(view, task, rival)).gaps]
+    said = []
+    if any(not held.is_paired for held in helds):
+        said.append(
+            "No paired difference was measured here: two models are told apart if their scores' "
+            "intervals share no point, which is cautious."
+        )
+    if any(held.kind in ("partly", "partly-less") for held in helds):
+        said.append(
+            "Of many intervals one in twenty is clear of 0 by chance alone, so a few are no "
+            "finding by themselves."
+        )
+    return " ".join(said)
+
+
+def little_said(view: View, task: Asked) -> str:
     """That a task says little, where the unpruned model is no better than plain features."""
     found = scores(view, task)
     if (plain := says_little(task, found)) is None:
@@ -214,7 +226,7 @@ def task_said(view: View, task: Asked) -> str:
     said = [f"{task.label}: {'; '.join(parts)}."]
     if tally(view, task, WHOLE, one="none").kind == "even":
         said.append(lost_said(view, task))
-    return " ".join(filter(None, [*said, little_said(task, view)]))
+    return " ".join(filter(None, [*said, doubts_said(view, task), little_said(view, task)]))
 
 
 def first_sentence(view: View) -> str:
@@ -267,7 +279,7 @@ def points(task: Asked, value: float) -> str:
 
 def _told(view: View, rival: str, kind: str, of: Sequence[tuple[Asked, Tally]]) -> str:
     """One kind of outcome with its tasks, for the first sentence."""
-    named = listing([f"{task.title} ({_counts(kind, held)})" for task, held in of])
+    named = listing([f"{task.title}{_counts(kind, held)}" for task, held in of])
     if rival == "random":
         other = instead(view)
         return {
@@ -293,15 +305,11 @@ def _told(view: View, rival: str, kind: str, of: Sequence[tuple[Asked, Tally]]) 
 
 
 def _counts(kind: str, held: Tally) -> str:
-    n = held.known
-    if kind == "unknown":
-        return counted(len(held.gaps), "comparison")
+    if kind in ("unknown", "even") or held.known == 1:
+        return ""
     if kind == "mixed":
-        return f"{held.count('better')} and {held.count('worse')} of {n}"
-    if kind == "even":
-        return f"0 of {counted(n, 'comparison')}"
-    clear = held.count("better") or held.count("worse")
-    return f"{clear} of {counted(n, 'comparison')}"
+        return f" ({held.count('better')} and {held.count('worse')} of {held.known} comparisons)"
+    return f" ({held.count('better') or held.count('worse')} of {held.known} comparisons)"
 
 
 def _against_none(view: View, held: Tally) -> str:
@@ -312,7 +320,6 @@ def _against_none(view: View, held: Tally) -> str:
     if held.kind == "even":
         return (
             f"no difference between protection and {alone} that {_intervals(held)} can tell"
-            f"{_among(held)}"
         )
     if held.kind == "mixed":
         return (
@@ -329,7 +336,7 @@ def _against_random(view: View, held: Tally) -> str:
     if held.kind == "unknown":
         return f"without intervals, it cannot be held against {other}"
     if held.kind == "even":
-        return f"{other} does as well, as far as {_intervals(held)} can tell{_among(held)}"
+        return f"{other} does as well, as far as {_intervals(held)} can tell"
     if held.kind == "mixed":
         return (
             f"it keeps more than {other} in {more} and less in {less} of "
@@ -341,11 +348,7 @@ def _against_random(view: View, held: Tally) -> str:
 
 
 def _intervals(held: Tally) -> str:
-    return "this interval" if held.known == 1 else "these intervals"
-
-
-def _among(held: Tally) -> str:
-    return "" if held.known == 1 else f" ({counted(held.known, 'comparison')})"
+    return "this interval" if held.known == 1 and held.is_paired else "these intervals"
 
 
 def _of(number: int, known: int) -> str:
@@ -362,14 +365,16 @@ def _size_said(task: Asked, held: Tally) -> str:
     if len(held.gaps) == 1:
         more = held.gaps[0].more
         span = ends(task.measure, more, signed=True)
-        return f", {points(task, more.value)}{f' (95 %: {span}; + is better)' if span else ''}"
-    text, by_size = f", on average {points(task, held.mean)}", held.by_size
+        return f"{points(task, more.value)}{f'; 95 %: {span}, + is better' if span else ''}"
+    number = counted(len(held.gaps), "comparison")
+    many = f"{number}, " if held.kind in ("even", "unknown") else ""
+    text, by_size = f"{many}on average {points(task, held.mean)}", held.by_size
     if len(by_size) < 2:
         return text
     low, high = min(by_size, key=lambda k: by_size[k]), max(by_size, key=lambda k: by_size[k])
     if low == high:
         return text
     return (
-        f"{text} ({points(task, by_size[low])} at {low} rows, {points(task, by_size[high])} at "
-        f"{high})"
+        f"{text}: from {points(task, by_size[low])} at {low} rows to "
+        f"{points(task, by_size[high])} at {high}"
     )

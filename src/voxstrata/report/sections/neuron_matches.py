@@ -23,7 +23,8 @@ def neuron_matches(view: View) -> Section | None:
         inline(
             partial(shares, view, mine),
             f"Shares of known classes in each cluster of {clusters}",
-            "Colours from 0 (dark) to 1 (bright); a row adds up to 1.",
+            "Colours from 0 (dark) to 1 (bright), or to the share that the title names; a row adds "
+            "up to 1.",
         )
         for clusters in dict.fromkeys(m.clusters for m in drawn)
         if (mine := [m for m in drawn if m.clusters == clusters])

@@ -10,7 +10,8 @@
 
   V.painters["neuron-counts"] = async (element, _facet, place) => {
     const panel = all.panels[Number(place.dataset.panel)];
-    const ground = getComputedStyle(document.documentElement).getPropertyValue("--panel").trim();
+    const css = getComputedStyle(document.documentElement);
+    const ground = css.getPropertyValue("--panel").trim();
     const sets = { bands: [], means: [], dots: [] };
     panel.sides.forEach((side, k) => {
       side.found.forEach((found, i) => {
@@ -37,6 +38,7 @@
         layer.encoding.x.scale = { domain: panel.layers, paddingInner: 0.25, paddingOuter: 0.15 };
         layer.encoding.x.axis.labelAngle = panel.turned ? -90 : 0;
         layer.encoding.xOffset.scale = { domain: panel.sides.map((_, k) => k) };
+        if (layer.data.name === "means") layer.mark.color = css.getPropertyValue("--soft").trim();
         const y = layer.encoding.y;
         y.scale = { domain: [0, panel.top], nice: true };
         y.title = "neurons";
