@@ -22,8 +22,8 @@ from voxstrata.cli.options import (
     Quiet,
     Study,
     check_named,
-    known_overwrite,
 )
+from voxstrata.cli.running import run_job
 
 if TYPE_CHECKING:
     from voxstrata.neurons.prepare import Prepared
@@ -147,13 +147,11 @@ def neurons(
     Example: voxstrata neurons hubert-base -c librispeech:/corpora/LibriSpeech,part=dev-clean
     --contrast ivector=2/clusters=3 --contrast gender/phones -o out
     """
-    from rich.console import Console
-
     from voxstrata.config import load
     from voxstrata.neurons.job import run_neurons
+    from voxstrata.neurons.prepare import prepare
     from voxstrata.neurons.settings import NeuronsConfig
-    from voxstrata.report import draw_report
-    from voxstrata.streaming.runs import Hooks
+    from voxstrata.neurons.unit_vectors import Unmade
 
     check_named("neurons", models, corpus, config)
     given = {
@@ -181,23 +179,18 @@ def neurons(
         "on_error": on_error,
     }
     settings = load(NeuronsConfig, config, given)
-    console = Console(stderr=True)
-    known = known_overwrite(overwrite)
-    if dry_run:
-        from voxstrata.neurons.prepare import prepare
-        from voxstrata.neurons.unit_vectors import Unmade
-
-        show_plan(prepare(settings, Unmade()), console)
-        return
-    hooks: Hooks[Prepared] = Hooks(
-        planned=lambda prepared: show_plan(prepared, console),
-        progress=not quiet,
-        say=lambda text: console.print(text, markup=False, highlight=False),
+    page = run_job(
+        run_neurons,
+        settings,
+        out,
+        overwrite,
+        prepare=lambda _afresh: prepare(settings, Unmade()),
+        show_plan=show_plan,
+        dry_run=dry_run,
+        quiet=quiet,
     )
-    results = run_neurons(settings, out, overwrite=known, hooks=hooks)
-    page = draw_report(out)
-    console.print(f"{len(results.table)} values in {results.record['wall_s']:.0f} s")
-    typer.echo(str(page))
+    if page is not None:
+        typer.echo(str(page))
 
 
 def show_plan(prepared: Prepared, console: Any) -> None:
@@ -228,7 +221,7 @@ def show_plan(prepared: Prepared, console: Any) -> None:
             escape(contrast.name),
             escape(", ".join(contrast.groups[:4]) + (", ..." if len(contrast.groups) > 4 else "")),
             str(len(contrast.rows.rows)),
-            "frames" if labels is None else f"{len(labels.of)} recordings",
+            "frames" if labels is None else f"{len(labels.of) or len(prepared.corpus)} recordings",
         )
     console.print(table)
     for item in prepared.left_out:

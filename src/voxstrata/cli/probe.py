@@ -22,8 +22,8 @@ from voxstrata.cli.options import (
     OverwriteRule,
     Quiet,
     Study,
-    known_overwrite,
 )
+from voxstrata.cli.running import run_job
 
 if TYPE_CHECKING:
     from voxstrata.probing.prepare import Prepared
@@ -250,25 +250,19 @@ def run(
     Returns:
         the page; ``None`` if only the plan was asked for.
     """
-    from rich.console import Console
-
     from voxstrata.probing.job import run_probing
     from voxstrata.probing.prepare import prepare
-    from voxstrata.report import draw_report
-    from voxstrata.streaming.runs import Hooks
 
-    console = Console(stderr=True)
-    rule = known_overwrite(overwrite)
-    if dry_run:
-        _show_plan(prepare(settings, out, afresh=rule == "always"), console)
-        return None
-    hooks: Hooks[Prepared] = Hooks(
-        planned=lambda prepared: _show_plan(prepared, console), progress=not quiet
+    return run_job(
+        run_probing,
+        settings,
+        out,
+        overwrite,
+        prepare=lambda afresh: prepare(settings, out, afresh=afresh),
+        show_plan=_show_plan,
+        dry_run=dry_run,
+        quiet=quiet,
     )
-    results = run_probing(settings, out, overwrite=rule, hooks=hooks)
-    page = draw_report(out)
-    console.print(f"{len(results.table)} values in {results.record['wall_s']:.0f} s")
-    return page
 
 
 def _check(

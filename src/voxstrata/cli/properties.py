@@ -24,11 +24,10 @@ from voxstrata.cli.options import (
     Quiet,
     Study,
     check_named,
-    known_overwrite,
 )
+from voxstrata.cli.running import run_job
 
 if TYPE_CHECKING:
-    from voxstrata.properties.prepare import Prepared
     from voxstrata.properties.settings import PropertiesConfig
 
 Pairs = list[str] | None
@@ -296,27 +295,21 @@ def run(
     Returns:
         the page; ``None`` if only the plan was asked for.
     """
-    from rich.console import Console
-
     from voxstrata.cli.properties_plan import show_end, show_plan
     from voxstrata.properties.job import run_properties
     from voxstrata.properties.prepare import prepare
-    from voxstrata.report import draw_report
-    from voxstrata.streaming.runs import Hooks
 
-    console = Console(stderr=True)
-    rule = known_overwrite(overwrite)
-    if dry_run:
-        show_plan(prepare(settings, out, afresh=rule == "always"), console)
-        return None
-    hooks: Hooks[Prepared] = Hooks(
-        planned=lambda prepared: show_plan(prepared, console), progress=not quiet
+    return run_job(
+        run_properties,
+        settings,
+        out,
+        overwrite,
+        prepare=lambda afresh: prepare(settings, out, afresh=afresh),
+        show_plan=show_plan,
+        show_end=lambda results, console, before: show_end(results, console, done_before=before),
+        dry_run=dry_run,
+        quiet=quiet,
     )
-    done_before = (out / "run.json").exists() and rule != "always"
-    results = run_properties(settings, out, overwrite=rule, hooks=hooks)
-    page = draw_report(out)
-    show_end(results, console, done_before=done_before)
-    return page
 
 
 def _list() -> None:

@@ -15,8 +15,8 @@ from voxstrata.cli.options import (
     OverwriteRule,
     Quiet,
     Study,
-    known_overwrite,
 )
+from voxstrata.cli.running import run_job
 
 if TYPE_CHECKING:
     from voxstrata.neurons.protection.job import Prepared
@@ -155,19 +155,15 @@ def protect(
     page says what was found, whichever way it came out. Inside OUT lie whole folders of `voxstrata
     neurons`, `prune`, `probe` and `verify`; a run that is stopped goes on where it was.
 
-    Example: voxstrata protect melhubert-small -c synthetic:demo -m synthetic-map.yaml -o out
+    Example: voxstrata protect melhubert-small -c synthetic:demo -m demo -o out
 
     Example: voxstrata protect melhubert-small -c ../shared/data/speechocean762_l2 -m map.yaml
     --tasks sid,pr --trials ../shared/data/speechocean762_l2 -o out
     """
-    from rich.console import Console
-
     from voxstrata.config import load
     from voxstrata.errors import UsageError
     from voxstrata.neurons.protection.job import prepare, run_protection
     from voxstrata.neurons.protection.settings import ProtectionConfig
-    from voxstrata.report import draw_report
-    from voxstrata.streaming.runs import Hooks
 
     if config is None and not (model and corpus and corpus_map):
         raise UsageError(
@@ -207,20 +203,18 @@ def protect(
         "batch_s": batch_s,
     }
     settings = load(ProtectionConfig, config, given)
-    console = Console(stderr=True)
-    known = known_overwrite(overwrite)
-    if dry_run:
-        _show_plan(prepare(settings, out.absolute()), console)
-        return
-    hooks: Hooks[Prepared] = Hooks(
-        planned=lambda prepared: _show_plan(prepared, console),
-        progress=not quiet,
-        say=lambda text: console.print(text, markup=False, highlight=False),
+    page = run_job(
+        run_protection,
+        settings,
+        out,
+        overwrite,
+        prepare=lambda _afresh: prepare(settings, out.absolute()),
+        show_plan=_show_plan,
+        dry_run=dry_run,
+        quiet=quiet,
     )
-    results = run_protection(settings, out, overwrite=known, hooks=hooks)
-    page = draw_report(out)
-    console.print(f"{len(results.table)} values in {results.record['wall_s']:.0f} s")
-    typer.echo(str(page))
+    if page is not None:
+        typer.echo(str(page))
 
 
 def _show_plan(prepared: Prepared, console: Any) -> None:

@@ -25,8 +25,8 @@ from voxstrata.cli.options import (
     Quiet,
     Study,
     check_named,
-    known_overwrite,
 )
+from voxstrata.cli.running import run_job
 
 if TYPE_CHECKING:
     from voxstrata.similarity.prepare import Prepared
@@ -158,31 +158,19 @@ def run(
     Returns:
         the page; ``None`` if only the plan was asked for.
     """
-    from rich.console import Console
-
-    from voxstrata.report import draw_report
     from voxstrata.similarity.job import run_similarity
     from voxstrata.similarity.prepare import prepare
-    from voxstrata.streaming.runs import Hooks
 
-    console = Console(stderr=True)
-    rule = known_overwrite(overwrite)
-    if dry_run:
-        show_plan(prepare(settings, out, afresh=rule == "always"), console)
-        return None
-    hooks: Hooks[Prepared] = Hooks(
-        planned=lambda prepared: show_plan(prepared, console), progress=not quiet
+    return run_job(
+        run_similarity,
+        settings,
+        out,
+        overwrite,
+        prepare=lambda afresh: prepare(settings, out, afresh=afresh),
+        show_plan=show_plan,
+        dry_run=dry_run,
+        quiet=quiet,
     )
-    done_before = (out / "run.json").exists() and rule != "always"
-    results = run_similarity(settings, out, overwrite=rule, hooks=hooks)
-    page = draw_report(out)
-    skipped = len(results.record["corpus"]["skipped"])
-    console.print(
-        f"{len(results.table)} values "
-        + ("were there already" if done_before else f"in {results.record['wall_s']:.0f} s")
-        + (f"; {skipped} recordings skipped (listed in the report)" if skipped else "")
-    )
-    return page
 
 
 def show_plan(prepared: Prepared, console: Any) -> None:

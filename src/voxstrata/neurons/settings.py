@@ -9,7 +9,13 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from voxstrata.config import Config
 from voxstrata.neurons.conditions.tiers import Take
 
-DEFAULT = ("ivector=2/clusters=3", "clusters=3", "gender/phones", "classes/phones")
+DEFAULT = (
+    "ivector=2/clusters=3",
+    "clusters=3",
+    "gender/clusters=3",
+    "gender/phones",
+    "classes/phones",
+)
 """Contrasts of a run that names none, as far as the corpus has the labels: those of L2025, and two
 of its predecessor."""
 
