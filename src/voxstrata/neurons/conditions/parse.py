@@ -208,7 +208,9 @@ def _there(text: str) -> bool:
     if name == "vectors":
         path = place.partition(":")[2]
         return any(Path(p).expanduser().is_dir() for p in (path, path.rpartition("@")[0]) if p)
-    return any(Path(p).expanduser().is_file() for p in (place, place.rpartition(":")[0]) if p)
+    base, _, column = place.rpartition(":")
+    paths = (place, "" if "/" in column else base)
+    return any(Path(p).expanduser().is_file() for p in paths if p)
 
 
 def _whole(text: str, number: str, equals: str) -> int:
