@@ -138,7 +138,8 @@ def match_rows(
     shares: Mapping[str, Mapping[str, float]],
     purity: tuple[float, float | None, float | None, float],
 ) -> tuple[Row, ...]:
-    """Clusters against classes: shares, purity with interval and what needs no clusters, ARI."""
+    """Clusters against classes: shares, purity with interval and what needs no clusters, and an
+    ARI of 0.25 whose interval is as wide as that of purity."""
 
     def row(measure: str, value: float, **more: Any) -> Row:
         return _row(
@@ -150,7 +151,12 @@ def match_rows(
     return (
         row("purity", value, ci_low=low, ci_high=high),
         row("purity", alone, control="chance"),
-        row("ari", 0.25),
+        row(
+            "ari",
+            0.25,
+            ci_low=None if low is None else 0.25 + low - value,
+            ci_high=None if high is None else 0.25 + high - value,
+        ),
         *(
             row("share", share, other_model=cluster, other_layer=class_)
             for cluster, of in shares.items()

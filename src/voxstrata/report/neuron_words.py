@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from voxstrata.report.neuron_view import EVERY, JOB, Count, Selection
+from voxstrata.report.neuron_view import EVERY, JOB, Count, Match, Selection
 from voxstrata.report.view import View
-from voxstrata.report.words import counted, listing
+from voxstrata.report.words import counted, listing, number
 
 RATE = 5
 """False discovery rate of the tests, in per cent, as the run counts them."""
@@ -108,8 +108,8 @@ def counts_said(view: View, selection: Selection) -> str:
     model, count = view.models[selection.model].label, selection.total
     passes = "neuron" if count.observed == 1 else "neurons"
     verb = "passes" if count.observed == 1 else "pass"
-    number = "no" if count.observed == 0 else called(count.observed)
-    text = f"{selection.contrast}: {number} {passes} of {model} {verb} the published rule"
+    many = "no" if count.observed == 0 else called(count.observed)
+    text = f"{selection.contrast}: {many} {passes} of {model} {verb} the published rule"
     if not count.has_null:
         return f"{text}; {verdict(count)}."
     text += f"; {dealt(selection)} {chance(count)}: {verdict(count)}"
@@ -230,6 +230,25 @@ def survivors_said(selection: Selection) -> str:
     if not parts:
         return ""
     return f"With gender held fixed, of the {whole} are found again {listing(parts)}."
+
+
+def meeting_said(name: str, match: Match) -> str:
+    """Whether clusters are a known class, by the adjusted Rand index; empty without one.
+
+    Args:
+        name: whose vectors were clustered.
+        match: the clusters and classes.
+    """
+    if "ari" not in match.measures:
+        return ""
+    value, low, high, _ = match.measures["ari"]
+    text = f"{match.clusters} of {name} against {match.classes}: "
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"{text}ARI {number(value)}, without an interval."
+    text += f"ARI {number(value)} ({number(low)} to {number(high)})"
+    if low > 0:
+        return f"{text}, more agreement than chance gives."
+    return f"{text}, no agreement is shown."
 
 
 def rule_said(view: View) -> str:

@@ -46,6 +46,7 @@ from voxstrata.report.neuron_words import (
     easy_null_said,
     first_sentence,
     has_easy_null,
+    meeting_said,
     neurons_lead,
     single_tests_said,
     survivors_said,
@@ -376,7 +377,19 @@ def test_clusters_against_classes(tmp_path: Path) -> None:
     assert page.with_id("neurons-clusters")
     cells = table_rows(text)
     purity = "0.80 0.70 to 0.90 without clusters 0.60"
-    assert ["clusters=2", "m layer 2", "classes one row per frame", purity, "", "", "0.25"] in cells
+    row = ["clusters=2", "m layer 2", "classes one row per frame", purity, "", ""]
+    assert [*row, "0.25 0.15 to 0.35"] in cells
+    says = [meeting_said("m", match) for match in view.meetings]
+    assert says[0] == (
+        "clusters=2 of m against classes: ARI 0.25 (0.15 to 0.35), more agreement than chance "
+        "gives."
+    )
+    assert says[2] == "ivector=1 of m against speaker: ARI 0.25, without an interval."
+    level = replace(view.meetings[0], measures={"ari": (0.25, -0.1, 0.6, 0.0)})
+    assert meeting_said("m", level).endswith("ARI 0.25 (−0.10 to 0.60), no agreement is shown.")
+    assert meeting_said("m", replace(level, measures={})) == ""
+    assert says[0] in " ".join(page.words.split())
+    assert page.words.count("against classes: ARI") == 1, "twins stand in the table alone"
     assert any(row[:2] == ["ivector=1", "ivector/model layer 2"] for row in cells)
     assert "Pairs with more than 60 clusters or classes are not drawn" in page.words
     stems = [plan.stem for plan in planned(view)]

@@ -9,6 +9,7 @@ from typing import Any
 from voxstrata.report.figure_meetings import drawn_matches, owner, shares
 from voxstrata.report.inline import inline
 from voxstrata.report.neuron_view import Match
+from voxstrata.report.neuron_words import meeting_said
 from voxstrata.report.section import Section, render
 from voxstrata.report.view import View
 from voxstrata.report.words import number
@@ -31,6 +32,11 @@ def neuron_matches(view: View) -> Section | None:
     ]
     html = render(
         "sections/neuron_matches.html",
+        says=[
+            text
+            for match in view.meetings
+            if not _of_twin(view, match) and (text := meeting_said(owner(view, match), match))
+        ],
         figures=figures,
         rows=[_row(view, match) for match in view.meetings],
         wide=len(drawn) < len([m for m in view.meetings if not _of_twin(view, m)]),
