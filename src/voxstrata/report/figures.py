@@ -75,7 +75,7 @@ def planned(view: View) -> list[Planned]:
         if any(len(view.rows_of(facet, m)) > 1 for m in view.models_of(facet)):
             add(f"{facet.key}-steps", "layer to layer", facet, layer_steps)
     found += [*_probing(view), *_curves(view), *_verification(view), *_training(view)]
-    return [*found, *_neurons(view)]
+    return [*found, *_neurons(view), *_protection(view)]
 
 
 def _curves(view: View) -> list[Planned]:
@@ -222,6 +222,21 @@ def _neurons(view: View) -> list[Planned]:
         draw = partial(shares, matches=mine)
         add(f"clusters {clusters}", f"what {clusters} are", "shares of classes", draw)
     return found
+
+
+def _protection(view: View) -> list[Planned]:
+    """A protection run: all tasks as one figure, and one figure a task."""
+    from voxstrata.report.figure_protection import drawable, protection_panels
+    from voxstrata.report.reading import slug
+
+    asked, taken = drawable(view), {"protection"}
+    parts = [("protection", "all tasks", asked)] if len(asked) > 1 else []
+    parts += [(slug(["protection", one.name], taken), one.title, [one]) for one in asked]
+    return [
+        Planned(stem, title, "scores and paired differences", "size",
+                partial(protection_panels, asked=part))
+        for stem, title, part in parts
+    ]  # fmt: skip
 
 
 def draw_figures(view: View, folder: Path) -> list[Path]:

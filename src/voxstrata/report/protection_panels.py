@@ -131,13 +131,18 @@ def score_panel(view: View, task: Asked) -> Panel | None:
             _spot(view, task, s, place(s.keep) + offset + _jitter(s.seed, mine, ends_))
             for s in mine
         ]
-        means = tuple(
-            (place(keep) + offset, _mean([_shown(task, s.score).value for s in mine if s.keep == keep]))
-            for keep in kept
-            if any(s.keep == keep for s in mine)
-        )  # fmt: skip
+        by_size = {
+            keep: [_shown(task, s.score).value for s in mine if s.keep == keep] for keep in kept
+        }
+        means = tuple((place(k) + offset, _mean(held)) for k, held in by_size.items() if held)
         label = condition_label(view, condition)
-        label = label if condition == "protected" else f"pruned {label}" if condition == "none" else label
+        label = (
+            label
+            if condition == "protected"
+            else f"pruned {label}"
+            if condition == "none"
+            else label
+        )
         series.append(Series(condition, label, tuple(spots), means))
     whole = unpruned(found)
     shown = _shown(task, whole) if whole is not None else None
@@ -218,7 +223,9 @@ def _offset(at: int, of: int, ends_: tuple[float, float]) -> float:
     return (at - (of - 1) / 2) * SIDE * (ends_[1] - ends_[0])
 
 
-def _jitter(seed: int, among: Sequence[Scored] | Sequence[object], ends_: tuple[float, float]) -> float:
+def _jitter(
+    seed: int, among: Sequence[Scored] | Sequence[object], ends_: tuple[float, float]
+) -> float:
     """Seeds of a condition stand close together."""
     seeds = sorted({int(getattr(one, "seed", 0)) for one in among})
     if len(seeds) < 2:
@@ -275,7 +282,10 @@ def _plain(
     if low - room <= value <= high + room:
         return (best.name, value), ""
     side = "above" if value > high else "below"
-    return None, f"{best.name} ({figure(task.measure, best.score.value)}) lies {side} what is drawn."
+    return (
+        None,
+        f"{best.name} ({figure(task.measure, best.score.value)}) lies {side} what is drawn.",
+    )
 
 
 def _drawn(series: Sequence[Series], whole: Value | None) -> list[float]:

@@ -31,6 +31,24 @@ from voxstrata.report.words import capital, counted, listing, short_labels
 KINDS = ("more", "partly", "even", "mixed", "partly-less", "less", "unknown")
 """How the comparisons of a task came out, in the order in which the first sentence tells them."""
 
+INTERVALS = (
+    "Intervals are 95 % percentile intervals over speakers (or recordings) drawn again; those of "
+    "differences draw the same for both models. Verification is not paired: intervals of scores."
+)
+"""What the intervals are, for the section on the run."""
+
+MEASURED = {
+    "score": "Of each task's main measure, by a head on the learned sum of all layers: trained on "
+    "one part, chosen on another, tested on a third. Of trials: the equal error rate.",
+    "difference": "Score of one model less that of another on the same test examples, turned on "
+    "this page so that above 0 the protected model is better.",
+    "neurons": "Neurons that pass the published rule for exactly one group (Lin et al. 2025, "
+    "arXiv 2506.21712), beside the mean, 2.5 and 97.5 % of the same count with labels dealt anew.",
+    "cost": "All parameters; floating-point operations of a second of audio, estimated; median "
+    "time of a second of audio, measured.",
+}
+"""What the numbers of a protection run are, for the section on the run."""
+
 
 @dataclass(frozen=True)
 class Tally:
@@ -318,9 +336,7 @@ def _against_none(view: View, held: Tally) -> str:
     if held.kind == "unknown":
         return f"without intervals, protection cannot be held against {alone}"
     if held.kind == "even":
-        return (
-            f"no difference between protection and {alone} that {_intervals(held)} can tell"
-        )
+        return f"no difference between protection and {alone} that {_intervals(held)} can tell"
     if held.kind == "mixed":
         return (
             f"protection keeps more than {alone} in {more} and less in {less} of "

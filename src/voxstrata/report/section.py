@@ -87,6 +87,11 @@ SECTIONS.add(
     "voxstrata.report.sections.neuron_matches:neuron_matches",
     "clusters held against known classes",
 )
+SECTIONS.add(
+    "protection",
+    "voxstrata.report.sections.protection:protection",
+    "pruned models with and without protected neurons",
+)
 SECTIONS.add("probing", "voxstrata.report.sections.probing:probing", "tasks, heads and models")
 SECTIONS.add(
     "probing-claims",

@@ -9,6 +9,12 @@ from voxstrata.report import sentences
 from voxstrata.report.neuron_words import is_neurons, neurons_lead, neurons_title
 from voxstrata.report.probing_view import is_probing
 from voxstrata.report.probing_words import probing_findings, probing_lead, probing_title
+from voxstrata.report.protection_view import is_protection
+from voxstrata.report.protection_words import (
+    protection_findings,
+    protection_lead,
+    protection_title,
+)
 from voxstrata.report.section import Section, render
 from voxstrata.report.sections.joined_opening import (
     joined_findings,
@@ -24,6 +30,7 @@ from voxstrata.report.sections.property_opening import (
     property_names,
     property_title,
 )
+from voxstrata.report.sections.protection import protection_tiles
 from voxstrata.report.sections.said import said
 from voxstrata.report.sections.training import (
     training_findings,
@@ -48,6 +55,8 @@ def title(view: View) -> str:
         return training_title(view)
     if is_neurons(view):
         return neurons_title(view)
+    if is_protection(view):
+        return protection_title(view)
     if not view.models:
         return "Results"
     if view.parts:
@@ -67,6 +76,8 @@ def tiles(view: View) -> list[tuple[str, str]]:
     found = (
         training_tiles(view)
         if is_training(view)
+        else protection_tiles(view)
+        if is_protection(view)
         else [
             (f"{len(view.models):,}", "model" if len(view.models) == 1 else "models"),
             (f"{len(view.layers):,}", "layer" if len(view.layers) == 1 else "layers"),
@@ -129,6 +140,7 @@ def opening(view: View) -> Section:
         kicker=" · ".join(part for part in parts if part),
         lead=joined_lead(view)
         or neurons_lead(view)
+        or protection_lead(view)
         or (probing_lead(view) if is_probing(view) else property_lead(view)),
         notices=notices(view),
         tiles=tiles(view),
@@ -138,7 +150,8 @@ def opening(view: View) -> Section:
         or property_findings(view)
         or verification_findings(view)
         or training_findings(view)
-        or neurons_findings(view),
+        or neurons_findings(view)
+        or protection_findings(view),
         absent="These results hold no selection of neurons."
         if is_neurons(view)
         else property_absent(view),

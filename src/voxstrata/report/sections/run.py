@@ -8,6 +8,9 @@ from typing import Any
 
 from voxstrata.report.neuron_words import INTERVALS as NEURONS
 from voxstrata.report.neuron_words import MEASURED, is_neurons
+from voxstrata.report.protection_view import is_protection
+from voxstrata.report.protection_words import INTERVALS as PROTECTION
+from voxstrata.report.protection_words import MEASURED as PROTECTED
 from voxstrata.report.section import Section, render
 from voxstrata.report.sections.verification import INTERVALS as VERIFICATION
 from voxstrata.report.sections.verification import is_verification
@@ -67,7 +70,7 @@ def run(view: View) -> Section | None:
         properties=bool(view.curves),
         verification=is_verification(view),
         training=is_training(view),
-        neurons=is_neurons(view),
+        neurons=is_neurons(view) or is_protection(view),
         config=_pretty(record.get("config")),
         machine=_machine(record),
         version=versions.get("voxstrata", "") if isinstance(versions, Mapping) else "",
@@ -82,6 +85,8 @@ def _intervals(view: View) -> str:
         return VERIFICATION
     if is_neurons(view):
         return NEURONS
+    if is_protection(view):
+        return PROTECTION
     return DRAWS if view.curves and not view.facets else INTERVALS
 
 
@@ -178,8 +183,9 @@ def _properties(view: View) -> list[tuple[str, list[str]]]:
 
 
 def _neurons(view: View) -> list[tuple[str, list[str]]]:
-    """What is counted of neurons, and how."""
-    return [(name, [text]) for name, text in MEASURED.items()] if is_neurons(view) else []
+    """What is counted of neurons, and how; what is measured of protected models."""
+    told = MEASURED if is_neurons(view) else PROTECTED if is_protection(view) else {}
+    return [(name, [text]) for name, text in told.items()]
 
 
 def _machine(record: Mapping[str, Any]) -> list[tuple[str, str]]:
