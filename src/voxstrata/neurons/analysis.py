@@ -37,6 +37,21 @@ PATTERNS = 200
 
 
 @dataclass(frozen=True)
+class Map:
+    """Rows of a condition in the plane.
+
+    Attributes:
+        rows: R names.
+        group_of: [R].
+        places: [R, 2].
+    """
+
+    rows: tuple[str, ...]
+    group_of: NDArray[np.int64]
+    places: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Found:
     """What one contrast says about one model.
 
@@ -52,6 +67,7 @@ class Found:
         halves: the selection in split halves, by layer.
         within: the selection within each gender; ``None`` where it makes no sense.
         separation: by layer and metric, how far the groups' rows are apart as patterns.
+        maps: layer to the rows' patterns in the plane (MDS): names, groups and places [R, 2].
         units: units behind the null.
         moved: what the null moves: "recording", "speaker" or "rows within each recording".
         thin: rows with too few frames for a probability to mean much.
@@ -68,6 +84,7 @@ class Found:
     halves: Mapping[str, Halves]
     within: Within | None
     separation: Mapping[str, Mapping[str, Separation]]
+    maps: Mapping[str, Map]
     units: int
     moved: str
     thin: list[str]
@@ -182,6 +199,7 @@ def analyse(
             f"{config.least_frames} frames ({', '.join(thin[:3])}{', ...' * (len(thin) > 3)}): "
             "a neuron that was active there once or twice is above chance."
         )
+    shown = _separations(counts, config.seed)
     return Found(
         model=model.spec,
         contrast=contrast.name,
@@ -192,7 +210,8 @@ def analyse(
         screen=screened if isinstance(screened, Screen) else None,
         halves=halves,
         within=parts if isinstance(parts, Within) else None,
-        separation=_separations(counts, config.seed),
+        separation={layer: apart for layer, (apart, _) in shown.items()},
+        maps={layer: mapped for layer, (_, mapped) in shown.items()},
         units=null.units if isinstance(null, Null) else len(found.units),
         moved=moved,
         thin=thin,
@@ -256,8 +275,8 @@ def strata_of(contrast: Contrast, found: UnitCounts, prepared: Prepared) -> list
     return strata if len(set(strata)) > 1 else None
 
 
-def _separations(counts: Counts, seed: int) -> dict[str, dict[str, Separation]]:
-    """Silhouettes of the groups' rows; none where a group is a single row."""
+def _separations(counts: Counts, seed: int) -> dict[str, tuple[dict[str, Separation], Map]]:
+    """Silhouettes of the groups' rows and their map; none where a group is a single row."""
     used = counts.group_of[counts.group_of >= 0]
     if not 2 <= len(np.unique(used)) < len(used) or len(used) > PATTERNS:
         return {}
@@ -267,9 +286,13 @@ def _separations(counts: Counts, seed: int) -> dict[str, dict[str, Separation]]:
             made = patterns(counts, layer)
         except UsageError:
             continue
-        found[layer] = {
-            "euclidean": separation(made.matrix, made.group_of),
-            "jaccard": separation(made.matrix, made.group_of, "jaccard"),
-            "mds": separation(scaled(made.matrix, seed), made.group_of),
-        }
+        places = scaled(made.matrix, seed)
+        found[layer] = (
+            {
+                "euclidean": separation(made.matrix, made.group_of),
+                "jaccard": separation(made.matrix, made.group_of, "jaccard"),
+                "mds": separation(places, made.group_of),
+            },
+            Map(made.rows, made.group_of, places),
+        )
     return found

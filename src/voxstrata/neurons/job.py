@@ -34,8 +34,8 @@ from voxstrata.streaming.runs import (
 )
 from voxstrata.streaming.setup import corpus_record
 
-NEURONS, SETS, COUNTS = "neurons.parquet", "sets", "counts"
-"""Every selected neuron; the sets as files; the counts."""
+NEURONS, MAPS, SETS, COUNTS = "neurons.parquet", "patterns.parquet", "sets", "counts"
+"""Every neuron; rows of conditions as patterns in the plane; the sets as files; the counts."""
 
 
 def run_neurons(
@@ -115,6 +115,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     for one, counts in zip(prepared.analysed, counted.counts, strict=True):
         save_counts(counts, folder / COUNTS / _name(one.model.spec))
     _write_neurons(folder / NEURONS, found)
+    _write_maps(folder / MAPS, found)
     done = time.perf_counter()
     stack = prepared.stack()
     record = {
@@ -202,3 +203,25 @@ def _write_neurons(path: Path, found: list[Found]) -> None:
     frame = pd.concat([neuron_table(each) for each in found], ignore_index=True)
     with atomic_write(path) as file:
         frame.to_parquet(file, index=False)
+
+
+def _write_maps(path: Path, found: list[Found]) -> None:
+    import pandas as pd
+
+    lines = [
+        {
+            "model": each.model,
+            "contrast": each.contrast,
+            "layer": layer,
+            "row": row,
+            "group": each.counts.groups[int(group)],
+            "x": float(x),
+            "y": float(y),
+        }
+        for each in found
+        for layer, one in each.maps.items()
+        for row, group, (x, y) in zip(one.rows, one.group_of, one.places, strict=True)
+    ]
+    names = ("model", "contrast", "layer", "row", "group", "x", "y")
+    with atomic_write(path) as file:
+        pd.DataFrame(lines, columns=list(names)).to_parquet(file, index=False)
