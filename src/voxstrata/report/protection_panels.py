@@ -10,6 +10,7 @@ from voxstrata.report.figure_lines import COLOURS
 from voxstrata.report.neuron_view import NAN
 from voxstrata.report.probing_view import Value
 from voxstrata.report.probing_words import ends, figure, in_percent, scale
+from voxstrata.report.protection_tally import Tally, by_score, condition_label, instead, tally
 from voxstrata.report.protection_view import (
     CONDITIONS,
     RIVALS,
@@ -20,7 +21,6 @@ from voxstrata.report.protection_view import (
     sizes,
     unpruned,
 )
-from voxstrata.report.protection_words import Tally, by_score, condition_label, instead, tally
 from voxstrata.report.view import View
 from voxstrata.report.words import property_measure
 
@@ -32,6 +32,9 @@ MARKERS = {"none": "square", "protected": "circle", "random": "triangle-up"}
 
 DOUBLING = 4
 """Sizes that span at least this factor stand on a logarithmic axis."""
+
+LEAST = 0.5
+"""Points (of %) that the axis of differences reaches at least, on both sides of 0."""
 
 FAR = 0.75
 """Plain features further away than this share of what is drawn do not stretch the axis."""
@@ -97,6 +100,7 @@ class Panel:
         ticks: their places on the axis.
         ends: of that axis.
         series: what is drawn.
+        unit: a point of % in the units drawn: 1, or 0.01 for what is not shown in %.
         whole: the unpruned model; ``None`` where it has no score.
         plain: the best plain features, drawn as a dashed line; ``None`` without any, or where
             they are too far away.
@@ -110,6 +114,7 @@ class Panel:
     ticks: tuple[float, ...]
     ends: tuple[float, float]
     series: tuple[Series, ...]
+    unit: float = 1.0
     whole: Value | None = None
     plain: tuple[str, float] | None = None
     outside: str = ""
@@ -149,7 +154,7 @@ def score_panel(view: View, task: Asked) -> Panel | None:
     plain, outside = _plain(task, found, series, shown)
     return Panel(
         "scores", axis_title(task), kept, log, tuple(map(place, kept)), ends_, tuple(series),
-        shown, plain, outside,
+        scale(task.measure) / 100, shown, plain, outside,
     )  # fmt: skip
 
 
@@ -176,10 +181,10 @@ def difference_panel(view: View, task: Asked) -> Panel | None:
         by_size = one.by_size.items()
         means = tuple((place(keep) + offset, scale(task.measure) * v) for keep, v in by_size)
         series.append(Series(rival, rival_label(view, rival), spots, means))
-    unit = " (points)" if in_percent(task.measure) else ""
-    title = f"protected is better by{unit}"
+    title = f"protected is better by{' (points)' if in_percent(task.measure) else ''}"
     return Panel(
-        "differences", title, kept, log, tuple(map(place, kept)), ends_, tuple(series)
+        "differences", title, kept, log, tuple(map(place, kept)), ends_, tuple(series),
+        scale(task.measure) / 100,
     )  # fmt: skip
 
 
@@ -200,7 +205,8 @@ def extent(panel: Panel) -> tuple[float, float]:
     if panel.plain is not None:
         values.append(panel.plain[1])
     if panel.kind == "differences":
-        values.append(0.0)
+        # A difference that is nothing must not fill the panel.
+        values += [-LEAST * panel.unit, LEAST * panel.unit]
     low, high = min(values), max(values)
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     return low - margin, high + margin

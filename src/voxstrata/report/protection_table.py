@@ -8,6 +8,7 @@ from typing import Any
 
 from voxstrata.report.probing_view import apart, beats
 from voxstrata.report.probing_words import ends, figure
+from voxstrata.report.protection_tally import condition_label
 from voxstrata.report.protection_view import (
     CONDITIONS,
     PLAIN,
@@ -18,7 +19,6 @@ from voxstrata.report.protection_view import (
     scores,
     tasks,
 )
-from voxstrata.report.protection_words import condition_label
 from voxstrata.report.view import View
 
 

@@ -18,6 +18,7 @@ from voxstrata.report.protection_panels import (
     score_panel,
 )
 from voxstrata.report.protection_table import cost_rows
+from voxstrata.report.protection_tally import by_score, instead, model_label
 from voxstrata.report.protection_view import (
     RIVALS,
     Asked,
@@ -57,11 +58,11 @@ def protection(view: View) -> Section | None:
         titles=[{"title": task.title, "axis": axis_title(task)} for task in tasks(view)],
         neurons=_neurons(view),
         neurons_said=words.neurons_said(view),
-        instead=words.instead(view),
-        alone=words.by_score(view),
+        instead=instead(view),
+        alone=by_score(view),
+        kinds=_kinds(view),
         inside=_inside(view),
         clock=_clock(view),
-        tuned=_config(view).get("tune"),
     )
     return Section(
         "protection",
@@ -123,7 +124,8 @@ def _keys(task: Asked, view: View, panel: Panel) -> list[dict[str, str]]:
         text = f"unpruned: {figure(task.measure, score.value)}"
         keys.append({"kind": "line", "colour": "", "label": text})
     if panel.plain is not None:
-        keys.append({"kind": "dashes", "colour": "#8c8c8c", "label": panel.plain[0]})
+        label = f"{panel.plain[0]} (plain features)"
+        keys.append({"kind": "dashes", "colour": "#8c8c8c", "label": label})
     return keys
 
 
@@ -175,15 +177,30 @@ def _asked(view: View) -> str:
     config = _config(view)
     kept = [str(n) for n in view.record.get("keep") or ()]
     widths = sorted({str(n) for n in view.record.get("widths") or ()}, key=len)
-    text = f"Of each feed-forward part of {words.model_label(view)}"
+    text = f"Of each feed-forward part of {model_label(view)}"
     text += f" ({listing(widths, 'or')} rows)" if widths else ""
     text += f", {listing(kept, 'or')} rows were left" if kept else ", rows were pruned"
-    text += f": those to go were chosen {words.by_score(view)}"
+    text += f": those to go were chosen {by_score(view)}"
     if config.get("tune") is not None:
         text += f", and the models were trained on afterwards (recipe {config['tune']}"
         steps = config.get("tune_steps")
         text += f", {steps} steps)" if steps is not None else ")"
     return f"{text}."
+
+
+def _kinds(view: View) -> str:
+    """Which kinds of pruned models there are."""
+    told = {
+        "none": f"pruned {by_score(view)} alone",
+        "protected": "pruned with the found neurons protected, which stay whatever their score",
+        "random": f"pruned with as many {instead(view)} protected, which tells whether it "
+        "matters which neurons stay",
+    }
+    present = {s.condition for task in tasks(view) for s in scores(view, task)}
+    parts = [text for condition, text in told.items() if condition in present]
+    if len(parts) < 2:
+        return f"All models are {parts[0]}." if parts else ""
+    return f"Models are held against each other that are {'; '.join(parts[:-1])}; and {parts[-1]}."
 
 
 def _seeds(view: View) -> str:
