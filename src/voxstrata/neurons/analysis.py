@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.corpora import Corpus
-from voxstrata.errors import UsageError
+from voxstrata.errors import UsageError, VoxstrataWarning
 from voxstrata.models.base import SpeechModel
 from voxstrata.neurons.conditions.condition import Contrast
 from voxstrata.neurons.counts import Counts, UnitCounts
@@ -154,13 +155,21 @@ def analyse(
     clusters, moved = moving(contrast, found, prepared.corpus, prepared.by)
 
     def tried(what: str, work: Callable[[], object]) -> object | None:
-        """What cannot be said of these units is left out, with its reason."""
-        try:
-            return work()
-        except UsageError as error:
-            got = f" ({error.got})" if error.got else ""
-            notes.append(f"{contrast.name}: no {what}, because {error.what}{got}.")
-            return None
+        """What cannot be said of these units is left out, with its reason; what is weak is told."""
+        found = None
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("default")
+            try:
+                found = work()
+            except UsageError as error:
+                got = f" ({error.got})" if error.got else ""
+                notes.append(f"{contrast.name}: no {what}, because {error.what}{got}.")
+        for one in said:
+            if issubclass(one.category, VoxstrataWarning):
+                notes.append(f"{contrast.name}: {one.message}.")
+            else:
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        return found
 
     null = screened = parts = None
     halves: Mapping[str, Halves] = {}
@@ -215,7 +224,7 @@ def analyse(
         units=null.units if isinstance(null, Null) else len(found.units),
         moved=moved,
         thin=thin,
-        notes=notes,
+        notes=list(dict.fromkeys(notes)),
     )
 
 

@@ -8,6 +8,7 @@ program that made it, so the silhouette of the patterns themselves stands beside
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -132,8 +133,12 @@ def scaled(matrix: NDArray[Any], seed: int = 0, starts: int = 4) -> Floats:
 
     if matrix.ndim != 2 or len(matrix) < 2:
         raise UsageError("a map needs at least two rows", got=matrix.shape)
+    if (matrix == matrix[0]).all():
+        return np.zeros((len(matrix), 2))
     options: dict[str, Any] = {"n_init": starts, "max_iter": 300, "random_state": seed}
     if "init" in inspect.signature(MDS.__init__).parameters:  # later versions start elsewhere
         options["init"] = "random"
-    found = MDS(2, normalized_stress=False, **options).fit_transform(matrix.astype(np.float64))
+    with warnings.catch_warnings():  # as many rows as neurons are no table of distances
+        warnings.filterwarnings("ignore", "The provided input is a square matrix", UserWarning)
+        found = MDS(2, normalized_stress=False, **options).fit_transform(matrix.astype(np.float64))
     return np.asarray(found, dtype=np.float64)
