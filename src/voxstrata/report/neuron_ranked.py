@@ -127,6 +127,13 @@ def selective_said(found: list[Ranked]) -> str:
     if not known:
         return ""
     gaps = [one.accuracy - one.control for one in known]
+    if max(gaps) < 0:
+        span = f"{number(-max(gaps))} to {number(-min(gaps))}"
+        return (
+            f"{known[0].contrast}: where speakers of the test are in training, a probe learns random "
+            f"labels of speakers better than these groups, by {span} over layers: speakers are told "
+            "apart more easily."
+        )
     low, high = number(min(gaps)), number(max(gaps))
     span = f"{low} to {high}" if low != high else low
     text = (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from voxstrata.report.neuron_view import EVERY, JOB, Count, Match, Selection
 from voxstrata.report.view import View
-from voxstrata.report.words import counted, listing, number
+from voxstrata.report.words import counted, listing
 
 RATE = 5
 """False discovery rate of the tests, in per cent, as the run counts them."""
@@ -244,8 +244,8 @@ def meeting_said(name: str, match: Match) -> str:
     value, low, high, _ = match.measures["ari"]
     text = f"{match.clusters} of {name} against {match.classes}: "
     if not (math.isfinite(low) and math.isfinite(high)):
-        return f"{text}ARI {number(value)}, without an interval."
-    text += f"ARI {number(value)} ({number(low)} to {number(high)})"
+        return f"{text}ARI {_three(value)}, without an interval."
+    text += f"ARI {_three(value)} ({_three(low)} to {_three(high)})"
     if low > 0:
         return f"{text}, more agreement than chance gives."
     return f"{text}, no agreement is shown."
@@ -301,6 +301,11 @@ def neurons_title(view: View) -> str:
     if len(labels) > NAMED:
         labels = [*labels[: NAMED - 1], f"{len(labels) - NAMED + 1} more models"]
     return f"Which neurons of {listing(labels)} tell groups apart?" if labels else "Neurons"
+
+
+def _three(value: float) -> str:
+    """Three decimals: an interval that just reaches below 0 shows that it does."""
+    return f"{value:.3f}".replace("-", "−")
 
 
 def _named(chosen: Sequence[Selection]) -> str:

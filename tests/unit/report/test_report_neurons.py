@@ -381,12 +381,12 @@ def test_clusters_against_classes(tmp_path: Path) -> None:
     assert [*row, "0.25 0.15 to 0.35"] in cells
     says = [meeting_said("m", match) for match in view.meetings]
     assert says[0] == (
-        "clusters=2 of m against classes: ARI 0.25 (0.15 to 0.35), more agreement than chance "
+        "clusters=2 of m against classes: ARI 0.250 (0.150 to 0.350), more agreement than chance "
         "gives."
     )
-    assert says[2] == "ivector=1 of m against speaker: ARI 0.25, without an interval."
-    level = replace(view.meetings[0], measures={"ari": (0.25, -0.1, 0.6, 0.0)})
-    assert meeting_said("m", level).endswith("ARI 0.25 (−0.10 to 0.60), no agreement is shown.")
+    assert says[2] == "ivector=1 of m against speaker: ARI 0.250, without an interval."
+    level = replace(view.meetings[0], measures={"ari": (0.25, -0.001, 0.6, 0.0)})
+    assert meeting_said("m", level).endswith("ARI 0.250 (−0.001 to 0.600), no agreement is shown.")
     assert meeting_said("m", replace(level, measures={})) == ""
     assert says[0] in " ".join(page.words.split())
     assert page.words.count("against classes: ARI") == 1, "twins stand in the table alone"
@@ -431,6 +431,8 @@ def test_how_few_neurons_are_enough(tmp_path: Path) -> None:
     assert selective_said(parts[0]).endswith("by 0.30 to 0.40 over layers.")
     assert "learned each speaker by heart" in selective_said(parts[1])
     assert selective_said(parts[2]) == ""
+    worse = [replace(found[0], accuracy=0.5, control=0.7)]
+    assert "better than these groups, by 0.20 to 0.20" in selective_said(worse)
     text = page_html(view)
     assert Page(text).with_id("neurons-ranked")
     row = ["gender/phones", "m", second, "0.80", "0.50", "4 of 100", "0.90", "0.50", "0.40", "20"]
