@@ -109,6 +109,14 @@ def neurons(
         int | None,
         typer.Option(help="Split halves for stability (20).", rich_help_panel=CHANCE),
     ] = None,
+    sweep: Annotated[
+        bool | None,
+        typer.Option(
+            "--sweep/--no-sweep",
+            help="The selection with other k, seeds of k-means and shares of neurons too.",
+            rich_help_panel=CHANCE,
+        ),
+    ] = None,
     rankings: Annotated[
         bool | None,
         typer.Option(
@@ -168,6 +176,7 @@ def neurons(
         "draws": draws,
         "units": units,
         "splits": splits,
+        "sweep": sweep,
         "rankings": rankings,
         "twins": twins,
         "seed": seed,

@@ -6,18 +6,23 @@ import dataclasses
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voxstrata.files import atomic_write
 from voxstrata.neurons.analysis import Found, analyse
+from voxstrata.neurons.conditions.condition import Contrast
 from voxstrata.neurons.conditions.parse import learners
+from voxstrata.neurons.counts import UnitCounts
 from voxstrata.neurons.matches import matches
-from voxstrata.neurons.passes import count, save_counts
+from voxstrata.neurons.passes import Counted, count, save_counts
 from voxstrata.neurons.prepare import Prepared, describe, prepare
 from voxstrata.neurons.ranked import rank, wanted
+from voxstrata.neurons.rules import Rule
+from voxstrata.neurons.sensitivity import compared
 from voxstrata.neurons.settings import NeuronsConfig
-from voxstrata.neurons.table import match_rows, neuron_table, ranked_rows, rows_of
+from voxstrata.neurons.table import match_rows, neuron_table, ranked_rows, rows_of, sweep_rows
 from voxstrata.neurons.unit_vectors import Vectors
 from voxstrata.results import Results, Row, load_results, write_results
 from voxstrata.streaming.progress import bar
@@ -33,6 +38,9 @@ from voxstrata.streaming.runs import (
     run_in,
 )
 from voxstrata.streaming.setup import corpus_record
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEURONS, MAPS, SETS, COUNTS = "neurons.parquet", "patterns.parquet", "sets", "counts"
 """Every neuron; rows of conditions as patterns in the plane; the sets as files; the counts."""
@@ -110,6 +118,10 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     matched = list(matches(prepared, counted))
     for match in matched:
         rows += match_rows(match, config.study, config.seed)
+    for number, one in enumerate(prepared.analysed):
+        for name, table in _swept(prepared, counted, number):
+            mine = next(e for e in found if (e.model, e.contrast) == (one.model.spec, name))
+            rows += sweep_rows(mine, table, config.study, config.seed)
     for layer in ranked:
         rows += ranked_rows(layer, config.study, config.seed)
     for one, counts in zip(prepared.analysed, counted.counts, strict=True):
@@ -164,6 +176,20 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     write_results(folder, rows, plain(record))
     clean_up(folder, config)
     return load_results(folder)
+
+
+def _swept(prepared: Prepared, counted: Counted, number: int) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The contrasts of a model made otherwise, against those asked for."""
+    one = prepared.analysed[number]
+
+    def counts(contrast: Contrast, rule: Rule | None) -> UnitCounts:
+        if rule is None or rule is one.rule:
+            return counted.counts[number][contrast.rows.name]
+        return counted.under[number][rule.name][contrast.rows.name]
+
+    return compared(
+        one.contrasts, one.variants, counts, prepared.members, one.model, prepared.config.sigma
+    )
 
 
 def _contrast(found: Found) -> dict[str, Any]:

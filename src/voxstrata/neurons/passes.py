@@ -12,11 +12,12 @@ import torch
 from voxstrata.files import read_json, write_json
 from voxstrata.models.card import write_tensors
 from voxstrata.models.weights import read_checkpoint
-from voxstrata.neurons.conditions.parse import learners
-from voxstrata.neurons.counting import CountReducer
+from voxstrata.neurons.conditions.parse import frame_conditions, learners
+from voxstrata.neurons.counting import CountReducer, FrameLabels
 from voxstrata.neurons.counts import Ints, UnitCounts
 from voxstrata.neurons.meeting import Meeting, MeetReducer
 from voxstrata.neurons.prepare import Analysed, Prepared
+from voxstrata.neurons.rules import Rule
 from voxstrata.neurons.sample import SampleReducer
 from voxstrata.streaming.onepass import Pass, PassReport, Sink
 from voxstrata.streaming.progress import bar
@@ -36,12 +37,14 @@ class Counted:
 
     Attributes:
         counts: for each model, counts by frame condition.
+        under: for each model, the same under other rules, by the rule's name.
         meetings: for each model and meeting of labels, frames [P, A, B].
         means: mean activations by recording of every neuron layer; ``None`` if not asked for.
         report: of the counting pass.
     """
 
     counts: list[dict[str, UnitCounts]]
+    under: list[dict[str, dict[str, UnitCounts]]]
     meetings: list[list[Ints]]
     means: RowStore | None
     report: PassReport
@@ -61,17 +64,17 @@ def count(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> Counted:
         neurons = [at[f"{one.model.spec}/{info.name}"] for info in one.neurons]
         extra = list(dict.fromkeys(at[key] for c in one.conditions for key in c.layers))
         places = [*neurons, *(i for i in extra if i not in neurons)]
-        reads = [[places.index(at[key]) for key in c.layers] for c in one.conditions]
-        reducer: Reducer = CountReducer(
-            [info.name for info in one.neurons],
-            [info.width for info in one.neurons],
-            one.conditions,
-            reads,
-            prepared.unit_of,
-            prepared.units,
-            one.rule,
-        )
-        sinks.append(Sink(FrameUnit(), tuple(places), reducer, f"counts-{number}"))
+        for rule, conditions in _rules(one):
+            reducer: Reducer = CountReducer(
+                [info.name for info in one.neurons],
+                [info.width for info in one.neurons],
+                conditions,
+                [[places.index(at[key]) for key in c.layers] for c in conditions],
+                prepared.unit_of,
+                prepared.units,
+                rule,
+            )
+            sinks.append(Sink(FrameUnit(), tuple(places), reducer, _counts_name(number, one, rule)))
         seen = dict.fromkeys(at[key] for pair in one.meetings for c in pair for key in c.layers)
         if one.meetings:
             mine = list(seen)
@@ -100,10 +103,30 @@ def count(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> Counted:
     numbers = range(len(prepared.analysed))
     return Counted(
         [ended[f"counts-{number}"] for number in numbers],
+        [
+            {
+                rule.name: ended[_counts_name(number, one, rule)]
+                for rule, _ in _rules(one)
+                if rule is not one.rule
+            }
+            for number, one in enumerate(prepared.analysed)
+        ],
         [ended.get(f"meetings-{number}", []) for number in numbers],
         ended.get("means"),
         report,
     )
+
+
+def _rules(one: Analysed) -> list[tuple[Rule, list[FrameLabels]]]:
+    """The rule asked for, with all conditions, and others that are tried."""
+    others = {v.rule.name: v.rule for v in one.variants if v.rule is not one.rule}
+    asked = frame_conditions(one.contrasts)
+    return [(one.rule, one.conditions), *((rule, asked) for rule in others.values())]
+
+
+def _counts_name(number: int, one: Analysed, rule: Rule) -> str:
+    """Name of a model's counts under a rule, of its state file too."""
+    return f"counts-{number}" + ("" if rule is one.rule else f"-{rule.name}")
 
 
 def _pass(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import voxstrata
@@ -28,6 +28,7 @@ from voxstrata.neurons.conditions.states import StateClusters
 from voxstrata.neurons.conditions.tiers import classes_of, spans
 from voxstrata.neurons.counting import FrameLabels
 from voxstrata.neurons.rules import Rule, make_rule
+from voxstrata.neurons.sensitivity import Variant, variants
 from voxstrata.neurons.settings import DEFAULT, NeuronsConfig
 from voxstrata.neurons.unit_vectors import Vectors
 from voxstrata.streaming.batches import Shard, make_shards
@@ -57,6 +58,7 @@ class Analysed:
         conditions: the frame conditions of those.
         rule: when a neuron is active.
         meetings: clusters of frames, and the labels they are held against.
+        variants: the contrasts made otherwise.
     """
 
     model: SpeechModel
@@ -65,6 +67,7 @@ class Analysed:
     conditions: list[FrameLabels]
     rule: Rule
     meetings: list[tuple[FrameLabels, FrameLabels]] = field(default_factory=list)
+    variants: list[Variant] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -228,6 +231,8 @@ def _analysed(
         config.semivowels,
         config.seed,
     )
+    other = config.seed + 1000
+    reseeded = replace(sources, seed=other, note=f" (seed {other})")
     if config.cluster_layer is not None:
         clustered_layer(model, config.cluster_layer)  # a name that is wrong is no missing label
     contrasts, left_out = [], []
@@ -246,14 +251,16 @@ def _analysed(
             expected="phones, gender, or labels in a file",
             fix="name what is to be told apart: --contrast clusters=3",
         )
-    conditions = frame_conditions(contrasts)
+    named = frame_conditions(contrasts)
+    tried = list(variants(contrasts, rule, neurons, sources, reseeded)) if config.sweep else []
+    conditions = frame_conditions([*contrasts, *(v.contrast for v in tried if v.rule is rule)])
     meetings: list[tuple[FrameLabels, FrameLabels]] = [
         (part, classes)
-        for part in learners(conditions)
+        for part in learners(named)
         if isinstance(part, StateClusters)
         for classes in known_classes(corpus, config.semivowels)
     ]
-    return Analysed(model, neurons, contrasts, conditions, rule, meetings), left_out
+    return Analysed(model, neurons, contrasts, conditions, rule, meetings, tried), left_out
 
 
 def _filed(conditions: list[FrameLabels]) -> list[FileFrames]:

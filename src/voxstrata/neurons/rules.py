@@ -32,8 +32,15 @@ class Rule(Protocol):
         sampled: whether it must see a sample of each layer's activations before the pass.
     """
 
-    name: str
-    sampled: bool
+    @property
+    def name(self) -> str:
+        """As the user writes it."""
+        ...
+
+    @property
+    def sampled(self) -> bool:
+        """Whether it learns first."""
+        ...
 
     def hits(self, layer: str, values: torch.Tensor) -> tuple[Ints, Ints]:
         """Active neurons of a recording.

@@ -40,6 +40,8 @@ class NeuronsConfig(Config):
         draws: labellings of the null; 0 for none.
         least_frames: rows with fewer frames are reported as thin.
         splits: split halves of the stability table; 0 for none.
+        sweep: make the selection with other numbers of clusters, other seeds of k-means and other
+            shares of active neurons too, and compare.
         rankings: rank neurons by other methods too (activation means, probes).
         twins: also the untrained twin of every trained model.
         limit: use a seeded subset of this many recordings.
@@ -63,6 +65,7 @@ class NeuronsConfig(Config):
     draws: NonNegativeInt = 200
     least_frames: PositiveInt = 99
     splits: NonNegativeInt = 20
+    sweep: bool = False
     rankings: bool = True
     twins: bool = True
     limit: PositiveInt | None = None

@@ -166,6 +166,16 @@ def _end(value: Any) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
 
 
+def sweep_rows(found: Found, table: pd.DataFrame, study: str, seed: int) -> Iterator[Row]:
+    """Neurons of a contrast made otherwise, and what they share with those asked for."""
+    made = _Rows(found, study, seed)
+    for line in table.to_dict("records"):
+        layer, variant = str(line["layer"]), str(line["variant"])
+        yield made.row(layer, "neurons", line["neurons"], estimator=variant)
+        yield made.row(layer, "jaccard-asked", line["jaccard"], estimator=variant)
+        yield made.row(layer, "jaccard-asked", line["chance"], estimator=variant, control="chance")
+
+
 def ranked_rows(found: Ranked, study: str, seed: int) -> Iterator[Row]:
     """Agreement of rankings, accuracy by number of neurons, selectivity."""
 

@@ -26,7 +26,7 @@ class Vectors:
     Args:
         folder: where vectors, and an i-vector model trained on the corpus, are kept.
         ivector: the i-vector model; ``None`` to train one on the corpus.
-        seed: of k-means and training.
+        seed: of training.
         say: shows a line.
     """
 
@@ -42,13 +42,14 @@ class Vectors:
         self.text: str | None = None
         self._found: dict[str, Embeddings] = {}
 
-    def labels(self, text: str, place: str, groups: int) -> Labels:
+    def labels(self, text: str, place: str, groups: int, seed: int) -> Labels:
         """Clusters of the corpus's recordings.
 
         Args:
             text: of the condition.
             place: ``MODEL`` or ``MODEL@LAYER`` (of ``vectors=``); empty for i-vectors.
             groups: how many.
+            seed: of k-means.
 
         Raises:
             UsageError: ``vectors=`` without a model.
@@ -60,7 +61,7 @@ class Vectors:
                 expected="for example vectors=2:ecapa-small-supervised",
             )
         spec = place or self.ivector or ""
-        return vector_clusters(text, self._embeddings(spec), groups, self.seed)
+        return vector_clusters(text, self._embeddings(spec), groups, seed)
 
     def _embeddings(self, spec: str) -> Embeddings:
         assert self.corpus is not None
@@ -95,6 +96,6 @@ class Unmade(Vectors):
     def __init__(self) -> None:
         super().__init__(Path(), None, 0)
 
-    def labels(self, text: str, place: str, groups: int) -> Labels:
+    def labels(self, text: str, place: str, groups: int, seed: int) -> Labels:
         """Names of the clusters alone."""
         return Labels(text, tuple(f"cluster {i + 1}" for i in range(groups)), {})

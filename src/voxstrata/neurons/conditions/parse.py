@@ -51,14 +51,16 @@ class Sources:
         take: frames of a span that count.
         semivowels: whether L, R, W, Y are a class of their own.
         seed: of k-means.
+        note: put behind the names of clusters, so that those of another seed are told apart.
     """
 
     corpus: Corpus
     clustered: Callable[[str], str]
-    vectors: Callable[[str, str, int], Labels]
+    vectors: Callable[[str, str, int, int], Labels]
     take: Take = "all"
     semivowels: bool = False
     seed: int = 0
+    note: str = ""
 
     def __post_init__(self) -> None:
         self._made: dict[str, FrameLabels | Labels] = {}
@@ -79,8 +81,9 @@ class Sources:
             number, _, place = rest.partition(":")
             count = _whole(text, number, equals)
             if name == "clusters":
-                return StateClusters(text, count, self.clustered(place), self.seed)
-            return self.vectors(text, place, count)
+                name = f"{text}{self.note}"
+                return StateClusters(name, count, self.clustered(place), self.seed)
+            return self.vectors(text, place, count, self.seed)
         if name == "km":
             return read_km(rest, self.corpus)
         if name == "labels":
