@@ -130,9 +130,9 @@ def selective_said(found: list[Ranked]) -> str:
     if max(gaps) < 0:
         span = f"{number(-max(gaps))} to {number(-min(gaps))}"
         return (
-            f"{known[0].contrast}: where speakers of the test are in training, a probe learns random "
-            f"labels of speakers better than these groups, by {span} over layers: speakers are told "
-            "apart more easily."
+            f"{known[0].contrast}: where speakers of the test are in training, a probe learns "
+            f"random labels of speakers better than these groups, by {span} over layers: speakers "
+            "are told apart more easily."
         )
     low, high = number(min(gaps)), number(max(gaps))
     span = f"{low} to {high}" if low != high else low
