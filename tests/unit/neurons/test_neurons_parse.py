@@ -23,7 +23,7 @@ from voxstrata.neurons.conditions.states import PITCH_LAYERS, StateClusters
 def sources(**rest: Any) -> Sources:
     asked: list[Any] = []
 
-    def vectors(text: str, place: str, groups: int) -> Labels:
+    def vectors(text: str, place: str, groups: int, seed: int = 0) -> Labels:
         asked.append((text, place, groups))
         names = tuple(f"cluster {i + 1}" for i in range(groups))
         return Labels(text, names, {f"r{i}": i % groups for i in range(4)})
