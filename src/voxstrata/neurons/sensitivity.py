@@ -33,7 +33,7 @@ NUMBERS = (2, 3, 5, 8)
 FACTORS = (0.5, 2.0)
 """Shares of active neurons tried, as multiples of that asked for."""
 
-_CLUSTERED = re.compile(r"(clusters|ivector|vectors)=(\d+)")
+_CLUSTERED = re.compile(r"(?:^|(?<=/))(clusters|ivector|vectors)=(\d+)")
 
 
 @dataclass(frozen=True)
