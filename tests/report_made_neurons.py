@@ -202,6 +202,26 @@ def ranked_rows(
     return tuple(found)
 
 
+def tried_rows(
+    name: str, tried: Mapping[str, tuple[float, float, float]], model: str = "m"
+) -> tuple[Row, ...]:
+    """Neurons, Jaccard index and chance of selections made with other settings."""
+
+    def row(variant: str, measure: str, value: float, control: str = "") -> Row:
+        return _row(property=name, model=model, layer="all", measure=measure, value=value,
+                    estimator=variant, control=control)  # fmt: skip
+
+    return tuple(
+        found
+        for variant, (neurons, jaccard, chance) in tried.items()
+        for found in (
+            row(variant, "neurons", neurons),
+            row(variant, "jaccard-asked", jaccard),
+            row(variant, "jaccard-asked", chance, "chance"),
+        )
+    )
+
+
 def _row(**given: Any) -> Row:
     plain: dict[str, Any] = {
         "study": "made", "other_model": "", "other_layer": "", "unit": "frame", "ci_low": None,

@@ -35,13 +35,16 @@ def owner(view: View, match: Match) -> str:
 
 
 def drawn_matches(view: View) -> list[Match]:
-    """What has a heat map: not of untrained twins, not of too many clusters or classes."""
+    """What has a heat map: not of too many clusters or classes."""
+    return [m for m in spoken_of(view) if 0 < len(m.rows) <= MOST and 0 < len(m.columns) <= MOST]
+
+
+def spoken_of(view: View) -> list[Match]:
+    """Clusters that the contrasts are made of, of trained models; others stand in the table."""
     twins = {model.spec for model in view.models if model.twin_of is not None}
-    return [
-        m
-        for m in view.meetings
-        if m.spec not in twins and 0 < len(m.rows) <= MOST and 0 < len(m.columns) <= MOST
-    ]
+    own = [m for m in view.meetings if m.spec not in twins]
+    asked = [m for m in own if any(m.clusters in s.contrast for s in view.selections)]
+    return asked or own
 
 
 def shares(view: View, matches: list[Match]) -> Figure:

@@ -167,6 +167,7 @@ def _training(view: View) -> list[Planned]:
 
 def _neurons(view: View) -> list[Planned]:
     """Counts by layer, a file a contrast; shared neurons, a file a model; stability; clusters."""
+    from voxstrata.report.figure_maps import maps
     from voxstrata.report.figure_meetings import drawn_matches, shares
     from voxstrata.report.figure_neurons import (
         contrasts,
@@ -182,6 +183,7 @@ def _neurons(view: View) -> list[Planned]:
     from voxstrata.report.figure_sets import has_venn, upset, venn
     from voxstrata.report.neuron_ranked import methods, read_ranked
     from voxstrata.report.neuron_sets import drawable
+    from voxstrata.report.neuron_sweep import read_maps
     from voxstrata.report.neuron_words import is_neurons
     from voxstrata.report.reading import slug
 
@@ -209,6 +211,8 @@ def _neurons(view: View) -> list[Planned]:
     for stem, title, label, there, draw_it in kinds:
         if there(view):
             add(stem, title, label, draw_it)
+    if read_maps(view):
+        add("maps", "rows in the plane", "MDS of patterns", maps)
     if ranked := read_ranked(view):
         if any(one.trained for one in ranked):
             draw = partial(subset_curves, found=ranked)

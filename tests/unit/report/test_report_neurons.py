@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.text import Text
@@ -23,6 +24,7 @@ from report_made_neurons import (
     match_rows,
     neurons_view,
     ranked_rows,
+    tried_rows,
     write_neurons,
 )
 from report_reading import HOSTILE, Page, table_rows
@@ -39,6 +41,7 @@ from voxstrata.report.neuron_ranked import (
     selective_said,
 )
 from voxstrata.report.neuron_sets import drawable, read_sets
+from voxstrata.report.neuron_sweep import read_maps, variants, variants_said
 from voxstrata.report.neuron_view import Count, short_layers
 from voxstrata.report.neuron_words import (
     chance,
@@ -395,6 +398,49 @@ def test_clusters_against_classes(tmp_path: Path) -> None:
     stems = [plan.stem for plan in planned(view)]
     assert "neurons-clusters-clusters-2" in stems
     assert "neurons-clusters-ivector-1" not in stems
+
+
+def test_other_settings_and_maps(tmp_path: Path) -> None:
+    tried = {"clusters=5": (12.0, 0.25, 0.01), "seed=1": (30.0, 0.75, 0.02)}
+    tried["top=0.02"] = (0.0, math.nan, math.nan)
+    twin = replace(MORE, model="random:m")
+    rows = (*tried_rows("gender/phones", tried), *tried_rows("gender/phones", tried, "random:m"))
+    view = neurons_view(tmp_path, (MORE, EQUAL, twin), matches=rows)
+    selection = view.selections[0]
+    assert selection.total.observed == 34, "counts are those asked for"
+    found = variants(view, selection)
+    assert [(one.name, one.neurons, one.chance) for one in found[:2]] == [
+        ("clusters=5", 12.0, 0.01),
+        ("seed=1", 30.0, 0.02),
+    ]
+    assert variants_said(selection, found) == (
+        "gender/phones: 12 to 30 neurons instead of 34; Jaccard index with the set asked for 0.25 "
+        "(clusters=5) to 0.75 (seed=1)."
+    )
+    assert variants_said(selection, found[2:]) == ""
+    plain = next(s for s in view.selections if s.contrast == "pitch/phones")
+    assert variants(view, plain) == []
+    rows_of_table = table_rows(page_html(view))
+    assert ["gender/phones", "m", "seed=1", "30", "0.75", "0.02"] in rows_of_table
+    assert ["gender/phones", "m", "top=0.02", "0", "no value", "no value"] in rows_of_table
+    assert read_maps(view) == []
+    points = [
+        {"model": model, "contrast": "gender/phones", "layer": "block.2.ffn.inner",
+         "row": f"{group} | {k}", "group": group, "x": float(k), "y": float(len(group))}
+        for model in ("m", "random:m") for group in ("F", "M") for k in range(3)
+    ]  # fmt: skip
+    pd.DataFrame(points).to_parquet(tmp_path / "patterns.parquet")
+    ((of, layers_of),) = read_maps(view)
+    assert of.model == selection.model, "trained models alone"
+    assert [len(part) for part in layers_of.values()] == [6]
+    plan = next(plan for plan in planned(view) if plan.stem == "neurons-maps")
+    (axes,) = plan.draw(view).axes
+    assert axes.get_title() == "gender/phones\nblock 2 (−0.30, 0.10)"
+    assert [np.shape(cloud.get_offsets())[0] for cloud in axes.collections] == [3, 3]
+    assert "points in the plane" in page_html(view)
+    pd.DataFrame({"model": ["m"]}).to_parquet(tmp_path / "patterns.parquet")
+    with pytest.raises(ResultsError, match="lacks columns"):
+        read_maps(view)
 
 
 def test_how_few_neurons_are_enough(tmp_path: Path) -> None:

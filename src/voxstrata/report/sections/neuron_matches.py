@@ -6,7 +6,7 @@ import math
 from functools import partial
 from typing import Any
 
-from voxstrata.report.figure_meetings import drawn_matches, owner, shares
+from voxstrata.report.figure_meetings import drawn_matches, owner, shares, spoken_of
 from voxstrata.report.inline import inline
 from voxstrata.report.neuron_view import Match
 from voxstrata.report.neuron_words import meeting_said
@@ -33,13 +33,11 @@ def neuron_matches(view: View) -> Section | None:
     html = render(
         "sections/neuron_matches.html",
         says=[
-            text
-            for match in view.meetings
-            if not _of_twin(view, match) and (text := meeting_said(owner(view, match), match))
+            text for match in spoken_of(view) if (text := meeting_said(owner(view, match), match))
         ],
         figures=figures,
         rows=[_row(view, match) for match in view.meetings],
-        wide=len(drawn) < len([m for m in view.meetings if not _of_twin(view, m)]),
+        wide=len(drawn) < len(spoken_of(view)),
         bare=any(not _has_interval(m) for m in view.meetings),
     )
     return Section("neurons-clusters", "What are the clusters?", "Clusters", html)

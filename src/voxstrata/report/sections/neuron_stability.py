@@ -6,6 +6,7 @@ import math
 from functools import partial
 from typing import Any
 
+from voxstrata.report.figure_maps import maps
 from voxstrata.report.figure_neurons import (
     has_halves,
     has_sigma,
@@ -15,7 +16,9 @@ from voxstrata.report.figure_neurons import (
     split_halves,
 )
 from voxstrata.report.inline import inline
-from voxstrata.report.neuron_words import is_neurons, trained
+from voxstrata.report.neuron_sweep import Variant, read_maps, variants, variants_said
+from voxstrata.report.neuron_view import Selection
+from voxstrata.report.neuron_words import called, is_neurons, trained
 from voxstrata.report.section import Section, render
 from voxstrata.report.view import View
 from voxstrata.report.words import number
@@ -30,11 +33,15 @@ def neuron_stability(view: View) -> Section | None:
         parts.append(_halves(view))
     if has_sigma(view):
         parts.append(_sigma(view))
+    if any(tried for _, tried in _tried(view)):
+        parts.append(_settings(view))
     if has_silhouettes(view):
         parts.append(_silhouettes(view))
     if not parts:
         return None
-    html = render("sections/neuron_stability.html", parts=parts)
+    html = render(
+        "sections/neuron_stability.html", parts=[{"more": None, "rows": [], **p} for p in parts]
+    )
     return Section("neurons-stability", "Do the same neurons come out again?", "Stability", html)
 
 
@@ -87,6 +94,35 @@ def _sigma(view: View) -> dict[str, Any]:
     }
 
 
+def _tried(view: View) -> list[tuple[Selection, list[Variant]]]:
+    return [(s, variants(view, s)) for s in trained(view)]
+
+
+def _settings(view: View) -> dict[str, Any]:
+    held = _tried(view)
+    return {
+        "title": "With other settings",
+        "text": "The same selection with another number of clusters, another seed of k-means, or "
+        "another share of neurons that count as active, one change at a time. The Jaccard index "
+        "with the set asked for is 1 if the set stays the same; beside it what two random sets of "
+        "these sizes share.",
+        "says": [text for s, tried in held if (text := variants_said(s, tried))],
+        "figure": None,
+        "rows": [
+            {
+                "contrast": s.contrast,
+                "model": view.models[s.model].label,
+                "name": one.name,
+                "neurons": called(one.neurons),
+                "jaccard": number(one.jaccard),
+                "chance": number(one.chance),
+            }
+            for s, tried in held
+            for one in tried
+        ],
+    }
+
+
 def _silhouettes(view: View) -> dict[str, Any]:
     return {
         "title": "Do the patterns separate the groups?",
@@ -100,4 +136,12 @@ def _silhouettes(view: View) -> dict[str, Any]:
         "figure": inline(
             partial(silhouettes, view), "Silhouette of the groups by layer, by three ways"
         ),
+        "more": inline(
+            partial(maps, view),
+            "Rows of every condition as points in the plane",
+            "The map (MDS) of up to four layers of every contrast, a point a row; beside the layer "
+            "the silhouettes of the map and of the patterns themselves, Euclidean.",
+        )
+        if read_maps(view)
+        else None,
     }
