@@ -141,13 +141,6 @@ def score_panel(view: View, task: Asked) -> Panel | None:
         }
         means = tuple((place(k) + offset, _mean(held)) for k, held in by_size.items() if held)
         label = condition_label(view, condition)
-        label = (
-            label
-            if condition == "protected"
-            else f"pruned {label}"
-            if condition == "none"
-            else label
-        )
         series.append(Series(condition, label, tuple(spots), means))
     whole = unpruned(found)
     shown = _shown(task, whole) if whole is not None else None

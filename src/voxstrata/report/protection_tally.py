@@ -104,7 +104,7 @@ def instead(view: View) -> str:
 def condition_label(view: View, condition: str) -> str:
     """A condition as tables and legends call it."""
     return {
-        "none": f"{by_score(view)} alone",
+        "none": f"pruned {by_score(view)} alone",
         PROTECTED: "protected",
         "random": f"{instead(view)} protected",
         WHOLE: "unpruned",

@@ -187,12 +187,12 @@ def protection_findings(view: View) -> list[dict[str, Any]]:
     return [{"about": "what protection keeps, task by task", "says": says, "cautions": []}]
 
 
-def points(task: Asked, value: float) -> str:
+def points(task: Asked, value: float, unit: str = " points") -> str:
     """A difference in words: "2.1 points better"."""
     if not math.isfinite(value):
         return "no value"
     text = figure(task.measure, abs(value))
-    unit = " points" if in_percent(task.measure) else ""
+    unit = unit if in_percent(task.measure) else ""
     if float(text) == 0:
         return f"{text}{unit} apart"
     return f"{text}{unit} {'better' if value > 0 else 'worse'}"
@@ -204,13 +204,15 @@ def _told(view: View, rival: str, kind: str, of: Sequence[tuple[Asked, Tally]]) 
     if rival == "random":
         other = instead(view)
         return {
-            "more": f"it keeps more than protecting {other} in {named}",
-            "partly": f"it keeps more than protecting {other} only in some comparisons of {named}",
+            "more": f"protecting these neurons keeps more than protecting {other} in {named}",
+            "partly": f"protecting these neurons keeps more than protecting {other} only in some "
+            f"comparisons of {named}",
             "even": f"protecting {other} does as well, as far as intervals tell, in {named}",
-            "mixed": f"it keeps sometimes more, sometimes less than protecting {other} in {named}",
+            "mixed": f"protecting these neurons keeps sometimes more, sometimes less than "
+            f"protecting {other} in {named}",
             "partly-less": f"protecting {other} keeps more in some comparisons of {named}",
             "less": f"protecting {other} keeps more in {named}",
-            "unknown": f"without intervals it cannot be held against {other} in {named}",
+            "unknown": f"without intervals these neurons cannot be held against {other} in {named}",
         }[kind]
     alone = f"pruning {by_score(view)} alone"
     return {
@@ -253,16 +255,16 @@ def _against_random(view: View, held: Tally) -> str:
     other = f"protecting {instead(view)}"
     more, less = held.count("better"), held.count("worse")
     if held.kind == "unknown":
-        return f"without intervals, it cannot be held against {other}"
+        return f"without intervals, protecting these neurons cannot be held against {other}"
     if held.kind == "even":
         return f"{other} does as well, as far as {_intervals(held)} can tell"
     if held.kind == "mixed":
         return (
-            f"it keeps more than {other} in {more} and less in {less} of "
+            f"protecting these neurons keeps more than {other} in {more} and less in {less} of "
             f"{counted(held.known, 'comparison')}: no consistent difference"
         )
     if more:
-        return f"it keeps more than {other} {_of(more, held.known)}"
+        return f"protecting these neurons keeps more than {other} {_of(more, held.known)}"
     return f"{other} keeps more {_of(less, held.known)}"
 
 
@@ -295,8 +297,8 @@ def _size_said(task: Asked, held: Tally) -> str:
     if low == high:
         return text + _unpaired(held)
     return (
-        f"{text}: from {points(task, by_size[low])} at {low} rows to "
-        f"{points(task, by_size[high])} at {high}{_unpaired(held)}"
+        f"{text}: from {points(task, by_size[low], '')} at {low} rows to "
+        f"{points(task, by_size[high], '')} at {high}{_unpaired(held)}"
     )
 
 

@@ -53,7 +53,7 @@ def only(view: View) -> Any:
         (
             always(0.03, sizes={64: 0.02}),
             "protection keeps more than pruning by weight alone in all 6 comparisons (on average "
-            "3.7 points better: from 3.0 points better at 128 rows to 5.0 points better at 64)",
+            "3.7 points better: from 3.0 better at 128 rows to 5.0 better at 64)",
         ),
         (
             always(-0.03),
@@ -63,19 +63,19 @@ def only(view: View) -> Any:
         (
             always(0.005, sizes={256: -0.01}),
             "no difference between protection and pruning by weight alone that these intervals can "
-            "tell (6 comparisons, on average 0.2 points better: from 0.5 points worse at 256 rows "
-            "to 0.5 points better at 64)",
+            "tell (6 comparisons, on average 0.2 points better: from 0.5 worse at 256 rows to "
+            "0.5 better at 64)",
         ),
         (
             always(0.0, sizes={64: 0.05, 256: -0.04}),
             "protection keeps more than pruning by weight alone in 2 and less in 2 of 6 "
-            "comparisons: no consistent difference (on average 0.3 points better: from 4.0 points "
-            "worse at 256 rows to 5.0 points better at 64)",
+            "comparisons: no consistent difference (on average 0.3 points better: from 4.0 worse "
+            "at 256 rows to 5.0 better at 64)",
         ),
         (
             always(0.0, sizes={64: 0.05}),
             "protection keeps more than pruning by weight alone in 2 of 6 comparisons (on average "
-            "1.7 points better: from 0.0 points apart at 128 rows to 5.0 points better at 64)",
+            "1.7 points better: from 0.0 apart at 128 rows to 5.0 better at 64)",
         ),
         (
             always(0.03, None),
@@ -113,14 +113,18 @@ def test_less_is_better_for_error_rates(turn: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("differences", "said"),
     [
-        (always(0.03), "it keeps more than protecting random neurons in all 6 comparisons"),
+        (
+            always(0.03),
+            "protecting these neurons keeps more than protecting random neurons in all 6 comp",
+        ),
         (always(0.001), "protecting random neurons does as well, as far as these intervals can"),
         (always(-0.03), "protecting random neurons keeps more in all 6 comparisons"),
         (
             always(0.0, sizes={64: 0.05, 256: -0.04}),
-            "it keeps more than protecting random neurons in 2 and less in 2 of 6 comparisons",
+            "protecting these neurons keeps more than protecting random neurons in 2 and less in 2 "
+            "of 6 comparisons",
         ),
-        (always(0.1, None), "without intervals, it cannot be held against protecting random"),
+        (always(0.1, None), "without intervals, protecting these neurons cannot be held against"),
     ],
 )
 def test_random_protection_is_held_against(differences: Any, said: str, tmp_path: Path) -> None:
@@ -145,10 +149,10 @@ def test_the_first_sentence_names_tasks_by_outcome(tmp_path: Path) -> None:
         "keeps more than pruning by weight alone only in some comparisons of PR (2 of 6 "
         "comparisons); between protection and pruning by weight alone there is no difference that "
         "these intervals can tell in B; protection keeps less than pruning by weight alone in C (6 "
-        "of 6 comparisons). It keeps more than protecting random neurons in A (6 of 6 "
-        "comparisons); protecting random neurons does as well, as far as intervals tell, in B; "
-        "protecting random neurons keeps more in PR (6 of 6 comparisons); without intervals it "
-        "cannot be held against random neurons in C."
+        "of 6 comparisons). Protecting these neurons keeps more than protecting random neurons in "
+        "A (6 of 6 comparisons); protecting random neurons does as well, as far as intervals tell, "
+        "in B; protecting random neurons keeps more in PR (6 of 6 comparisons); without intervals "
+        "these neurons cannot be held against random neurons in C."
     )
     assert "one in twenty is clear of 0 by chance alone" in doubts_said(view, tasks(view)[2])
     assert doubts_said(view, tasks(view)[0]) == ""
@@ -328,8 +332,8 @@ def test_the_page_holds_scores_differences_and_costs(tmp_path: Path) -> None:
     assert ["768", "unpruned", "", "1,000,000", "2", "4.00", "60.0 55.0 to 65.0",
             "20.0 15.0 to 25.0"] in rows  # fmt: skip
     assert ["64", "protected", "1", "64,000 6 %", "0.64", "", "70.0 65.0 to 75.0", per] in rows
-    assert ["256", "by weight alone", "0", "256,000 26 %", "2.56", "2.00", "50.0 45.0 to 55.0",
-            per] in rows  # fmt: skip
+    assert ["256", "pruned by weight alone", "0", "256,000 26 %", "2.56", "2.00",
+            "50.0 45.0 to 55.0", per] in rows  # fmt: skip
     assert ["", "mfcc", "", "", "", "", "30.0 25.0 to 35.0", "60.0 55.0 to 65.0"] in rows
     bold = "<b>70.0</b>"
     assert text.count(bold) == 2, "both seeds at 64 rows, where no interval overlaps"
