@@ -21,6 +21,9 @@ ALL = "all"
 EVERY = "every"
 """Stratum of neurons that are found in each stratum."""
 
+LEVEL = 0.05
+"""p up to which a number above its band is more than chance gives."""
+
 PUBLISHED, TESTED, BOTH, SIGMA = "published", "tested", "published and tested", "sigma="
 MATCHING = ("purity", "inverse-purity", "nmi", "ari")
 SHARE = "share"
@@ -54,16 +57,15 @@ class Count:
 
     @property
     def verdict(self) -> str:
-        """ "more" or "fewer" than nearly all dealings, "within" them, or "unknown"."""
+        """ "more" or "fewer" than nearly all dealings, "within" them, "unclear" or "unknown".
+
+        "unclear" stands for a number above the band of dealings too few for p up to 0.05.
+        """
         if not (self.has_null and math.isfinite(self.observed)):
             return "unknown"
-        return (
-            "more"
-            if self.observed > self.high
-            else "fewer"
-            if self.observed < self.low
-            else "within"
-        )
+        if self.observed > self.high:
+            return "unclear" if self.p > LEVEL else "more"
+        return "fewer" if self.observed < self.low else "within"
 
     @property
     def surplus(self) -> float:

@@ -94,6 +94,8 @@ def verdict(count: Count) -> str:
     found = count.verdict
     if found == "more":
         return f"about {called(round(count.surplus))} are more than chance gives"
+    if found == "unclear":
+        return "above most of them, which are too few to tell"
     if found == "fewer":
         return "fewer than chance gives, so nothing is left to explain"
     if found == "within" and count.surplus <= 0:
@@ -276,12 +278,17 @@ def first_sentence(view: View) -> str:
             continue
         more = [s for s in mine if s.total.verdict == "more"]
         level = [s for s in mine if s.total.verdict in ("within", "fewer")]
+        unclear = [s for s in mine if s.total.verdict == "unclear"]
         blind = [s for s in mine if s.total.verdict == "unknown"]
         parts = []
         if more:
             parts.append(f"more than chance gives for {_named(more)}")
         if level:
             parts.append(f"no more than chance gives for {_named(level)}")
+        if unclear:
+            parts.append(
+                f"more than most dealings, which are too few to tell, for {_named(unclear)}"
+            )
         if blind:
             parts.append(f"a number that nothing can be held against for {_named(blind)}")
         texts.append(f"Of the neurons of {name}, the published rule finds {'; '.join(parts)}.")

@@ -95,6 +95,12 @@ SECTIONS = ("neurons", "neurons-strongest", "neurons-shared", "neurons-stability
             "known, so the number by itself shows nothing.",
         ),
         (
+            replace(EQUAL, found=layers(16), total=(10.0, 5.0, 15.4, 0.095)),
+            "pitch/phones: 16 neurons of m pass the published rule; rows dealt anew within each "
+            "recording give 10 (5 to 15): above most of them, which are too few to tell "
+            "(p = 0.095).",
+        ),
+        (
             replace(MORE, found=layers(1), total=(0.0, 0.0, 0.0, 0.04), labellings=20.0),
             "gender/phones: 1 neuron of m passes the published rule; labels dealt anew to speakers "
             "give 0 (0 to 0): about 1 are more than chance gives (p = 0.040); there are only 20 "
@@ -133,6 +139,9 @@ def test_a_band_is_shown_by_the_whole_numbers_inside_it() -> None:
         assert Count(15, 10.0, 5.2, high).verdict == "more"
         assert Count(5, 10.0, 5.2, high).verdict == "fewer"
     assert chance(Count(0, 0.4, 0.2, 0.6)) == "0.4 (0.2 to 0.6)"
+    # Of 20 dealings the 97.5 % point lies between the two highest.
+    assert Count(15, 10.0, 5.2, 14.4, p=0.095).verdict == "unclear"
+    assert Count(15, 10.0, 5.2, 14.4, p=0.048).verdict == "more"
     assert Count(3, 1.0).verdict == "unknown"
     assert Count(math.nan, 1.0, 0.0, 2.0).verdict == "unknown"
 
