@@ -198,7 +198,10 @@ class CountReducer:
             for layer, (name, width) in enumerate(widths.items()):
                 places, counts = self._compact(index, layer)
                 shape = (len(self.units) * len(condition.rows), width)
-                cells = (counts.astype(np.int64), np.divmod(places, width))
+                row = places // width
+                ends = np.zeros(shape[0] + 1, np.int64)
+                np.cumsum(np.bincount(row, minlength=shape[0]), out=ends[1:])
+                cells = (counts.copy(), places - row * width, ends)
                 active[name] = csr_array(cells, shape=shape)
             found[condition.name] = UnitCounts(
                 condition.name, condition.rows, self.units, self._seen[index], active, base, top
