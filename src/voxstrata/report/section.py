@@ -88,6 +88,9 @@ SECTIONS.add(
     "clusters held against known classes",
 )
 SECTIONS.add(
+    "pruning", "voxstrata.report.sections.pruning:pruning", "a model before and after pruning"
+)
+SECTIONS.add(
     "protection",
     "voxstrata.report.sections.protection:protection",
     "pruned models with and without protected neurons",

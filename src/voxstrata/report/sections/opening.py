@@ -31,6 +31,13 @@ from voxstrata.report.sections.property_opening import (
     property_title,
 )
 from voxstrata.report.sections.protection import protection_tiles
+from voxstrata.report.sections.pruning import (
+    is_pruning,
+    pruning_findings,
+    pruning_lead,
+    pruning_tiles,
+    pruning_title,
+)
 from voxstrata.report.sections.said import said
 from voxstrata.report.sections.training import (
     training_findings,
@@ -57,6 +64,8 @@ def title(view: View) -> str:
         return neurons_title(view)
     if is_protection(view):
         return protection_title(view)
+    if is_pruning(view):
+        return pruning_title(view)
     if not view.models:
         return "Results"
     if view.parts:
@@ -78,6 +87,8 @@ def tiles(view: View) -> list[tuple[str, str]]:
         if is_training(view)
         else protection_tiles(view)
         if is_protection(view)
+        else pruning_tiles(view)
+        if is_pruning(view)
         else [
             (f"{len(view.models):,}", "model" if len(view.models) == 1 else "models"),
             (f"{len(view.layers):,}", "layer" if len(view.layers) == 1 else "layers"),
@@ -141,6 +152,7 @@ def opening(view: View) -> Section:
         lead=joined_lead(view)
         or neurons_lead(view)
         or protection_lead(view)
+        or pruning_lead(view)
         or (probing_lead(view) if is_probing(view) else property_lead(view)),
         notices=notices(view),
         tiles=tiles(view),
@@ -151,7 +163,8 @@ def opening(view: View) -> Section:
         or verification_findings(view)
         or training_findings(view)
         or neurons_findings(view)
-        or protection_findings(view),
+        or protection_findings(view)
+        or pruning_findings(view),
         absent="These results hold no selection of neurons."
         if is_neurons(view)
         else property_absent(view),

@@ -12,6 +12,8 @@ from voxstrata.report.protection_view import is_protection
 from voxstrata.report.protection_words import INTERVALS as PROTECTION
 from voxstrata.report.protection_words import MEASURED as PROTECTED
 from voxstrata.report.section import Section, render
+from voxstrata.report.sections.pruning import MEASURED as PRUNED
+from voxstrata.report.sections.pruning import is_pruning
 from voxstrata.report.sections.verification import INTERVALS as VERIFICATION
 from voxstrata.report.sections.verification import is_verification
 from voxstrata.report.training_view import is_training
@@ -71,6 +73,7 @@ def run(view: View) -> Section | None:
         verification=is_verification(view),
         training=is_training(view),
         neurons=is_neurons(view) or is_protection(view),
+        pruning=is_pruning(view),
         config=_pretty(record.get("config")),
         machine=_machine(record),
         version=versions.get("voxstrata", "") if isinstance(versions, Mapping) else "",
@@ -79,7 +82,7 @@ def run(view: View) -> Section | None:
 
 
 def _intervals(view: View) -> str:
-    if is_training(view):
+    if is_training(view) or is_pruning(view):
         return ""
     if is_verification(view):
         return VERIFICATION
@@ -183,8 +186,9 @@ def _properties(view: View) -> list[tuple[str, list[str]]]:
 
 
 def _neurons(view: View) -> list[tuple[str, list[str]]]:
-    """What is counted of neurons, and how; what is measured of protected models."""
-    told = MEASURED if is_neurons(view) else PROTECTED if is_protection(view) else {}
+    """What is counted of neurons, and how; what is measured of pruned and protected models."""
+    kinds = ((is_neurons, MEASURED), (is_protection, PROTECTED), (is_pruning, PRUNED))
+    told = next((texts for asked, texts in kinds if asked(view)), {})
     return [(name, [text]) for name, text in told.items()]
 
 
