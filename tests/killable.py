@@ -61,3 +61,25 @@ def run_slow_probing(settings: dict[str, Any], out: str, pause_s: float) -> None
 
     kept.keep = slow
     job.run_probing(ProbeConfig.model_validate(settings), out)
+
+
+def run_slow_neurons(settings: dict[str, Any], out: str, pause_s: float) -> None:
+    """Run the neurons job in small shards, waiting after every checkpoint of the counting pass."""
+    import torch
+
+    from voxstrata.neurons import prepare
+    from voxstrata.neurons.job import run_neurons
+    from voxstrata.neurons.settings import NeuronsConfig
+    from voxstrata.streaming.onepass import Pass
+
+    torch.set_num_threads(1)
+    prepare.SHARD_S = 2.0  # type: ignore[attr-defined]
+    plain = Pass._checkpoint
+
+    def slow(self: Pass, done: int) -> None:
+        plain(self, done)
+        if self.state is not None and self.state.name == "count":
+            time.sleep(pause_s)
+
+    Pass._checkpoint = slow  # type: ignore[method-assign]
+    run_neurons(NeuronsConfig.model_validate(settings), out)
