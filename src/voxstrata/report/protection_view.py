@@ -218,13 +218,18 @@ def protected_count(view: View) -> float:
 
 
 def found_counts(view: View) -> dict[str, Count]:
-    """Neurons that pass the published rule, and by chance: by layer, "all" for all together."""
-    held = view.record.get("neurons")
+    """Neurons that pass the published rule, and by chance: by layer, "all" for all together.
+
+    The run keeps no p; the least that its dealings could give stands in, so that a number above
+    very few dealings is not called more than chance.
+    """
+    held, config = view.record.get("neurons"), view.record.get("config")
+    draws = _number(config.get("draws")) if isinstance(config, Mapping) else NAN
     found = {}
     for layer, entry in held.items() if isinstance(held, Mapping) else ():
         if isinstance(entry, Mapping):
-            numbers = (_number(entry.get(key)) for key in ("observed", "null", "low", "high"))
-            found[str(layer)] = Count(*numbers)
+            keys = ("observed", "null", "low", "high")
+            found[str(layer)] = Count(*(_number(entry.get(k)) for k in keys), 1 / (1 + draws))
     return found
 
 

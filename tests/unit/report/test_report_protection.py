@@ -231,6 +231,16 @@ def test_protected_neurons_beside_chance(
     assert protection_lead(view).endswith(said)
 
 
+def test_few_dealings_are_too_few_to_tell(tmp_path: Path) -> None:
+    few = protection_view(tmp_path, config={"draws": 10})
+    assert neurons_said(few).endswith(
+        "give 17 (10 to 25): above most of them, which are too few to tell."
+    )
+    assert "about 13 are more" in neurons_said(
+        protection_view(tmp_path / "n", config={"draws": 19})
+    )
+
+
 @pytest.mark.parametrize(
     ("lost", "said"),
     [
