@@ -17,6 +17,7 @@ BENCHMARKS = (
     "logistic.py",
     "probing.py",
     "probing_frames.py",
+    "neurons.py",
     "synthetic_corpus.py",
     "training.py",
 )

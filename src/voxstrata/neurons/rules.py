@@ -43,7 +43,7 @@ class Rule(Protocol):
         ...
 
     def hits(self, layer: str, values: torch.Tensor) -> tuple[Ints, Ints]:
-        """Active neurons of a recording.
+        """Active neurons of a recording; several layers may be asked at once, from threads.
 
         Args:
             layer: name of the layer.
