@@ -58,6 +58,17 @@ def protect(
             rich_help_panel=FIND,
         ),
     ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(help="When a neuron is active (top=0.01).", rich_help_panel=FIND),
+    ] = None,
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of rows in which a group's neurons are above chance (0.8).",
+            rich_help_panel=FIND,
+        ),
+    ] = None,
     ivector: Annotated[
         str | None,
         typer.Option(help="i-vector model; by default trained here.", rich_help_panel=FIND),
@@ -179,6 +190,8 @@ def protect(
         "contrast": contrast,
         "group": group,
         "found": found,
+        "rule": rule,
+        "sigma": sigma,
         "ivector": ivector,
         "keep": keep,
         "control": control,

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import voxstrata
-from voxstrata.files import fingerprint
+from voxstrata.files import fingerprint, storage_errors
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.neurons import feed_forwards
 from voxstrata.neurons.job import run_neurons
 from voxstrata.neurons.protection.measures import Measured, measured
 from voxstrata.neurons.protection.models import (
+    PRUNED,
+    SETS,
     Variant,
     controls,
     found_set,
     prune_all,
     refuse_too_many,
     sizes,
+    unlike,
     variants,
 )
 from voxstrata.neurons.protection.settings import ProtectionConfig
 from voxstrata.neurons.pruning.tuning import fit_recipe
+from voxstrata.neurons.rules import make_rule
 from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.probing.job import run_probing
 from voxstrata.probing.settings import ProbeConfig
@@ -77,7 +82,9 @@ def prepare(config: ProtectionConfig, folder: Path) -> Prepared:
         VoxstrataError: the model cannot be pruned, sizes do not fit, the map is missing.
     """
     model = load_model(config.model)
-    feed_forwards(model)
+    rule = make_rule(config.rule)
+    for part in feed_forwards(model):
+        rule.top(part.width)  # a share that leaves no neuron is told now
     keep = sizes(config, model)
     entries = read_map(config.corpus_map, list(config.tasks))
     if config.tune is not None:
@@ -129,6 +136,11 @@ def run_protection(
 def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
     config = prepared.config
     resumed = remember_plan(folder, prepared.identity, [str(v.folder) for v in prepared.wanted])
+    if not resumed:
+        for place in (folder / name for name in (BASE, NEURONS, SETS, PRUNED, PROBING, VERIFY)):
+            if place.exists():  # of a run that was discarded
+                with storage_errors(place):
+                    shutil.rmtree(place)
     clock: dict[str, float] = {}
     inner: Hooks[Any] = Hooks(progress=hooks.progress, say=hooks.say)
 
@@ -147,7 +159,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     chosen = found_set(config, folder / NEURONS)
     chosen.check(model)
     refuse_too_many(chosen, prepared.keep)
-    path = folder / "sets" / "protected.json"
+    path = folder / SETS / "protected.json"
     chosen.save(path)
     instead = controls(config, chosen, model, folder) if "random" in config.conditions else {}
     now = timed("neurons", now)
@@ -179,7 +191,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "costs": found.costs,
         "corpus": neurons.record["corpus"],
         "models": [m for m in neurons.record["models"] if m["spec"] == config.model],
-        "notices": found.notices,
+        "notices": [*found.notices, *unlike(instead)],
         "seed": config.seed,
         "device": probing.record["device"],
         "resumed": resumed,
@@ -226,6 +238,8 @@ def _neurons(config: ProtectionConfig) -> NeuronsConfig:
         models=(config.model,),
         corpus=config.corpus,
         contrasts=(config.contrast,),
+        rule=config.rule,
+        sigma=config.sigma,
         ivector=config.ivector,
         draws=config.draws,
         rankings=False,

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxstrata.errors import ResultsError, UsageError
+from voxstrata.errors import ResultsError, UsageError, VoxstrataWarning
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.neurons import feed_forwards
 from voxstrata.neurons.interventions.activity import Activity, measure
-from voxstrata.neurons.interventions.matched import matched
+from voxstrata.neurons.interventions.matched import LARGE, matched
 from voxstrata.neurons.protection.settings import ProtectionConfig
 from voxstrata.neurons.pruning.job import MODEL, run_pruning
 from voxstrata.neurons.pruning.settings import PruneConfig
 from voxstrata.neurons.sets import NeuronSet, load_set
 from voxstrata.streaming.runs import Hooks
 
-PRUNED = "pruned"
-"""Folder of the pruned models, in the output folder."""
+PRUNED, SETS = "pruned", "sets"
+"""Folders of the pruned models and of the sets that are protected, in the output folder."""
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,31 @@ def controls(
     found = {}
     for s in range(config.seeds):
         seed = config.seed + s
-        path = folder / "sets" / f"{config.control}-{seed}.json"
+        path = folder / SETS / f"{config.control}-{seed}.json"
         if not path.exists():
             if config.control == "norm" and activity is None:
                 from voxstrata.corpora import load_corpus
 
                 activity = measure(model, load_corpus(config.corpus).utterances, seed=config.seed)
-            matched(neurons, model, activity, config.control, seed).save(path)
+            with warnings.catch_warnings():  # told from the file, also when a run goes on
+                warnings.simplefilter("ignore", VoxstrataWarning)
+                matched(neurons, model, activity, config.control, seed).save(path)
         found[seed] = path
+    return found
+
+
+def unlike(instead: dict[int, Path]) -> list[str]:
+    """What the reader must know of controls that are not of the protected neurons' weight."""
+    found = []
+    for seed, path in instead.items():
+        match = load_set(path).details.get("match") or {}
+        poor = [k for k, one in match.items() if abs(one["difference_sd"] or 0.0) > LARGE]
+        if poor:
+            found.append(
+                f"The neurons protected instead (seed {seed}) have another weight than those found "
+                f"in {len(poor)} layers ({', '.join(poor[:3])}): too few other neurons are like "
+                "them."
+            )
     return found
 
 

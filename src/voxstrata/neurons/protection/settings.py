@@ -22,6 +22,7 @@ class ProtectionConfig(Config):
         contrast: what tells them apart (docs/neurons.md).
         group: protect the neurons of this group alone.
         found: the neurons that the "published" rule selects, or the "tested" ones.
+        rule, sigma: when a neuron is active, and in what share of rows (docs/neurons.md).
         ivector: i-vector model of the contrast; ``None`` to train one.
         draws: labellings of the null.
         keep: rows of each feed-forward part that are left; a quarter, a half and three quarters
@@ -54,6 +55,8 @@ class ProtectionConfig(Config):
     contrast: str = "ivector=2/clusters=3"
     group: str | None = None
     found: Literal["published", "tested"] = "published"
+    rule: str = "top=0.01"
+    sigma: Annotated[float, Field(gt=0, le=1)] = 0.8
     ivector: str | None = None
     draws: NonNegativeInt = 200
     keep: tuple[PositiveInt, ...] | None = None
