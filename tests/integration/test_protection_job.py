@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+import yaml
 from typer.testing import CliRunner
 
 from neurons_spoken import write
@@ -271,3 +272,47 @@ def test_command(corpus: Path, tmp_path: Path) -> None:
     nothing = runner.invoke(app, ["protect"])
     assert isinstance(nothing.exception, UsageError)
     shutil.rmtree(tmp_path / "dry", ignore_errors=True)
+
+
+def test_tuned_models_come_from_one_that_was_trained_as_long(corpus: Path, tmp_path: Path) -> None:
+    """The recipe first trains the model that all are pruned from, then every pruned one."""
+    recipe = {
+        "name": "tiny",
+        "model": {"family": "melhubert", "options": {"inputs": 80, "clusters": 8}},
+        "data": {"corpus": str(corpus), "batch_s": 6, "workers": 0, "buckets": 2},
+        "objective": {"name": "masked", "max_frames": 60, "dropout": 0.1,
+                      "targets": {"starts": 1, "statistics": "corpus"}},
+        "optimiser": {"kind": "adamw", "clip": 5.0, "weight_decay": 0.1},
+        "schedule": {"kind": "constant", "lr": 0.003},
+        "run": {"steps": 99, "device": "cpu", "log_every": 2, "save_every_s": 0.0},
+    }  # fmt: skip
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
+    settings = config(
+        corpus, model=f"{MODEL},clusters=8", conditions=("none", "protected"), draws=0,
+        tune=str(tmp_path / "tiny.yaml"), base_steps=4, tune_steps=2, trials=str(corpus),
+        channel="none",
+    )  # fmt: skip
+    out = tmp_path / "out"
+    result = run_protection(settings, out)
+    base = load_model(str(out / "base" / "model"))
+    protected = load_set(out / "sets" / "protected.json")
+    protected.check(base)  # neurons are those of the trained model
+    first = load_model(f"{MODEL},clusters=8")
+    assert base.fingerprint != first.fingerprint
+    assert result.record["model"]["fingerprint"] == base.fingerprint
+    step = out / "pruned" / "protected-36-0" / "steps" / "01"
+    cut = load_model(str(step / "pruned"))
+    for block, layer in enumerate(LAYERS, start=1):
+        kept = rows_kept(base, cut, block)
+        assert set(protected.of(layer)) <= set(kept)
+    tuned = load_model(str(out / "pruned" / "protected-36-0" / "model"))
+    assert tuned.fingerprint != cut.fingerprint
+    assert {i.width for i in tuned.layers if i.name in LAYERS} == {36}
+    table = result.table
+    assert set(table.model) >= {settings.model}  # by the name the user gave
+    assert not table.model.str.contains("base/model").any()
+    eer = table[(table.property == "verification") & (table.measure == "eer")]
+    assert {"unpruned", "none", "protected"} <= set(eer.layer)
+    assert eer["value"].between(0, 1).all()
+    assert not any("not trained on" in notice for notice in result.record["notices"])
+    assert {t["name"] for t in result.record["tasks"]} == {"sid", "verification"}
