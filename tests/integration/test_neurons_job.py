@@ -435,6 +435,13 @@ def test_cells_without_frames_are_told_and_groups_without_are_refused(
         run_neurons(config(tmp_path / "all", contrasts=("gender/phones",)), tmp_path / "none")
     assert told.value.got == "M"
     assert told.value.fix
+    # Beside others it is left out with the reason: the pass was not for nothing.
+    both = config(tmp_path / "all", contrasts=("gender/phones", "gender"), draws=0, splits=0)
+    result = run_neurons(both, tmp_path / "both")
+    assert [c["name"] for c in result.record["contrasts"]] == ["gender"]
+    (gone,) = result.record["left_out"]
+    assert gone["name"] == "gender/phones"
+    assert "without a frame: M" in gone["reason"]
 
 
 # --- the command -------------------------------------------------------------------------------

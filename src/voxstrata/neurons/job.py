@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voxstrata.errors import LabelError
 from voxstrata.files import atomic_write
 from voxstrata.neurons.analysis import Found, analyse
 from voxstrata.neurons.conditions.condition import Contrast
@@ -37,7 +38,7 @@ from voxstrata.streaming.runs import (
     remember_plan,
     run_in,
 )
-from voxstrata.streaming.setup import corpus_record
+from voxstrata.streaming.setup import LeftOut, corpus_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,20 +88,25 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     counted = count(prepared, folder, hooks)
     passed = time.perf_counter()
     found: list[Found] = []
+    refused: LabelError | None = None
     steps = sum(len(one.contrasts) * len(one.neurons) for one in prepared.analysed)
     with bar("nulls", steps, "layers", show=hooks.progress) as advance:
         for one, counts in zip(prepared.analysed, counted.counts, strict=True):
-            for contrast in one.contrasts:
+            for contrast in list(one.contrasts):
                 advance.at(f"{contrast.name} {one.model.spec}")
-                found.append(
-                    analyse(
-                        contrast,
-                        counts[contrast.rows.name],
-                        prepared,
-                        one.model,
-                        lambda _layer: advance(1),
-                    )
-                )
+                own = counts[contrast.rows.name]
+                try:
+                    made = analyse(contrast, own, prepared, one.model, lambda _layer: advance(1))
+                except LabelError as error:  # a group without a frame: known after the pass alone
+                    refused = error
+                    gone = LeftOut(contrast.name, f"{error.what}: {error.got}")
+                    if gone not in prepared.left_out:
+                        prepared.left_out.append(gone)
+                    one.contrasts.remove(contrast)
+                    continue
+                found.append(made)
+    if refused is not None and not found:
+        raise refused
     notes: list[str] = []
     steps = sum(len(wanted(one, prepared)) * len(one.neurons) for one in prepared.analysed)
     with bar("rankings", steps, "layers", show=hooks.progress) as advance:
