@@ -228,8 +228,10 @@ def found_counts(view: View) -> dict[str, Count]:
     found = {}
     for layer, entry in held.items() if isinstance(held, Mapping) else ():
         if isinstance(entry, Mapping):
-            keys = ("observed", "null", "low", "high")
-            found[str(layer)] = Count(*(_number(entry.get(k)) for k in keys), 1 / (1 + draws))
+            observed, mean, low, high = (
+                _number(entry.get(key)) for key in ("observed", "null", "low", "high")
+            )
+            found[str(layer)] = Count(observed, mean, low, high, p=1 / (1 + draws))
     return found
 
 
