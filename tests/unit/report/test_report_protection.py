@@ -51,6 +51,7 @@ def test_the_page_holds_scores_differences_and_costs(tmp_path: Path) -> None:
     words = " ".join(page.words.split())
     assert "Does protecting neurons keep what m knows while it is pruned?" in words
     assert "SID says little." in words
+    assert "(recipe recipe, 100 steps). The model was trained by that recipe first" in words
     tiles = words.partition("In short")[0]
     assert "18pruned models3sizes30neurons protected40utterances" in tiles
     links = {a.get("href") for tag, a in page.tags if tag == "a"}

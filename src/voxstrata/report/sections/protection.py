@@ -185,6 +185,13 @@ def _asked(view: View) -> str:
         text += f", and the models were trained on afterwards (recipe {config['tune']}"
         steps = config.get("tune_steps")
         text += f", {steps} steps)" if steps is not None else ")"
+    model = view.record.get("model")
+    spec = model.get("spec") if isinstance(model, Mapping) else None
+    if spec is not None and config.get("model") not in (None, spec):
+        text += (
+            ". The model was trained by that recipe first: this is the unpruned one here, and "
+            "what all others were pruned from"
+        )
     return f"{text}."
 
 
