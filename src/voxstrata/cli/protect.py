@@ -132,6 +132,10 @@ def protect(
             rich_help_panel=MEASURE,
         ),
     ] = None,
+    probe_seeds: Annotated[
+        int | None,
+        typer.Option(help="Runs of the heads of each model (1).", rich_help_panel=MEASURE),
+    ] = None,
     trials: Annotated[
         str | None,
         typer.Option(help="Corpus whose pairs are verified too.", rich_help_panel=MEASURE),
@@ -205,6 +209,7 @@ def protect(
         "tasks": tasks,
         "protocol": protocol,
         "probe_lrs": lrs,
+        "probe_seeds": probe_seeds,
         "trials": trials,
         "channel": channel,
         "layer": layer,

@@ -267,6 +267,7 @@ def _probing(config: ProtectionConfig, prepared: Prepared, models: tuple[str, ..
         protocol=config.protocol,
         steps=config.probe_steps,
         lrs=config.probe_lrs,
+        seeds=config.probe_seeds,
         twins=False,
         controls=False,
         ablation=False,

@@ -41,6 +41,8 @@ class ProtectionConfig(Config):
         corpus_map: YAML file with corpora by task (docs/probing.md).
         protocol: of the heads.
         probe_steps, probe_lrs: instead of the protocol's.
+        probe_seeds: runs of the heads with other initial weights, of each model; models have
+            ``seeds`` of their own.
         trials: corpus whose pairs are verified too; ``None`` for no verification.
         layer: layer whose mean over time is the embedding there; the last by default.
         channel: "random": each recording of the trials through a seeded channel of its own.
@@ -73,6 +75,7 @@ class ProtectionConfig(Config):
     corpus_map: str
     protocol: str = "small"
     probe_steps: PositiveInt | None = None
+    probe_seeds: PositiveInt = 1
     probe_lrs: tuple[PositiveFloat, ...] | None = None
     trials: str | None = None
     layer: str | None = None
