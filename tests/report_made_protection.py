@@ -81,6 +81,7 @@ def write_protection(
     neurons: Mapping[str, Any] | None = NEURONS,
     protected: Mapping[str, int] | None = None,
     doubled: bool = False,
+    record_model: Mapping[str, Any] | None = None,
     **record: Any,
 ) -> Path:
     """A folder of ``voxstrata protect``."""
@@ -104,7 +105,7 @@ def write_protection(
             "control": "random", "seeds": seeds, "tune": "recipe", "tune_steps": 100,
             "conditions": list(conditions), "found": "published", **(config or {}),
         },
-        "model": {"spec": f"{folder}/base/model", "fingerprint": "print"},
+        "model": record_model or {"spec": f"{folder}/base/model", "fingerprint": "print"},
         "keep": list(keep),
         "widths": [WIDTH, WIDTH],
         "protected": held if protected is None else protected,

@@ -191,6 +191,14 @@ def test_odd_results_are_drawn(tmp_path: Path) -> None:
     assert planned(empty) == []
 
 
+def test_a_model_that_was_not_trained_first(tmp_path: Path) -> None:
+    plain = {"tune": None, "tune_steps": None}
+    view = protection_view(tmp_path, config=plain, model="m", record_model={"spec": "m"})
+    words = Page(page_html(view)).words
+    assert "64, 128 or 256 rows were left: those to go were chosen by weight." in words
+    assert "was trained by that recipe first" not in words
+
+
 def test_other_results_have_none_of_it(tmp_path: Path) -> None:
     view = read_view(load_results(write_protection(tmp_path, job="other")))
     assert not Page(page_html(view)).with_id("protection")
