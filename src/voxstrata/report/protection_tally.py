@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from voxstrata.report.neuron_view import NAN
 from voxstrata.report.protection_view import BY, PROTECTED, WHOLE, Asked, Gap, gaps
 from voxstrata.report.view import View
-from voxstrata.report.words import short_labels
+from voxstrata.report.words import short_label
 
 KINDS = ("more", "partly", "even", "mixed", "partly-less", "less", "unknown")
 """How the comparisons of a task came out, in the order in which the first sentence tells them."""
@@ -76,7 +76,7 @@ def model_label(view: View) -> str:
     config, model = view.record.get("config"), view.record.get("model")
     spec = config.get("model") if isinstance(config, Mapping) else None
     spec = spec or (model.get("spec") if isinstance(model, Mapping) else None)
-    return short_labels([str(spec)])[0] if spec else "the model"
+    return short_label(str(spec)) if spec else "the model"
 
 
 def contrast(view: View) -> str:

@@ -166,6 +166,20 @@ def short_labels(specs: Sequence[str]) -> list[str]:
     return labels
 
 
+def short_label(spec: str) -> str:
+    """A short name for one model; folders that commands call "model" are named with what they
+    lie in.
+
+    Example:
+        >>> short_label("/runs/base/model")
+        'base/model'
+    """
+    parts = spec.replace("\\", "/").rstrip("/").split("/")
+    if parts[-1] == "model" and len(parts) > 1 and parts[-2]:
+        return shortened("/".join(parts[-2:]), 30)
+    return short_labels([spec])[0]
+
+
 def _plain(spec: str) -> str:
     prefix, body = ("random:", spec[7:]) if spec.startswith("random:") else ("", spec)
     base = body.split(",", 1)[0].rstrip("/\\")

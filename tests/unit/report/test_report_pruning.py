@@ -79,6 +79,9 @@ def test_the_page_tells_costs_layers_and_steps(tmp_path: Path) -> None:
     assert says[0].startswith("7 neurons were protected, in 1 layer,")
     assert says[1] == "After pruning it was trained on for 500 steps in all."
     assert not page.with_id("protection")
+    assert (
+        pruning_title(pruned(tmp_path / "trained", model="/x/base/model")) == "base/model, pruned"
+    )
 
 
 def test_blocks_that_are_gone_and_numbers_that_are_missing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from voxstrata.report.neuron_words import called
 from voxstrata.report.reading import mappings
 from voxstrata.report.section import Section, render
 from voxstrata.report.view import View
-from voxstrata.report.words import counted, listing, short_labels
+from voxstrata.report.words import counted, listing, short_label
 
 JOB = "prune"
 
@@ -191,7 +191,7 @@ def _amount(amount: Any) -> str:
 
 def _label(view: View) -> str:
     spec = _mapping(view.record.get("model")).get("spec")
-    return short_labels([str(spec)])[0] if spec else "A model"
+    return short_label(str(spec)) if spec else "A model"
 
 
 def _protected(view: View) -> dict[str, float]:
