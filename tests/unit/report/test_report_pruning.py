@@ -15,8 +15,10 @@ BEFORE: dict[str, Any] = {
     "parameters": 2000, "nonzero": 2000, "flops": 4e9, "latency_s": 0.004,
     "feed_forward": [30, 40], "heads": [4, 4],
 }  # fmt: skip
-AFTER: dict[str, Any] = {**BEFORE, "parameters": 1000, "nonzero": 900, "flops": 1e9, "latency_s": 0.003,
-         "feed_forward": [10, 20]}  # fmt: skip
+AFTER: dict[str, Any] = {
+    **BEFORE, "parameters": 1000, "nonzero": 900, "flops": 1e9, "latency_s": 0.003,
+    "feed_forward": [10, 20],
+}  # fmt: skip
 STEPS: list[dict[str, Any]] = [
     {"step": 1, "what": "rows", "amount": [20, 20], "cost": {"parameters": 1000, "flops": 1e9},
      "removed": {"block.1.ffn.inner": list(range(20)), "block.2.ffn.inner": list(range(19))}},
