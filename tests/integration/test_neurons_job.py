@@ -353,6 +353,35 @@ def test_speakers_are_counted_where_asked(corpus: Path, tmp_path: Path) -> None:
     assert selected[0] == selected[1]
 
 
+def test_labels_that_differ_within_speakers_keep_their_recordings_apart(
+    corpus: Path, tmp_path: Path
+) -> None:
+    """Added up are only recordings that no contrast tells apart: the same neurons are selected."""
+    rng = np.random.default_rng(1)
+    table = ["utterance,a", *(f"r{i:02d},{'xy'[int(rng.integers(0, 2))]}" for i in range(18))]
+    (tmp_path / "t.csv").write_text("\n".join(table))
+    contrasts = (f"labels={tmp_path}/t.csv/phones", "gender/phones", "clusters=2")
+    found = {}
+    for units in ("recording", "speaker"):
+        settings = config(corpus, contrasts=contrasts, units=units, draws=10)
+        result = run_neurons(settings, tmp_path / units)
+        rows = result.table[(result.table.measure == "neurons") & (result.table.control == "")]
+        rows = rows[~rows.estimator.str.contains("tested")].drop(columns="groups")
+        found[units] = (result.record, rows.reset_index(drop=True))
+    record = found["speaker"][0]
+    assert record["units"] == "speaker and label"
+    assert [c["moved"] for c in record["contrasts"]] == [
+        "recordings of one speaker and label", "speaker", "rows within each speaker",
+    ]  # fmt: skip
+    assert [c["moved"] for c in found["recording"][0]["contrasts"]] == [
+        "recording", "speaker", "rows within each speaker",
+    ]  # fmt: skip
+    pd.testing.assert_frame_equal(found["recording"][1], found["speaker"][1])
+    names = json.loads(next((tmp_path / "speaker" / "counts").rglob("*.json")).read_text())["units"]
+    assert {name.partition(" ")[0] for name in names} == {f"s{i:02d}" for i in range(6)}
+    assert 6 < len(names) <= 12
+
+
 def test_what_was_not_asked_for_may_be_left_out(corpus: Path, tmp_path: Path) -> None:
     """The contrasts of a run that names none: those the corpus has labels for."""
     bare = tmp_path / "bare"

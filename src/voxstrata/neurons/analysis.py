@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from voxstrata.corpora import Corpus
 from voxstrata.errors import UsageError, VoxstrataWarning
 from voxstrata.models.base import SpeechModel
 from voxstrata.neurons.conditions.condition import Contrast
@@ -152,7 +151,7 @@ def analyse(
     config, notes = prepared.config, list[str]()
     counts = contrast.counts(found, prepared.members)
     design = design_of(contrast, found, prepared)
-    clusters, moved = moving(contrast, found, prepared.corpus, prepared.by)
+    clusters, moved = moving(contrast, found, prepared)
 
     def tried(what: str, work: Callable[[], object]) -> object | None:
         """What cannot be said of these units is left out, with its reason; what is weak is told."""
@@ -238,7 +237,7 @@ def design_of(contrast: Contrast, found: UnitCounts, prepared: Prepared) -> Desi
 
 
 def moving(
-    contrast: Contrast, found: UnitCounts, corpus: Corpus, by: str
+    contrast: Contrast, found: UnitCounts, prepared: Prepared
 ) -> tuple[list[str] | None, str]:
     """What must move as one when labels are dealt anew.
 
@@ -249,25 +248,25 @@ def moving(
     Returns:
         speaker of each unit, or ``None`` where units move by themselves; and its name.
     """
-    if by == "speaker":
+    if prepared.by == "speaker":
         return None, "speaker" if contrast.labels else "rows within each speaker"
-    speaker = {u.id: u.tiers.get("speaker") for u in corpus.utterances}
-    known = all(speaker[unit] is not None for unit in found.units)
+    speakers = [str(name) for name in prepared.speakers]
+    known = None not in prepared.speakers
     if contrast.labels is None:
         if known:
-            return [str(speaker[unit]) for unit in found.units], "rows within each speaker"
+            return speakers, "rows within each speaker"
         return None, "rows within each recording"
     if not known:
         return None, "recording"
     of: dict[str, set[int]] = {}
-    for unit in found.units:
-        label = contrast.labels.of.get(unit)
-        if label is not None:
-            of.setdefault(str(speaker[unit]), set()).add(label)
+    labels = contrast.labels.units(found.units, prepared.members)
+    for speaker, label in zip(speakers, labels.tolist(), strict=True):
+        if label >= 0:
+            of.setdefault(speaker, set()).add(label)
     many = len(of) > len(contrast.groups)
-    if many and all(len(labels) == 1 for labels in of.values()):
-        return [str(speaker[unit]) for unit in found.units], "speaker"
-    return None, "recording"
+    if many and all(len(mine) == 1 for mine in of.values()):
+        return speakers, "speaker"
+    return None, "recording" if prepared.by == "recording" else f"recordings of one {prepared.by}"
 
 
 def strata_of(contrast: Contrast, found: UnitCounts, prepared: Prepared) -> list[str] | None:

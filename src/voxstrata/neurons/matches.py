@@ -102,10 +102,9 @@ def _tiers(prepared: Prepared) -> list[Labels]:
 
 def _speakers(prepared: Prepared) -> list[str] | None:
     """Speaker of each unit, so that intervals draw speakers; ``None`` where some have none."""
-    of = {u.id: u.tiers.get("speaker") for u in prepared.corpus.utterances}
-    if prepared.by == "speaker" or any(name is None for name in of.values()):
+    if prepared.by == "speaker" or None in prepared.speakers:
         return None
-    return [str(of[unit]) for unit in prepared.units]
+    return [str(name) for name in prepared.speakers]
 
 
 def _placed(seen: Ints, labels: Ints, groups: int) -> Ints:

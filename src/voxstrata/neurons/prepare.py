@@ -31,6 +31,7 @@ from voxstrata.neurons.rules import Rule, make_rule
 from voxstrata.neurons.sensitivity import Variant, variants
 from voxstrata.neurons.settings import DEFAULT, NeuronsConfig
 from voxstrata.neurons.unit_vectors import Vectors
+from voxstrata.neurons.units import choose_units
 from voxstrata.streaming.batches import Shard, make_shards
 from voxstrata.streaming.setup import (
     SHARD_S,
@@ -42,9 +43,6 @@ from voxstrata.streaming.setup import (
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.streaming.unit_segment import stress_free
 from voxstrata.types import LayerInfo, Segment
-
-COUNT_BYTES = 2 << 30
-"""Counts by recording may take this much memory; speakers are counted where they would not fit."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,8 @@ class Prepared:
         helpers: models that conditions read (pitch).
         units: names of what is counted by itself.
         unit_of: number of the unit of each recording.
-        by: "recording" or "speaker".
+        by: "recording", "speaker" or "speaker and label" (:mod:`.units`).
+        speakers: speaker of each unit; ``None`` where a recording has none.
         shards: order of work.
         batch_s: seconds of audio a batch.
         device: where models run.
@@ -99,6 +98,7 @@ class Prepared:
     units: tuple[str, ...]
     unit_of: dict[str, int]
     by: str
+    speakers: tuple[str | None, ...]
     shards: list[Shard]
     batch_s: float
     device: str
@@ -166,11 +166,11 @@ def prepare(config: NeuronsConfig, vectors: Vectors) -> Prepared:
         analysed.append(one)
         left_out |= {item.name: item for item in gone}
     helpers = _helpers(analysed, device)
-    units, unit_of, by = _units(config, corpus, analysed)
+    units = choose_units(config.units, corpus, analysed)
     trained_for = set(twins.values())
     notices = untrained_notice([m for m in models if m.spec not in trained_for]) + without
-    if by == "speaker" and config.units == "auto":
-        notices.append("Counts are kept by speaker: by recording they would not fit in memory.")
+    if units.by != "recording" and config.units == "auto":
+        notices.append(f"Counts are kept by {units.by}: by recording they would not fit in memory.")
     if corpus.skipped:
         notices.append(f"{len(corpus.skipped)} recordings were left out before the run.")
     shards = make_shards(corpus.utterances, [0] * len(corpus), SHARD_S)
@@ -195,9 +195,10 @@ def prepare(config: NeuronsConfig, vectors: Vectors) -> Prepared:
         analysed,
         twins,
         helpers,
-        units,
-        unit_of,
-        by,
+        units.names,
+        units.of,
+        units.by,
+        units.speakers,
         shards,
         batch_seconds(config.batch_s, device),
         device,
@@ -324,42 +325,6 @@ def _helpers(analysed: list[Analysed], device: str) -> list[SpeechModel]:
         if not any(key.startswith(f"{spec}/") for spec in have)
     }
     return [load_model(spec, device=device) for spec in sorted(wanted)]
-
-
-def _units(
-    config: NeuronsConfig, corpus: Corpus, analysed: list[Analysed]
-) -> tuple[tuple[str, ...], dict[str, int], str]:
-    recordings = tuple(utterance.id for utterance in corpus.utterances)
-    have = all(utterance.tiers.get("speaker") is not None for utterance in corpus.utterances)
-    by = config.units
-    if by == "auto":
-        needed = count_bytes(corpus, analysed)
-        by = "speaker" if needed > COUNT_BYTES and have else "recording"
-    if by == "recording":
-        return recordings, {name: i for i, name in enumerate(recordings)}, by
-    if not have:
-        raise UsageError(
-            "counting by speaker needs the speaker of every recording",
-            fix="use --units recording, or give the corpus a speaker tier",
-        )
-    speakers = tuple(corpus.speakers)
-    place = {name: i for i, name in enumerate(speakers)}
-    return speakers, {u.id: place[str(u.tiers["speaker"])] for u in corpus.utterances}, by
-
-
-def count_bytes(corpus: Corpus, analysed: list[Analysed]) -> float:
-    """Most memory that counts by recording can take: 16 bytes a cell that is not zero."""
-    total = 0.0
-    for one in analysed:
-        for info in one.neurons:
-            grid = info.grid
-            rate = grid.rate_hz if grid is not None else 50.0
-            top = one.rule.top(info.width) or info.width
-            for condition in one.conditions:
-                dense = len(condition.rows) * info.width
-                cells = (min(dense, u.duration_s * rate * top) for u in corpus.utterances)
-                total += 16.0 * sum(cells)
-    return total
 
 
 def describe(prepared: Prepared) -> list[dict[str, Any]]:

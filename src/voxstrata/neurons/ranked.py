@@ -154,8 +154,8 @@ def _layer(
 
 
 def _speakers(units: list[str], prepared: Prepared) -> list[str] | None:
-    of = {u.id: u.tiers.get("speaker") for u in prepared.corpus.utterances}
-    if prepared.by == "speaker" or any(of.get(unit) is None for unit in units):
+    of = dict(zip(prepared.units, prepared.speakers, strict=True))
+    if prepared.by == "speaker" or any(of[unit] is None for unit in units):
         return None
     return [str(of[unit]) for unit in units]
 

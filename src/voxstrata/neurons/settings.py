@@ -35,8 +35,8 @@ class NeuronsConfig(Config):
         ivector: i-vector model; ``None`` to train one on the corpus itself.
         frames: "all" frames of a phone, its "middle" one, or the middle one as "published".
         semivowels: L, R, W and Y as a broad class of their own.
-        units: whose labels are dealt anew by the nulls and drawn by the intervals: "speaker", or
-            "recording"; "auto" for speakers where a contrast's labels belong to speakers.
+        units: what is counted by itself: "recording", or "speaker" (a speaker's recordings with
+            the same labels are added up); "auto" for recordings where their counts fit in memory.
         draws: labellings of the null; 0 for none.
         least_frames: rows with fewer frames are reported as thin.
         splits: split halves of the stability table; 0 for none.

@@ -59,8 +59,8 @@ def test_bootstrap_draws_units() -> None:
     counts = rng.poisson(
         rng.gamma(0.3, 60, (U, 3, 4)) * np.array([[[5, 1, 1, 1], [1, 5, 1, 1], [1, 1, 5, 3]]])
     )
-    found = matching(counts, "ABC", "wxyz", draws=400, seed=5)
-    weights = np.random.default_rng(5).multinomial(U, np.full(U, 1 / U), size=400)
+    found = matching(counts, "ABC", "wxyz", draws=120, seed=5)
+    weights = np.random.default_rng(5).multinomial(U, np.full(U, 1 / U), size=120)
     slow = []
     for w in weights:
         a, b = rows_of((w[:, None, None] * counts).sum(0))

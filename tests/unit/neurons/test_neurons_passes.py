@@ -17,12 +17,13 @@ from neurons_spoken import write
 from voxstrata import load_model
 from voxstrata.errors import UsageError
 from voxstrata.neurons import passes
-from voxstrata.neurons import prepare as preparing
+from voxstrata.neurons import units as counted_by
 from voxstrata.neurons.counts import UnitCounts
 from voxstrata.neurons.passes import LEARNED, Counted, count, save_counts
-from voxstrata.neurons.prepare import Prepared, count_bytes, describe, prepare
+from voxstrata.neurons.prepare import Prepared, describe, prepare
 from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.neurons.unit_vectors import Vectors
+from voxstrata.neurons.units import count_bytes
 from voxstrata.streaming.runs import Hooks
 
 MODEL = "random:melhubert,inputs=80,width=16,layers=2,heads=2,ffn=40,conv_pos=8,conv_groups=2"
@@ -161,7 +162,7 @@ def test_large_counts_go_to_speakers(
     found = run(small, tmp_path / "out").counts[0]
     cells = sum(one.active[layer].nnz for one in found.values() for layer in one.layers)
     assert 0 < 16 * cells <= needed  # the bound holds
-    monkeypatch.setattr(preparing, "COUNT_BYTES", needed - 1)
+    monkeypatch.setattr(counted_by, "COUNT_BYTES", needed - 1)
     large = planned(corpus, tmp_path)
     assert large.by == "speaker"
     assert large.units == ("s00", "s01", "s02", "s03")
