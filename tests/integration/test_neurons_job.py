@@ -19,11 +19,13 @@ import soundfile
 import torch
 from typer.testing import CliRunner
 
+import ivectors_made
 import killable
 import neurons_planted
 from neurons_planted import LAYERS, MEN, WIDTH, WOMEN
 from neurons_spoken import write
 from voxstrata.cli import app, commands
+from voxstrata.corpora import load_corpus
 from voxstrata.errors import (
     ConfigError,
     LabelError,
@@ -35,10 +37,13 @@ from voxstrata.errors import (
 )
 from voxstrata.models import load_model
 from voxstrata.neurons import prepare as preparing
+from voxstrata.neurons.conditions.vectors import vector_clusters
 from voxstrata.neurons.job import NEURONS, run_neurons
 from voxstrata.neurons.sets import load_set
 from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.results import load_results
+from voxstrata.training.kinds import KINDS
+from voxstrata.verification.embed import embed
 
 if not app.registered_commands:
     commands.attach(app)
@@ -380,6 +385,42 @@ def test_labels_that_differ_within_speakers_keep_their_recordings_apart(
     names = json.loads(next((tmp_path / "speaker" / "counts").rglob("*.json")).read_text())["units"]
     assert {name.partition(" ")[0] for name in names} == {f"s{i:02d}" for i in range(6)}
     assert 6 < len(names) <= 12
+
+
+def test_clusters_of_ivectors_make_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained on the corpus itself where no model is named; once, and held against speakers."""
+    speech = ivectors_made.write_voices(tmp_path / "speech", 4, 3)
+    changes = ivectors_made.recipe(speech, **{"model.rank": 2})
+    plain = KINDS.get("ivector").read
+
+    def small(name: str, given: Any, *rest: Any) -> Any:
+        assert name == "ivector-small"
+        corpus_and_seed = [one for one in given if one.startswith(("data.corpus", "run.seed"))]
+        return plain(name, [*changes, *corpus_and_seed], *rest)
+
+    monkeypatch.setattr(KINDS.get("ivector"), "read", small)
+    settings = config(speech, contrasts=("ivector=2/clusters=2", "ivector=2"), draws=0, splits=0)
+    result = run_neurons(settings, tmp_path / "out")
+    (labels,) = result.record["labels"]
+    assert sum(labels["sizes"]) == 12
+    assert labels["sizes"][0] >= labels["sizes"][1] > 0
+    model = str(tmp_path / "out" / "ivector" / "model")
+    vectors = embed(load_model(model), load_corpus(str(speech)))
+    expected = vector_clusters("ivector=2", vectors, 2, 0)
+    speaker = {u.id: str(u.tiers["speaker"]) for u in load_corpus(str(speech)).utterances}
+    table = np.zeros((2, 4))
+    for name, cluster in expected.of.items():
+        table[cluster, int(speaker[name][1])] += 1
+    purity = table.max(axis=1).sum() / 12
+    rows = result.table[result.table.property == "ivector=2 ~ speaker"]
+    found = rows[(rows.measure == "purity") & (rows.control == "")]
+    assert found["value"].item() == pytest.approx(purity)
+    assert found["unit"].item() == "utterance"
+    named = config(speech, contrasts=("ivector=2",), ivector=model, draws=0, splits=0)
+    again = run_neurons(named, tmp_path / "named")
+    assert not (tmp_path / "named" / "ivector").exists()
+    (other,) = again.record["labels"]
+    assert other["sizes"] == labels["sizes"]
 
 
 def test_what_was_not_asked_for_may_be_left_out(corpus: Path, tmp_path: Path) -> None:
