@@ -395,8 +395,8 @@ def test_clusters_of_ivectors_make_groups(tmp_path: Path, monkeypatch: pytest.Mo
 
     def small(name: str, given: Any, *rest: Any) -> Any:
         assert name == "ivector-small"
-        corpus_and_seed = [one for one in given if one.startswith(("data.corpus", "run.seed"))]
-        return plain(name, [*changes, *corpus_and_seed], *rest)
+        kept = [one for one in changes if not one.startswith("data.")]
+        return plain(name, [*kept, *given], *rest)
 
     monkeypatch.setattr(KINDS.get("ivector"), "read", small)
     settings = config(speech, contrasts=("ivector=2/clusters=2", "ivector=2"), draws=0, splits=0)
@@ -416,6 +416,14 @@ def test_clusters_of_ivectors_make_groups(tmp_path: Path, monkeypatch: pytest.Mo
     found = rows[(rows.measure == "purity") & (rows.control == "")]
     assert found["value"].item() == pytest.approx(purity)
     assert found["unit"].item() == "utterance"
+    record = json.loads((tmp_path / "out" / "ivector" / "run.json").read_text())
+    assert record["config"]["data"]["valid"] in (None, {})  # nothing else is made for it
+    seeded = settings.model_copy(update={"seed": 3})
+    afresh = run_neurons(seeded, tmp_path / "out", overwrite="always")
+    assert afresh.record["seed"] == 3
+    retrained = json.loads((tmp_path / "out" / "ivector" / "run.json").read_text())
+    assert retrained["config"]["run"]["seed"] == 3
+    run_neurons(settings, tmp_path / "out", overwrite="always")
     named = config(speech, contrasts=("ivector=2",), ivector=model, draws=0, splits=0)
     again = run_neurons(named, tmp_path / "named")
     assert not (tmp_path / "named" / "ivector").exists()

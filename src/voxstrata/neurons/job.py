@@ -72,7 +72,8 @@ def run_neurons(
     """
     folder, hooks = Path(out), hooks or Hooks[Prepared]()
     begun = time.perf_counter()
-    vectors = Vectors(folder, config.ivector, config.seed, hooks.say)
+    afresh = overwrite == "always"
+    vectors = Vectors(folder, config.ivector, config.seed, hooks.say, afresh)
     return run_in(
         folder,
         overwrite,

@@ -28,6 +28,7 @@ class Vectors:
         ivector: the i-vector model; ``None`` to train one on the corpus.
         seed: of training.
         say: shows a line.
+        afresh: do not take over an i-vector model that an earlier run left in the folder.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class Vectors:
         ivector: str | None,
         seed: int,
         say: Callable[[str], None] = lambda _text: None,
+        afresh: bool = False,
     ) -> None:
+        self.afresh = afresh
         self.folder, self.ivector, self.seed, self.say = folder, ivector, seed, say
         self.corpus: Corpus | None = None
         self.text: str | None = None
@@ -84,9 +87,10 @@ class Vectors:
         assert self.text is not None
         folder = self.folder / "ivector"
         changes = [f"data.corpus={json.dumps(self.text)}", f"run.seed={self.seed}"]
+        changes.append("data.valid=null")  # the recipe's own would be made first, for one EER
         config = KINDS.get("ivector").read(RECIPE, changes)
         self.say(f"no i-vector model was named: training {RECIPE} on {self.text}")
-        run_ivector_training(config, folder)
+        run_ivector_training(config, folder, overwrite="always" if self.afresh else "missing")
         return str(folder / "model")
 
 
