@@ -41,6 +41,7 @@ from voxstrata.neurons.conditions.vectors import vector_clusters
 from voxstrata.neurons.job import NEURONS, run_neurons
 from voxstrata.neurons.sets import load_set
 from voxstrata.neurons.settings import NeuronsConfig
+from voxstrata.neurons.unit_vectors import Vectors
 from voxstrata.results import load_results
 from voxstrata.training.kinds import KINDS
 from voxstrata.verification.embed import embed
@@ -430,16 +431,25 @@ def test_clusters_of_ivectors_make_groups(tmp_path: Path, monkeypatch: pytest.Mo
     assert retrained["config"]["run"]["seed"] == 3
 
 
-def test_what_was_not_asked_for_may_be_left_out(corpus: Path, tmp_path: Path) -> None:
+def test_what_was_not_asked_for_may_be_left_out(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The contrasts of a run that names none: those the corpus has labels for."""
     bare = tmp_path / "bare"
     shutil.copytree(corpus, bare)
     lines = [json.loads(x) for x in (bare / "manifest.jsonl").read_text().splitlines()]
     kept = [{k: v for k, v in e.items() if k not in ("phones", "gender")} for e in lines]
     (bare / "manifest.jsonl").write_text("\n".join(map(json.dumps, kept)))
-    result = run_neurons(config(bare, contrasts=None, draws=0, splits=0), tmp_path / "out")
+    tried: list[str] = []
+    plain = Vectors._trained
+    monkeypatch.setattr(Vectors, "_trained", lambda self: tried.append("trained") or plain(self))
+    both = config(bare, models=(MODEL, f"{MODEL},seed=2"), contrasts=None, draws=0, splits=0)
+    result = run_neurons(both, tmp_path / "out")
     assert "clusters=3" in {c["name"] for c in result.record["contrasts"]}
-    assert {"gender/phones", "classes/phones"} <= {i["name"] for i in result.record["left_out"]}
+    assert tried == ["trained"]  # not once a model
+    gone = {item["name"] for item in result.record["left_out"]}
+    missing = {"ivector=2/clusters=3", "gender/clusters=3", "gender/phones", "classes/phones"}
+    assert gone == missing
     for given, error in (
         ({"ivector": str(tmp_path / "nowhere")}, VoxstrataError),
         ({"cluster_layer": "77"}, UnknownNameError),

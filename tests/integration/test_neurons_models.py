@@ -218,3 +218,33 @@ def test_batches_change_nothing(corpus: Path, tmp_path: Path) -> None:
         assert sum(int(t.sum()) for k, t in tensors.items() if k.endswith(".data")) > 1000
         for key, tensor in tensors.items():
             assert torch.equal(tensor, counts[1][name][key]), (name, key)
+
+
+@pytest.mark.parametrize("name", ["ecapa", "whisper", "bert", "sew", "data2vec"])
+def test_other_shapes_give_every_frame_its_active_neurons(
+    name: str, corpus: Path, tmp_path: Path
+) -> None:
+    """Blocks with two feed-forward parts, squeezed frames, fixed windows, channels."""
+    if name == "ecapa":
+        spec = "random:ecapa,channels=32,mfa=48,embed=12,attention=8,se=8,seed=1"
+    else:
+        spec = str(write_directory(tmp_path / "model", name))
+    config = NeuronsConfig(
+        models=(spec,), corpus=str(corpus), contrasts=("clusters=2", "gender/phones"),
+        rule="top=0.1", draws=0, splits=0, rankings=False, twins=False, device="cpu",
+    )  # fmt: skip
+    result = run_neurons(config, tmp_path / "out")
+    model = load_model(spec)
+    entries = [json.loads(x) for x in (corpus / "manifest.jsonl").read_text().splitlines()]
+    for path in (tmp_path / "out" / "counts").rglob("*.json"):
+        facts, tensors = json.loads(path.read_text()), load_file(path.with_suffix(".safetensors"))
+        seen = int(tensors["seen"].sum())
+        for layer in facts["layers"]:
+            total = int(tensors[f"{layer}.data"].sum())
+            assert total == seen * round(0.1 * facts["widths"][layer]), (path.name, layer)
+        if facts["condition"] == "clusters=2":
+            samples = [round(16000 * e["duration"]) for e in entries]
+            frames = [model.frames(facts["layers"][0], n) for n in samples]
+            assert tensors["seen"].sum(dim=1).tolist() == frames
+            assert len(facts["layers"]) == {"ecapa": 5, "bert": 6}.get(name, 3)
+    assert len(result.record["contrasts"]) == 2

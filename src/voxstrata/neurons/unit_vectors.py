@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxstrata.errors import UsageError
+from voxstrata.errors import UsageError, VoxstrataError
 from voxstrata.models import load_model
 from voxstrata.neurons.conditions.condition import Labels
 from voxstrata.neurons.conditions.vectors import vector_clusters
@@ -44,6 +44,7 @@ class Vectors:
         self.corpus: Corpus | None = None
         self.text: str | None = None
         self._found: dict[str, Embeddings] = {}
+        self._failed: dict[str, VoxstrataError] = {}
 
     def labels(self, text: str, place: str, groups: int, seed: int) -> Labels:
         """Clusters of the corpus's recordings.
@@ -64,7 +65,14 @@ class Vectors:
                 expected="for example vectors=2:ecapa-small-supervised",
             )
         spec = place or self.ivector or ""
-        return vector_clusters(text, self._embeddings(spec), groups, seed)
+        if spec in self._failed:  # every model of a run asks
+            raise self._failed[spec]
+        try:
+            found = self._embeddings(spec)
+        except VoxstrataError as error:
+            self._failed[spec] = error
+            raise
+        return vector_clusters(text, found, groups, seed)
 
     def _embeddings(self, spec: str) -> Embeddings:
         assert self.corpus is not None
