@@ -545,6 +545,17 @@ def test_command(corpus: Path, tmp_path: Path) -> None:
     assert "96" in plan.output  # neurons
     assert "ivector=2/clusters=3" in plan.output
     assert not (tmp_path / "dry").exists()
+    for wrong, words in (
+        (["--contrast", "ivector=2", "--ivector", "no/such/model"], "no/such/model"),
+        (["--contrast", "vectors=2:no-such"], "no-such"),
+        (["--contrast", "vectors=2"], "whose vectors"),
+        (["--contrast", "gendr/phones"], "gendr"),
+    ):
+        told = runner.invoke(
+            app, ["neurons", MODEL, "-c", str(corpus), "--rule", "top=0.1", "--dry-run", *wrong]
+        )
+        assert isinstance(told.exception, VoxstrataError)
+        assert words in str(told.exception)
     done = runner.invoke(
         app,
         ["neurons", MODEL, "-c", str(corpus), "--contrast", "gender/phones", "--rule", "top=0.1",

@@ -193,7 +193,7 @@ def neurons(
         settings,
         out,
         overwrite,
-        prepare=lambda _afresh: prepare(settings, Unmade()),
+        prepare=lambda _afresh: prepare(settings, Unmade(settings.ivector)),
         show_plan=show_plan,
         dry_run=dry_run,
         quiet=quiet,

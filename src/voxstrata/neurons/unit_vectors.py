@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from voxstrata.errors import UsageError, VoxstrataError
 from voxstrata.models import load_model
+from voxstrata.models.load import find_family
+from voxstrata.models.spec import parse
 from voxstrata.neurons.conditions.condition import Labels
 from voxstrata.neurons.conditions.vectors import vector_clusters
 from voxstrata.verification.embed import Embeddings, embed
@@ -59,12 +61,7 @@ class Vectors:
             UsageError: ``vectors=`` without a model.
             VoxstrataError: the model cannot be loaded, trained or used.
         """
-        if text.startswith("vectors") and not place:
-            raise UsageError(
-                f"{text!r} does not say whose vectors",
-                expected="for example vectors=2:ecapa-small-supervised",
-            )
-        spec = place or self.ivector or ""
+        spec = self._spec(text, place)
         if spec in self._failed:  # every model of a run asks
             raise self._failed[spec]
         try:
@@ -73,6 +70,15 @@ class Vectors:
             self._failed[spec] = error
             raise
         return vector_clusters(text, found, groups, seed)
+
+    def _spec(self, text: str, place: str) -> str:
+        """The model whose vectors are meant, with its layer; empty for one that is trained."""
+        if text.startswith("vectors") and not place:
+            raise UsageError(
+                f"{text!r} does not say whose vectors",
+                expected="for example vectors=2:ecapa-small-supervised",
+            )
+        return place or self.ivector or ""
 
     def _embeddings(self, spec: str) -> Embeddings:
         assert self.corpus is not None
@@ -105,9 +111,12 @@ class Vectors:
 class Unmade(Vectors):
     """For plans: labels with no recording, since a plan computes nothing."""
 
-    def __init__(self) -> None:
-        super().__init__(Path(), None, 0)
+    def __init__(self, ivector: str | None = None) -> None:
+        super().__init__(Path(), ivector, 0)
 
     def labels(self, text: str, place: str, groups: int, seed: int) -> Labels:
-        """Names of the clusters alone."""
+        """Names of the clusters alone; a model that is not known is told."""
+        spec = self._spec(text, place)
+        if spec:
+            find_family(parse(spec.rpartition("@")[0] if "@" in spec else spec))
         return Labels(text, tuple(f"cluster {i + 1}" for i in range(groups)), {})
