@@ -1,9 +1,9 @@
-"""Control sets: as many other neurons of each layer, drawn at random or of the same weight."""
+"""Control sets: as many other neurons of each layer, at random, of the same weight or score."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -19,6 +19,9 @@ from voxstrata.registry import unknown_name
 Control = Literal["random", "norm"]
 CONTROLS: tuple[Control, ...] = ("random", "norm")
 
+SCORE: Literal["score"] = "score"
+"""The kind of control whose quantity the caller gives."""
+
 NEAR, CALIPER = 5, 0.2
 """A partner is drawn from up to five nearest free neurons, so that seeds have a choice; but one
 farther than 0.2 standard deviations (Austin 2011, Pharmaceutical Statistics 10(2)) is taken only
@@ -33,25 +36,29 @@ def matched(
     neurons: NeuronSet,
     model: SpeechModel,
     activity: Activity | None = None,
-    kind: Control = "random",
+    kind: Control | Literal["score"] = "random",
     seed: int = 0,
     *,
     exclude: Sequence[NeuronSet] = (),
+    scores: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> NeuronSet:
     """A control set: in each layer as many neurons, none of them in the set.
 
     ``random`` draws them with equal probability. ``norm`` gives each neuron of the set, in random
     order, a partner among the free ones nearest in ``mean |a_i| * ||v_i||`` (logarithms), what it
-    adds to the residual stream on average: erasing a control then takes as much away.
+    adds to the residual stream on average: erasing a control then takes as much away. ``score``
+    does the same by rank in given scores, so that as many of the control as of the set would have
+    been pruned.
 
     Args:
         neurons: the set.
         model: whose neurons they are.
         activity: of the model; for ``norm``.
-        kind: "random" or "norm".
+        kind: "random", "norm" or "score".
         seed: of the draw; layers have draws of their own.
         exclude: sets that a control must not touch either (the whole set, where ``neurons`` is
             one of its groups).
+        scores: of every neuron [D] by layer; for ``score``.
 
     Returns:
         the control, its quality in ``details["match"]`` by layer: means of the matched quantity in
@@ -59,13 +66,17 @@ def matched(
         distance between the two distributions (Kolmogorov-Smirnov).
 
     Raises:
-        UsageError: a layer has too few other neurons; ``norm`` without activity.
+        UsageError: a layer has too few other neurons; ``norm`` without activity, ``score``
+            without scores.
         ModelError: set or activity belongs to another model.
     """
-    if kind not in CONTROLS:
-        raise unknown_name("kind of control", str(kind), list(CONTROLS))
+    if kind not in (*CONTROLS, SCORE):
+        raise unknown_name("kind of control", str(kind), [*CONTROLS, SCORE])
     neurons.check(model)
-    weights = _weights(neurons, model, activity, kind)
+    if kind == "score":
+        weights = _ranks(neurons, scores)
+    else:
+        weights = _weights(neurons, model, activity, kind)
     layers: dict[str, tuple[int, ...]] = {}
     quality: dict[str, dict[str, float | None]] = {}
     for number, (layer, width) in enumerate(neurons.widths.items()):
@@ -86,14 +97,18 @@ def matched(
         if kind == "random":
             drawn = generator.choice(free, size=len(chosen), replace=False)
         else:
-            drawn = _nearest(weights[layer], chosen, free, generator)
+            # Weights spread over decades; ranks do not.
+            tiny = np.finfo(np.float64).tiny
+            scale = weights[layer] if kind == "score" else np.log(np.maximum(weights[layer], tiny))
+            drawn = _nearest(scale, chosen, free, generator)
         layers[layer] = tuple(sorted(int(i) for i in drawn))
         if weights:
             quality[layer] = match_quality(weights[layer][chosen], weights[layer][drawn])
     _warn(neurons, kind, quality)
     details: dict[str, Any] = {"control": kind, "of": neurons.name, "seed": seed}
     if quality:
-        details |= {"matched_on": "mean |a_i| * ||v_i||", "match": quality}
+        quantity = "rank in the pruning score" if kind == "score" else "mean |a_i| * ||v_i||"
+        details |= {"matched_on": quantity, "match": quality}
     name = f"{kind} control (seed {seed}) of {neurons.name}"
     return replace(neurons, name=name, layers=layers, groups={}, details=details)
 
@@ -154,14 +169,28 @@ def _weights(
     return {layer: activity.size[layer] * norms[layer] for layer in neurons.widths}
 
 
+def _ranks(
+    neurons: NeuronSet, scores: Mapping[str, NDArray[np.float64]] | None
+) -> dict[str, NDArray[np.float64]]:
+    """Ranks of scores, from 0; of equal scores, in the order of the neurons, as they are pruned."""
+    given = scores or {}
+    if missing := [layer for layer in neurons.widths if layer not in given]:
+        raise UsageError(
+            "a control of the same score needs the scores of all layers", got=", ".join(missing)
+        )
+    return {
+        layer: np.argsort(np.argsort(given[layer], kind="stable")).astype(np.float64)
+        for layer in neurons.widths
+    }
+
+
 def _nearest(
-    weights: NDArray[np.float64],
+    scale: NDArray[np.float64],
     chosen: NDArray[np.int64],
     free: NDArray[np.int64],
     generator: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """A partner for each of ``chosen``, on a logarithmic scale: weights spread over decades."""
-    scale = np.log(np.maximum(weights, np.finfo(np.float64).tiny))
+    """A partner for each of ``chosen``, near it on a scale."""
     left = free[np.argsort(scale[free], kind="stable")].tolist()
     values = scale[left].tolist()
     limit = CALIPER * float(np.std(scale))
@@ -178,7 +207,7 @@ def _nearest(
     return np.array(drawn, dtype=np.int64)
 
 
-def _warn(neurons: NeuronSet, kind: Control, quality: dict[str, dict[str, float | None]]) -> None:
+def _warn(neurons: NeuronSet, kind: str, quality: dict[str, dict[str, float | None]]) -> None:
     poor = {
         layer: found["difference_sd"]
         for layer, found in quality.items()

@@ -188,7 +188,7 @@ def _compute(
             if place.exists():  # of a run that was discarded
                 with storage_errors(place):
                     shutil.rmtree(place)
-    evidence = _evidence(prepared, folder)
+    evidence = evidence_of(prepared, folder)
     if config.protect_by is not None and config.corpus is not None:
         from voxstrata.neurons.pruning.finder import finder
 
@@ -222,7 +222,7 @@ def _compute(
     return load_results(folder)
 
 
-def _evidence(prepared: Prepared, folder: Path) -> Callable[[], Evidence]:
+def evidence_of(prepared: Prepared, folder: Path) -> Callable[[], Evidence]:
     """What scores from data look at; codes are computed when first asked for."""
     config = prepared.config
     kept: list[Any] = []
