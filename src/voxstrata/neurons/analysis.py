@@ -151,7 +151,7 @@ def analyse(
     config, notes = prepared.config, list[str]()
     counts = contrast.counts(found, prepared.members)
     design = design_of(contrast, found, prepared)
-    clusters, moved = moving(contrast, found, prepared)
+    move = moving(contrast, found, prepared)
 
     def tried(what: str, work: Callable[[], object]) -> object | None:
         """What cannot be said of these units is left out, with its reason; what is weak is told."""
@@ -176,13 +176,26 @@ def analyse(
         null = tried(
             "null",
             lambda: selection_null(
-                found, design, draws=config.draws, seed=config.seed, clusters=clusters, each=each
+                found,
+                design,
+                draws=config.draws,
+                seed=config.seed,
+                clusters=move.clusters,
+                together=move.together,
+                each=each,
             ),
         )
     if contrast.labels is not None:
         screened = tried(
             "tests of single neurons",
-            lambda: screen(found, design, seed=config.seed, clusters=clusters, given_rows=True),
+            lambda: screen(
+                found,
+                design,
+                seed=config.seed,
+                clusters=move.clusters,
+                together=move.together,
+                given_rows=True,
+            ),
         )
         strata = strata_of(contrast, found, prepared)
         if strata is not None:
@@ -191,7 +204,12 @@ def analyse(
         made = tried(
             "split halves",
             lambda: split_halves(
-                found, design, splits=config.splits, seed=config.seed, clusters=clusters
+                found,
+                design,
+                splits=config.splits,
+                seed=config.seed,
+                clusters=move.halved,
+                together=move.together,
             ),
         )
         halves = made if isinstance(made, Mapping) else {}
@@ -221,7 +239,7 @@ def analyse(
         separation={layer: apart for layer, (apart, _) in shown.items()},
         maps={layer: mapped for layer, (_, mapped) in shown.items()},
         units=null.units if isinstance(null, Null) else len(found.units),
-        moved=moved,
+        moved=move.name,
         thin=thin,
         notes=list(dict.fromkeys(notes)),
     )
@@ -236,37 +254,56 @@ def design_of(contrast: Contrast, found: UnitCounts, prepared: Prepared) -> Desi
     return by_rows(found, contrast.group_of, contrast.groups, sigma=sigma, row_strata=contrast.held)
 
 
-def moving(
-    contrast: Contrast, found: UnitCounts, prepared: Prepared
-) -> tuple[list[str] | None, str]:
+@dataclass(frozen=True)
+class Moving:
+    """What moves as one when labels are dealt anew.
+
+    Attributes:
+        name: for the reader.
+        clusters: speaker of each unit, where a speaker's units share their label; else ``None``.
+        together: speaker of each unit, where they do not: sets of labels are dealt as wholes.
+        halved: speaker of each unit, where speakers can stay in one half.
+    """
+
+    name: str
+    clusters: list[str] | None = None
+    together: list[str] | None = None
+    halved: list[str] | None = None
+
+
+def moving(contrast: Contrast, found: UnitCounts, prepared: Prepared) -> Moving:
     """What must move as one when labels are dealt anew.
 
-    A label that never differs within a speaker belongs to speakers: shuffling it over recordings
-    would make a null of recordings that are not independent. Where frames make the groups, rows
-    change names within speakers for the same reason.
-
-    Returns:
-        speaker of each unit, or ``None`` where units move by themselves; and its name.
+    Recordings of a speaker are alike, so that shuffling labels over recordings would make a null of
+    recordings that are not independent. A label that never differs within a speaker moves with the
+    speaker; where labels differ within speakers, those of one speaker go to another as a whole;
+    only where speakers themselves are the groups do recordings change labels one by one. Where
+    frames make the groups, rows change names within speakers, or whole rows are dealt to groups.
     """
-    if prepared.by == "speaker":
-        return None, "speaker" if contrast.labels else "rows within each speaker"
     speakers = [str(name) for name in prepared.speakers]
     known = None not in prepared.speakers
     if contrast.labels is None:
+        assert contrast.group_of is not None
+        used = [g for g in contrast.group_of if g >= 0]
+        if contrast.held is None and len(set(used)) < len(used):
+            return Moving("rows among the groups", halved=speakers if known else None)
         if known:
-            return speakers, "rows within each speaker"
-        return None, "rows within each recording"
+            return Moving("rows within each speaker", speakers, halved=speakers)
+        return Moving(f"rows within each {prepared.by}")
     if not known:
-        return None, "recording"
+        return Moving("recording")
     of: dict[str, set[int]] = {}
+    whose: dict[int, set[str]] = {}
     labels = contrast.labels.units(found.units, prepared.members)
     for speaker, label in zip(speakers, labels.tolist(), strict=True):
         if label >= 0:
             of.setdefault(speaker, set()).add(label)
-    many = len(of) > len(contrast.groups)
-    if many and all(len(mine) == 1 for mine in of.values()):
-        return speakers, "speaker"
-    return None, "recording" if prepared.by == "recording" else f"recordings of one {prepared.by}"
+            whose.setdefault(label, set()).add(speaker)
+    if all(len(mine) == 1 for mine in whose.values()):
+        return Moving("recording")  # speakers are the groups, or parts of them
+    if all(len(mine) == 1 for mine in of.values()):
+        return Moving("speaker", speakers, halved=speakers)
+    return Moving("labels of whole speakers", together=speakers)
 
 
 def strata_of(contrast: Contrast, found: UnitCounts, prepared: Prepared) -> list[str] | None:

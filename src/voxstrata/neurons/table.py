@@ -248,7 +248,7 @@ def neuron_table(found: Found) -> pd.DataFrame:
         }
         if found.null is not None:
             draws = found.null.total().draws
-            columns["selected_by_chance"] = np.tile(found.null.layers[layer].chosen / draws, G)
+            columns["selected_by_chance"] = (found.null.layers[layer].chosen / draws).reshape(-1)
         frame = pd.DataFrame(columns)
         if tested is not None:
             own = tested[tested.layer == layer].reset_index(drop=True)

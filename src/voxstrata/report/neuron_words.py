@@ -86,6 +86,8 @@ def dealt(selection: Selection) -> str:
         return f"labels dealt anew to {selection.moved}s give"
     if selection.moved.startswith("rows"):
         return f"rows dealt anew{selection.moved.removeprefix('rows')} give"
+    if selection.moved == "labels of whole speakers":
+        return "labels dealt anew, those of a speaker together, give"
     return f"labels dealt anew to {selection.moved} give"
 
 

@@ -8,11 +8,18 @@ import pytest
 from neurons_counted import counted
 from voxstrata.errors import ShapeError, UsageError, VoxstrataWarning
 from voxstrata.neurons.counts import UnitCounts
-from voxstrata.neurons.selection import property_neurons
+from voxstrata.neurons.selection import above, exclusive, property_neurons, share_above
 from voxstrata.neurons.statistics import sweep
 from voxstrata.neurons.statistics.design import by_rows, by_units
-from voxstrata.neurons.statistics.draws import exchangeable, halved, shuffled
+from voxstrata.neurons.statistics.draws import (
+    exchangeable,
+    halved,
+    shuffled,
+    whole_arrangements,
+    whole_dealt,
+)
 from voxstrata.neurons.statistics.null import band, selection_null
+from voxstrata.neurons.statistics.screen import screen
 
 LAYER = "block.1.ffn.inner"
 
@@ -40,12 +47,12 @@ def test_every_draw_is_the_published_selection(
     kept = labels >= 0
     dealt = shuffled(labels[kept], 12, 3)
     for layer in counts.layers:
-        chosen = np.zeros(60, dtype=int)
+        chosen = np.zeros((groups, 60), dtype=int)
         for b, draw in enumerate(dealt):
             anew = by_units(counts.only(kept), draw, names, leave_out=["r1"], sigma=0.7)
             slow = property_neurons(anew.counts(counts.only(kept)), layer, 0.7)
             assert (null.layers[layer].draws[b] == slow.sum(axis=1)).all()
-            chosen += slow.sum(axis=0)
+            chosen += slow
         assert (null.layers[layer].chosen == chosen).all()
         assert chosen.any()
         published = property_neurons(design.counts(counts), layer, 0.7)
@@ -115,7 +122,8 @@ def test_rows_dealt_anew_are_the_published_selection_of_dealt_rows(
     monkeypatch.setattr(sweep, "BLOCK", 5 * 60 * 2)
     counts = made(seed=2)
     rows = np.array([0, 1, -1, 1, 0])
-    design = by_rows(counts, rows, ["x", "y", "nobody"], sigma=1.0)
+    names = ["x", "y", "nobody"]
+    design = by_rows(counts, rows, names, sigma=1.0, row_strata=np.zeros(5, int))
     null = selection_null(counts, design, draws=5, seed=9)
     published = property_neurons(counts.by_row(rows, ["x", "y", "nobody"]), LAYER, 1.0)
     assert (null.layers[LAYER].found == published).all()
@@ -228,3 +236,74 @@ def test_what_cannot_be_shuffled_is_refused() -> None:
     labels = np.where(np.arange(24) < 4, np.arange(24) % 2, -1)
     with pytest.warns(VoxstrataWarning, match="only 6 labellings"):
         selection_null(counts, by_units(counts, labels, ["a", "b"]), draws=2)
+
+
+def test_rows_of_groups_stay_whole_and_are_dealt_to_groups_of_the_same_sizes() -> None:
+    """Classes of phones: which phones make a class is what the null asks about."""
+    counts = made(seed=4)
+    rows = np.array([0, 1, -1, 1, 0])
+    null = selection_null(counts, by_rows(counts, rows, ["x", "y"]), draws=30, seed=2)
+    assert null.how == "groups"
+    assert null.units == 4
+    whole = counts.by_row(rows, ["x", "y"])
+    over = above(whole, LAYER)
+    rng = np.random.default_rng([2, 5])
+    used = np.flatnonzero(rows >= 0)
+    for draw in range(30):
+        dealt = rows.copy()
+        dealt[used] = rng.permutation(rows[used])
+        assert dealt[2] == -1
+        slow = exclusive(share_above(over, dealt, 2, 0.8))
+        assert (null.layers[LAYER].draws[draw] == slow.sum(axis=1)).all()
+
+
+def test_labels_that_differ_within_speakers_are_dealt_as_wholes() -> None:
+    labels = np.array([0, 0, 1, 1, 0, 1, 1, 1, 1])
+    speakers = np.array(["a", "a", "b", "b", "c", "c", "d", "d", "d"])
+    draws = whole_dealt(labels, speakers, 400, seed=1)
+    given = [labels[speakers == name].sum() for name in "abc"]
+    for row in draws:
+        two = [row[speakers == name].sum() for name in "abc"]
+        # d has three labels 1, so whoever gets them has 1 everywhere, and d may get anybody's.
+        assert all(n in (0, 1, 2) for n in two)
+        assert row[speakers == "d"].sum() in (0, 1, 2, 3)
+    assert given == [0, 2, 1]
+    # c's labels differ, and their order is dealt as well.
+    where = (draws[:, 4:6].sum(axis=1) == 1).nonzero()[0]
+    assert 0.35 < draws[where, 4].mean() < 0.65
+    assert whole_arrangements(labels, speakers) == 24
+
+
+def speaking(seed: int, planted: int = 0) -> tuple[UnitCounts, np.ndarray, np.ndarray]:
+    """Recordings of 30 speakers, each with activity of its own and a label that is its own to a
+    degree, as clusters of i-vectors are; planted neurons follow the label."""
+    rng = np.random.default_rng(seed)
+    S, R, D = 30, 12, 120
+    own = np.exp(rng.normal(0, 0.5, (S, 1, D)))
+    labels = (rng.random((S, R)) < rng.random((S, 1))).astype(int).reshape(-1)
+    rate = np.repeat(0.02 * own, R, axis=1).reshape(-1, 1, D)
+    rate[:, :, :planted] *= np.where(labels == 1, 2.5, 1.0)[:, None, None]
+    seen = np.full((S * R, 1), 200)
+    counts = counted(np.minimum(rate, 0.9), seen, seed=seed, base=0.02)
+    return counts, labels, np.repeat([f"s{k}" for k in range(S)], R)
+
+
+def test_speakers_that_differ_are_no_evidence_for_labels_of_recordings() -> None:
+    """Dealt one by one, labels that mean nothing look like something; dealt as wholes they do
+    not."""
+    small, wrong, found = 0, 0, 0
+    for seed in range(12):
+        counts, labels, speakers = speaking(seed)
+        design = by_units(counts, labels, ["0", "1"])
+        small += selection_null(counts, design, draws=40, together=speakers).total().p < 0.05
+        result = screen(counts, design, together=speakers, draws=300)
+        found += int(result.found()[LAYER].sum())
+        wrong += int(screen(counts, design).found()[LAYER].sum())
+    assert small <= 3
+    assert found <= 6
+    assert wrong > 40
+    counts, labels, speakers = speaking(50, planted=15)
+    result = screen(counts, by_units(counts, labels, ["0", "1"]), together=speakers)
+    hits = result.found()[LAYER].any(axis=0)
+    assert hits[:15].all()
+    assert hits[15:].sum() <= 4

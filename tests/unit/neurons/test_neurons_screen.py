@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -31,7 +32,7 @@ from voxstrata.neurons.statistics.significance import (
     permuted,
     standardise,
 )
-from voxstrata.neurons.statistics.thin import least_frames, thin_rows, verdict
+from voxstrata.neurons.statistics.thin import frames_needed, least_frames, thin_rows, verdict
 
 LAYER = "block.1.ffn.inner"
 
@@ -162,7 +163,7 @@ def test_planted_neurons_are_found() -> None:
     assert null.total.p < 0.05
     assert null.total.mean < 0.7 * null.total.observed
     assert null.group(1).p < 0.02
-    assert null.chosen[30:].max() < 100
+    assert null.chosen[:, 30:].max() < 100
     result = screen(counts, design, clusters=speakers)
     assert result.units == 40
     assert result.tests == 300
@@ -282,7 +283,21 @@ def test_fewest_frames_of_the_published_rule() -> None:
     counts = counted(np.full((1, 1, 3072), 0.0), np.ones((2, 1), int), base=31 / 3072, top=31)
     one = by_rows(counts).counts(counts)
     assert least_frames(one, LAYER) == 100
+    assert frames_needed(one) == 100
     assert 31 * 99 < 1 * 3072 <= 31 * 100
+
+
+def test_fewest_frames_where_chance_is_a_rate() -> None:
+    """1 / 49 has no exact float; of neurons with different rates, one at their mean is meant."""
+    counts = counted(np.zeros((1, 1, 2)), np.ones((2, 1), int), base=0.5, top=1)
+    one = by_rows(counts).counts(counts)
+    for n in range(1, 200):
+        alike = replace(one, base={LAYER: np.full(2, 1 / n)}, top={LAYER: None})
+        assert least_frames(alike, LAYER) == frames_needed(alike) == n
+    mixed = replace(one, base={LAYER: np.array([0.001, 0.199])}, top={LAYER: None})
+    assert (least_frames(mixed, LAYER), frames_needed(mixed)) == (1000, 10)
+    never = replace(one, base={LAYER: np.zeros(2)}, top={LAYER: None})
+    assert frames_needed(never) == 1
 
 
 def test_what_cannot_be_tested_is_refused() -> None:

@@ -60,6 +60,7 @@ def exchangeable(
     *,
     clusters: Labels | None = None,
     strata: Labels | None = None,
+    whole: bool = False,
 ) -> Exchangeable:
     """Units to be shuffled: clusters added up, units without a label left out.
 
@@ -69,6 +70,7 @@ def exchangeable(
         groups: G.
         clusters: [P], what moves as one (the speaker of each recording); units by default.
         strata: [P], within which labels are exchanged (gender); all units by default.
+        whole: labels will be dealt by :func:`whole_dealt`, not one by one.
 
     Raises:
         ShapeError: a list is not of one entry a unit.
@@ -115,6 +117,8 @@ def exchangeable(
         where[kept] = cluster
         merged = counts.merged(where, [str(name) for name in names])
         found = Exchangeable(merged, given[first], stratum[first])
+    if whole:
+        return found
     if np.bincount(found.labels).max() == 1:
         raise UsageError(
             "every unit is a group of its own, so that shuffling labels changes nothing",
@@ -155,6 +159,62 @@ def shuffled(
         where = np.flatnonzero((stratum == number) & (given >= 0))
         found[:, where] = rng.permuted(found[:, where], axis=1)
     return found
+
+
+def whole_dealt(
+    labels: Labels,
+    together: Labels,
+    draws: int,
+    seed: int = 0,
+    strata: Labels | None = None,
+) -> NDArray[np.int64]:
+    """Labels dealt anew as whole sets, [B, P]: each speaker gets another's, in a random order.
+
+    Where labels differ within speakers, recordings cannot change labels one by one: those of a
+    speaker are alike, and would be taken for independent evidence. Here the labels of one speaker's
+    recordings go to those of another together. Where that one has more recordings, labels are
+    repeated; where it has fewer, some are left out at random.
+
+    Args:
+        labels: [P], from 0.
+        together: [P], whose labels move together (the speaker of each recording).
+        draws: B.
+        seed: of the draws.
+        strata: [P], the same for all units of a speaker; speakers change labels within it.
+
+    Raises:
+        UsageError: fewer than one draw.
+    """
+    given = np.asarray(labels, dtype=np.int64)
+    check_draws(draws)
+    who = codes(together, len(given), "what moves together")
+    stratum = codes(strata, len(given), "strata")
+    rng = np.random.default_rng([seed, 3])
+    members = [np.flatnonzero(who == s) for s in range(int(who.max()) + 1)]
+    of = np.array([stratum[mine[0]] for mine in members])
+    found = np.tile(given, (draws, 1))
+    for row in found:
+        for number in np.unique(of):
+            speakers = np.flatnonzero(of == number)
+            for one, other in zip(speakers, rng.permutation(speakers), strict=True):
+                mine, theirs = members[one], given[members[other]]
+                whole = np.tile(theirs, len(mine) // len(theirs))
+                rest = rng.permutation(theirs)[: len(mine) - len(whole)]
+                row[mine] = rng.permutation(np.concatenate([whole, rest]))
+    return found
+
+
+def whole_arrangements(labels: Ints, together: Ints) -> float:
+    """Different ways to deal the sets of labels to speakers, those in one order counted once."""
+    from scipy.special import gammaln
+
+    kinds: dict[tuple[int, ...], int] = {}
+    speakers = np.unique(together)
+    for one in speakers:
+        key = tuple(np.sort(labels[together == one]).tolist())
+        kinds[key] = kinds.get(key, 0) + 1
+    total = float(gammaln(len(speakers) + 1) - sum(gammaln(n + 1) for n in kinds.values()))
+    return round(exp(total)) if total < 34 else (exp(total) if total < 700 else float("inf"))
 
 
 def halved(

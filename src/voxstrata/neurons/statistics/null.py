@@ -16,9 +16,17 @@ from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
 from voxstrata.neurons.counts import Ints, UnitCounts
-from voxstrata.neurons.selection import exclusive
+from voxstrata.neurons.selection import above, exclusive, share_above
 from voxstrata.neurons.statistics.design import Design
-from voxstrata.neurons.statistics.draws import Labels, check_draws, codes, exchangeable, shuffled
+from voxstrata.neurons.statistics.draws import (
+    Labels,
+    check_draws,
+    codes,
+    exchangeable,
+    shuffled,
+    whole_arrangements,
+    whole_dealt,
+)
 from voxstrata.neurons.statistics.sweep import dealt_sets, group_sets
 
 if TYPE_CHECKING:
@@ -69,7 +77,7 @@ class LayerNull:
     Attributes:
         found: [G, D], property neurons by group with the labels as they are.
         draws: [B, G], number of property neurons of each group in each draw.
-        chosen: [D], draws in which each neuron was one.
+        chosen: [G, D], draws in which each neuron was one of the group.
     """
 
     found: Bools
@@ -93,8 +101,9 @@ class Null:
     Attributes:
         groups: G names.
         layers: one result a layer; draw b is the same labelling in all of them.
-        how: "units" (labels shuffled over units) or "rows" (rows dealt anew within units).
-        units: units that were shuffled.
+        how: "units" (labels shuffled over units), "whole" (sets of labels dealt to speakers),
+            "rows" (rows dealt anew within units) or "groups" (rows dealt to groups).
+        units: how many units, speakers or rows were dealt.
         arrangements: different labellings there are; ``None`` for rows.
         sigma: of the selection.
         seed: of the draws.
@@ -134,13 +143,17 @@ def selection_null(
     seed: int = 0,
     clusters: Labels | None = None,
     strata: Labels | None = None,
+    together: Labels | None = None,
     each: Callable[[str], None] | None = None,
 ) -> Null:
     """The selection with labels as they are, and with labels dealt anew.
 
     Where units make the groups, their labels are shuffled: all units of a cluster together,
-    within strata. Where rows do (clusters, phones), the rows of each unit change names with each
-    other, within the design's strata of rows; a row's frames and active frames move together.
+    within strata; or the sets of labels of whole speakers (``together``), where a speaker's units
+    differ in label. Where rows are the groups (clusters, phones), the rows of each unit change
+    names with each other, within the design's strata of rows; a row's frames and active frames
+    move together. Where groups have several rows (classes of phones) and there are no strata of
+    rows, rows stay whole and are dealt to groups of the same sizes.
 
     Cost of shuffled labels: non-zero counts x (G - 1) x B additions while units are recordings,
     and C x D x G x B comparisons (``docs/neurons/statistics.md`` has times).
@@ -153,20 +166,25 @@ def selection_null(
         clusters: [P], what moves as one (the speaker of each recording). Where rows make the
             groups, rows are dealt within clusters instead of within units.
         strata: [P], within which labels are exchanged.
+        together: [P], whose sets of labels are dealt as wholes (the speaker of each recording).
         each: called with the name of each layer when it is done.
 
     Raises:
-        UsageError: see :func:`~voxstrata.neurons.statistics.draws.exchangeable`; fewer than one
+        UsageError: clusters and together are given at once; see
+            :func:`~voxstrata.neurons.statistics.draws.exchangeable`; fewer than one
             draw; strata where rows make the groups.
 
     Warns:
         VoxstrataWarning: too few labellings are possible for a small p value.
     """
     check_draws(draws)
+    if clusters is not None and together is not None:
+        raise UsageError("labels move by clusters or as wholes, not both")
     G = len(design.groups)
     layers: dict[str, LayerNull] = {}
     possible: float | None = None
     labels: Ints | None = None
+    who = np.zeros(0, dtype=np.int64)
     if design.labels is None:
         if strata is not None:
             raise UsageError(
@@ -175,29 +193,44 @@ def selection_null(
                 fix="leave strata out",
             )
         pool = counts
-        if clusters is not None:
+        if clusters is not None and not _several(design):
             merged = codes(clusters, len(counts.units), "clusters")
             pool = counts.merged(merged, [str(n) for n in range(merged.max() + 1)])
     else:
-        units = exchangeable(counts, design.labels, G, clusters=clusters, strata=strata)
+        whole = together is not None
+        units = exchangeable(
+            counts, design.labels, G, clusters=clusters, strata=strata, whole=whole
+        )
         possible, pool = units.arrangements(), units.counts
-        dealt = shuffled(units.labels, draws, seed, units.strata)
+        if together is not None:
+            who = codes(together, len(counts.units), "what moves together")[design.labels >= 0]
+            possible = whole_arrangements(units.labels, who)
+            dealt = whole_dealt(units.labels, who, draws, seed, units.strata)
+        else:
+            dealt = shuffled(units.labels, draws, seed, units.strata)
         labels = np.concatenate([units.labels[None], dealt])
     for layer in counts.layers:
-        numbers, chosen = [], np.zeros(counts.width(layer), dtype=np.int64)
+        numbers, chosen = [], np.zeros((G, counts.width(layer)), dtype=np.int64)
         found: Bools | None = None
         for sets in _selections(pool, layer, design, labels, draws, seed):
             alone = exclusive(sets)
             if found is None:
                 found, alone = alone[0], alone[1:]
             numbers.append(alone.sum(axis=-1))
-            chosen += alone.sum(axis=(0, 1))
+            chosen += alone.sum(axis=0)
         assert found is not None
         layers[layer] = LayerNull(found, np.concatenate(numbers), chosen)
         if each is not None:
             each(layer)
-    how = "rows" if design.labels is None else "units"
-    return Null(design.groups, layers, how, len(pool.units), possible, design.sigma, seed)
+    how = "units" if together is None else "whole"
+    if design.labels is None:
+        how = "groups" if _several(design) else "rows"
+    dealt_units = len(pool.units)
+    if together is not None:
+        dealt_units = len(np.unique(who))
+    elif how == "groups":
+        dealt_units = int((design.rows >= 0).sum())
+    return Null(design.groups, layers, how, dealt_units, possible, design.sigma, seed)
 
 
 def _selections(
@@ -209,12 +242,36 @@ def _selections(
         for _, sets in group_sets(pool, layer, labels, G, design.rows, design.sigma):
             yield sets[:, :, 0]
         return
+    if _several(design):
+        yield from _dealt_groups(pool, layer, design, draws, seed)
+        return
     everyone = np.zeros((1, len(pool.units)), dtype=np.int64)
     for _, sets in group_sets(pool, layer, everyone, 1, design.rows, design.sigma):
         yield _padded(sets[:, 0], G)
     blocks = dealt_sets(pool, layer, design.rows, design.sigma, draws, seed, design.row_strata)
     for _, sets in blocks:
         yield _padded(sets[:, 0], G)
+
+
+def _several(design: Design) -> bool:
+    """Whether rows are dealt to groups: some group has several, and no row is tied to others."""
+    used = design.rows[design.rows >= 0]
+    return design.labels is None and design.row_strata is None and len(np.unique(used)) < len(used)
+
+
+def _dealt_groups(
+    pool: UnitCounts, layer: str, design: Design, draws: int, seed: int
+) -> Iterator[Bools]:
+    """Group sets [b, G, D] of whole rows: as observed, then with rows dealt to the groups."""
+    G = len(design.groups)
+    over = above(pool.by_row(design.rows, design.groups), layer)
+    yield share_above(over, design.rows, G, design.sigma)[None]
+    rng = np.random.default_rng([seed, 5])
+    used = np.flatnonzero(design.rows >= 0)
+    for _ in range(draws):
+        dealt = design.rows.copy()
+        dealt[used] = rng.permutation(design.rows[used])
+        yield share_above(over, dealt, G, design.sigma)[None]
 
 
 def _padded(sets: Bools, groups: int) -> Bools:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
-from voxstrata.neurons.counts import Floats, UnitCounts
+from voxstrata.neurons.counts import Floats, Ints, UnitCounts
 from voxstrata.neurons.statistics.design import Design
-from voxstrata.neurons.statistics.draws import Labels, exchangeable
+from voxstrata.neurons.statistics.draws import Labels, codes, exchangeable, whole_dealt
 from voxstrata.neurons.statistics.effects import Effects, effects, ranks, unit_rates
 from voxstrata.neurons.statistics.significance import (
     false_discovery,
@@ -20,6 +20,7 @@ from voxstrata.neurons.statistics.significance import (
     normal_p,
     permuted,
     standardise,
+    standardise_by,
 )
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def screen(
     seed: int = 0,
     clusters: Labels | None = None,
     strata: Labels | None = None,
+    together: Labels | None = None,
     given_rows: bool = False,
     each: Callable[[str], None] | None = None,
 ) -> Screen:
@@ -127,6 +129,8 @@ def screen(
         seed: of the draws.
         clusters: [P], what moves as one; rates are then those of clusters.
         strata: [P], within which labels are exchanged.
+        together: [P], whose sets of labels are dealt as wholes (speakers whose units differ in
+            label); the moments of the null then come from ``draws`` such deals.
         given_rows: take out what a unit's rows let expect (see
             :func:`~voxstrata.neurons.statistics.effects.unit_rates`).
         each: called with the name of each layer when it is done.
@@ -151,13 +155,26 @@ def screen(
     heard = counts.seen[:, design.rows >= 0].sum(axis=1) > 0
     G = len(design.groups)
     labels = np.where(heard, design.labels, -1)
-    units = exchangeable(counts, labels, G, clusters=clusters, strata=strata)
+    whole = together is not None
+    units = exchangeable(counts, labels, G, clusters=clusters, strata=strata, whole=whole)
+    dealt: Ints | None = None
+    if together is not None:
+        if method == "permutation" or clusters is not None:
+            raise UsageError(
+                "sets of labels dealt as wholes give moments, and move without clusters",
+                fix="use the method 'normal', and no clusters",
+            )
+        who = codes(together, len(labels), "what moves together")[labels >= 0]
+        dealt = whole_dealt(units.labels, who, draws, seed, units.strata)
     found: dict[str, tuple[Effects, Floats, Floats]] = {}
     largest = np.zeros(draws)
     for layer in counts.layers:
         rates = unit_rates(units.counts, layer, design.rows, given_rows=given_rows)
         x = ranks(rates) if statistic == "auc" else rates
-        z = standardise(x, units.labels, G, units.strata).z
+        if dealt is None:
+            z = standardise(x, units.labels, G, units.strata).z
+        else:
+            z = standardise_by(x, units.labels, G, dealt)
         p = normal_p(z)
         if method == "permutation":
             drawn = permuted(x, units.labels, G, units.strata, draws=draws, seed=seed)

@@ -81,6 +81,51 @@ def standardise(x: Floats, labels: Ints, groups: int, strata: Ints) -> Standardi
     return Standardised(np.where(deviation > 0, (total - mean) / safe, 0.0), mean, deviation)
 
 
+def standardise_by(x: Floats, labels: Ints, groups: int, dealt: Ints) -> Floats:
+    """z of every group's mean less the rest's, with moments over labellings at hand, [G, D].
+
+    For labellings that are no free shuffle (whole speakers' labels). Groups may differ in size from
+    labelling to labelling; those in which a group is empty or everything are left out for it. 0 for
+    a neuron that does not differ between units; NaN for a group that is never tested.
+
+    Args:
+        x: [P, D].
+        labels: [P], from 0.
+        groups: G.
+        dealt: [B, P].
+    """
+    own = _apart(x, labels[None], groups)[:, 0]
+    total, square = np.zeros((2, groups, x.shape[1]))
+    count = np.zeros((groups, 1))
+    step = max(1, _BLOCK // (x.shape[1] * groups))
+    for start in range(0, len(dealt), step):
+        found = _apart(x, dealt[start : start + step], groups)
+        known = np.isfinite(found)
+        count += known.any(axis=2).sum(axis=1)[:, None]
+        # About the observed value: sums of squares must not lose digits.
+        moved = np.where(known, found - own[:, None], 0.0)
+        total += moved.sum(axis=1)
+        square += (moved**2).sum(axis=1)
+    mean = total / np.maximum(count, 1)
+    variance = np.maximum(square / np.maximum(count, 1) - mean**2, 0.0)
+    deviation = np.sqrt(variance * count / np.maximum(count - 1, 1))
+    varies = x.max(axis=0) > x.min(axis=0)
+    safe = np.where(deviation > 0, deviation, 1.0)
+    return np.asarray(np.where((deviation > 0) & varies, -mean / safe, 0.0))
+
+
+def _apart(x: Floats, labels: Ints, groups: int) -> Floats:
+    """Mean of each group's units less that of the rest in each labelling, [G, b, D]; NaN where
+    there is no group or no rest."""
+    sums = _sums(x, labels, groups)
+    sizes = (labels[None] == np.arange(groups)[:, None, None]).sum(axis=2)[..., None]
+    rest = len(x) - sizes
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(
+            np.where((sizes > 0) & (rest > 0), sums / sizes - (x.sum(axis=0) - sums) / rest, np.nan)
+        )
+
+
 def normal_p(z: Floats) -> Floats:
     """Two-sided p of standard normal numbers."""
     from scipy.special import ndtr

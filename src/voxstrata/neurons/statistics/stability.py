@@ -60,6 +60,7 @@ def split_halves(
     seed: int = 0,
     clusters: Labels | None = None,
     strata: Labels | None = None,
+    together: Labels | None = None,
     each: Callable[[str], None] | None = None,
 ) -> dict[str, Halves]:
     """The selection in two halves of the units, many times.
@@ -73,6 +74,7 @@ def split_halves(
         seed: of the splits.
         clusters: [P], what stays together (the speaker of each recording).
         strata: [P], what is halved by itself.
+        together: [P], what stays in one half though its units differ in label (speakers).
         each: called with the name of each layer when it is done.
 
     Returns:
@@ -92,7 +94,10 @@ def split_halves(
             stratum = stratum[np.unique(together, return_index=True)[1]]
         smallest, of_units = len(labels), 1
     else:
-        units = exchangeable(counts, design.labels, G, clusters=clusters, strata=strata)
+        whole = together is not None
+        units = exchangeable(
+            counts, design.labels, G, clusters=clusters, strata=strata, whole=whole
+        )
         pool, labels, stratum, of_units = units.counts, units.labels, units.strata, G
         sizes = np.bincount(labels)
         smallest = int(sizes[sizes > 0].min())
@@ -102,7 +107,11 @@ def split_halves(
             got=f"{len(labels)} units in {of_units} group(s)",
             fix="give recordings as units, or leave out groups with one unit",
         )
-    half = halved(labels, splits, seed, stratum)
+    if together is not None and design.labels is not None:
+        who = codes(together, P, "what stays together")[design.labels >= 0]
+        half = halved(np.zeros(int(who.max()) + 1, np.int64), splits, seed)[:, who]
+    else:
+        half = halved(labels, splits, seed, stratum)
     found = {}
     for layer in counts.layers:
         parts = []

@@ -21,6 +21,7 @@ TOLD = 12
 PLAIN = {
     "speaker": "labels of speakers",
     "recording": "labels of recordings",
+    "labels of whole speakers": "labels of recordings, those of a speaker together",
 }
 """What was dealt anew, for the table."""
 
