@@ -515,7 +515,7 @@ def test_cells_without_frames_are_told_and_groups_without_are_refused(
     result = run_neurons(settings, tmp_path / "out")
     (one,) = result.record["contrasts"]
     assert "M | S" in one["thin"]
-    assert any("fewer than 99 frames" in notice for notice in result.record["notices"])
+    assert any("fewer than 10 frames" in notice for notice in result.record["notices"])
     lines_found = pd.read_parquet(tmp_path / "out" / NEURONS)
     assert lines_found.probability.notna().all()
     with pytest.raises(LabelError, match="without a frame") as told:

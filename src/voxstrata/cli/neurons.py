@@ -102,7 +102,9 @@ def neurons(
     units: Annotated[
         str | None,
         typer.Option(
-            help="What is counted by itself: recording, speaker, auto.", rich_help_panel=CHANCE
+            help="What is counted by itself: recording, speaker, auto. Labels are shuffled over "
+            "whole speakers in any case, where recordings have one.",
+            rich_help_panel=CHANCE,
         ),
     ] = None,
     splits: Annotated[

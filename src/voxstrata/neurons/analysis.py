@@ -22,6 +22,7 @@ from voxstrata.neurons.statistics.null import Null, selection_null
 from voxstrata.neurons.statistics.patterns import Separation, patterns, scaled, separation
 from voxstrata.neurons.statistics.screen import Screen, screen
 from voxstrata.neurons.statistics.stability import Halves, sigma_table, split_halves
+from voxstrata.neurons.statistics.thin import frames_needed
 from voxstrata.neurons.statistics.within import Within, within
 
 if TYPE_CHECKING:
@@ -214,16 +215,17 @@ def analyse(
         )
         halves = made if isinstance(made, Mapping) else {}
     used = counts.group_of >= 0
+    least = config.least_frames or frames_needed(counts)
     thin = [
         name
         for name, seen, use in zip(counts.rows, counts.seen, used, strict=True)
-        if use and seen < config.least_frames
+        if use and seen < least
     ]
     if thin:
         notes.append(
             f"{contrast.name}: {len(thin)} of {int(used.sum())} rows have fewer than "
-            f"{config.least_frames} frames ({', '.join(thin[:3])}{', ...' * (len(thin) > 3)}): "
-            "a neuron that was active there once or twice is above chance."
+            f"{least} frames ({', '.join(thin[:3])}{', ...' * (len(thin) > 3)}): "
+            "a neuron active there in a single frame may be above chance."
         )
     shown = _separations(counts, config.seed)
     return Found(

@@ -75,6 +75,14 @@ class Rule(Protocol):
         """See a sample of activations [N, D] (rules with ``sampled``)."""
         ...
 
+    def learned(self) -> Mapping[str, torch.Tensor]:
+        """What was learned, by layer."""
+        ...
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take over what :meth:`learned` gave."""
+        ...
+
 
 RuleMaker = Callable[[float], Rule]
 
@@ -175,6 +183,13 @@ class Top:
     def learn(self, layer: str, sample: NDArray[Any]) -> None:
         """Nothing to learn."""
 
+    def learned(self) -> Mapping[str, torch.Tensor]:
+        """Nothing."""
+        return {}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Nothing to take over."""
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -210,6 +225,13 @@ class Threshold:
 
     def learn(self, layer: str, sample: NDArray[Any]) -> None:
         """Nothing to learn."""
+
+    def learned(self) -> Mapping[str, torch.Tensor]:
+        """Nothing."""
+        return {}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Nothing to take over."""
 
 
 class Quantile:
@@ -252,8 +274,12 @@ class Quantile:
         return np.asarray(active / max(1, frames))
 
     def learned(self) -> Mapping[str, torch.Tensor]:
-        """Thresholds by layer."""
+        """Thresholds [D] by layer."""
         return self._least
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take over what :meth:`learned` gave."""
+        self._least = dict(tensors)
 
 
 def on_host(values: torch.Tensor) -> NDArray[Any]:

@@ -11,25 +11,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
-from voxstrata.neurons.counts import Counts
+from voxstrata.neurons.counts import Counts, Floats
 
 Bools = NDArray[np.bool_]
 
 SIGMA = 0.8
 """Published share of rows."""
 
+ROUNDING = 1e-9
+"""Relative excess over chance that may be rounding: 3 frames of 30 at a rate of 0.1 are at chance,
+though 30 times the float 0.1 may be a little less than 3."""
+
+
+def by_chance(frames: NDArray[np.number], rate: float | Floats) -> Floats:
+    """Active frames that are not above chance where chance is a measured rate.
+
+    Args:
+        frames: [..., 1], or one number.
+        rate: one, or [D].
+    """
+    return np.asarray(frames * np.asarray(rate, np.float64) * (1 + ROUNDING))
+
 
 def above(counts: Counts, layer: str) -> Bools:
     """Rows in which each neuron is active more often than by chance, [R, D].
 
     Strictly more often; where every frame has ``top`` active neurons, the comparison is between
-    integers (``active * D > top * seen``), so that a neuron exactly at chance is never in.
+    integers (``active * D > top * seen``), so that a neuron exactly at chance is never in. Rates
+    of other rules are floats, and compared up to :data:`ROUNDING`.
     """
     active = counts.active[layer]
     top = counts.top[layer]
     if top is not None:
         return np.asarray(active * active.shape[1] > top * counts.seen[:, None])
-    return np.asarray(active > counts.seen[:, None] * np.asarray(counts.base[layer]))
+    return np.asarray(active > by_chance(counts.seen[:, None], counts.base[layer]))
 
 
 def group_neurons(counts: Counts, layer: str, sigma: float = SIGMA) -> Bools:

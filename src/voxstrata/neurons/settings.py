@@ -31,14 +31,18 @@ class NeuronsConfig(Config):
         sigma: least share of a group's rows in which its neurons are above chance.
         layers: neuron layers (names or patterns); ``None`` for all.
         cluster_layer: layer whose states are clustered; ``None`` for the middle one of each model.
-        cluster_frames: frames that k-means and quantiles are fitted on, at most.
+        cluster_frames: frames that k-means and thirds of pitch are fitted on, at most.
+        quantile_frames: frames that a rule of quantiles is fitted on, at most: all neurons of a
+            model are held at once, 4 bytes a neuron and frame.
         ivector: i-vector model; ``None`` to train one on the corpus itself.
         frames: "all" frames of a phone, its "middle" one, or the middle one as "published".
         semivowels: L, R, W and Y as a broad class of their own.
         units: what is counted by itself: "recording", or "speaker" (a speaker's recordings with
             the same labels are added up); "auto" for recordings where their counts fit in memory.
+            Nulls deal labels to whole speakers in either case, where recordings have one.
         draws: labellings of the null; 0 for none.
-        least_frames: rows with fewer frames are reported as thin.
+        least_frames: rows with fewer frames are reported as thin; ``None`` for the fewest in which
+            a single active one is not above chance (100 for the top 31 of 3072).
         splits: split halves of the stability table; 0 for none.
         sweep: make the selection with other numbers of clusters, other seeds of k-means and other
             shares of active neurons too, and compare.
@@ -58,12 +62,13 @@ class NeuronsConfig(Config):
     layers: tuple[str, ...] | None = None
     cluster_layer: str | None = None
     cluster_frames: PositiveInt = 200_000
+    quantile_frames: PositiveInt = 20_000
     ivector: str | None = None
     frames: Take = "all"
     semivowels: bool = False
     units: Literal["auto", "recording", "speaker"] = "auto"
     draws: NonNegativeInt = 200
-    least_frames: PositiveInt = 99
+    least_frames: PositiveInt | None = None
     splits: NonNegativeInt = 20
     sweep: bool = False
     rankings: bool = True

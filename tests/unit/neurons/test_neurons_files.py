@@ -84,11 +84,16 @@ def test_labels_of_another_corpus_name_both(tmp_path: Path) -> None:
     path = write(tmp_path, ["0", "1", "0", "1"], [f"{n}.wav" for n in "abcd"])
     with pytest.raises(LabelError) as error:
         read_km(path, corpus())
-    assert error.value.got == "labels of 0 of its 4 recordings; the file has 'a'"
+    assert error.value.got == "labels of 0 of its 4 recordings; the file has 'a', 'b', 'c'"
     assert error.value.expected == "ids such as 'r0'"
     assert error.value.fix
     half = write(tmp_path, ["0", "1"], ["r0.wav", "r1.wav"])
-    assert isinstance(read_km(half, corpus()), Labels)  # half of them is enough
+    found = read_km(half, corpus())  # half of them is enough
+    assert isinstance(found, Labels)
+    assert found.details == {"unlabelled": 2}
+    spans = read_km(write(tmp_path, ["0 1", "1", "1 1"], ["r0.wav", "r1.wav", "r2.wav"]), corpus())
+    assert isinstance(spans, FileFrames)
+    assert spans.unlabelled == 1
 
 
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
@@ -129,6 +134,7 @@ def test_tables_by_recording_and_by_speaker(tmp_path: Path) -> None:
     assert found.name == "labels=t.csv:accent"
     assert found.groups == ("uk", "us")
     assert found.of == {"r0": 1, "r1": 0, "r2": 0}  # an empty cell is no label
+    assert found.details == {"unlabelled": 1}
     spoken = table(tmp_path, "speaker,age,town\ns0,31,x\ns1,40,y\n")
     for column, groups in (("age", ("31", "40")), ("town", ("x", "y"))):
         found = read_labels(f"{spoken}:{column}", corpus())
@@ -143,8 +149,12 @@ def test_what_is_wrong_with_a_table_is_told(tmp_path: Path) -> None:
     assert error.value.fix == f"labels={two}:a"
     with pytest.raises(UnknownNameError, match="c"):
         read_labels(f"{two}:c", corpus())
-    with pytest.raises(LabelError, match="another corpus"):
+    with pytest.raises(LabelError, match="another corpus") as error:
         read_labels(table(tmp_path, "utterance,a\nq0,1\nq1,2\n"), corpus())
+    assert error.value.got == "labels of 0 of its 4 recordings; the file has 'q0', 'q1'"
+    with pytest.raises(LabelError, match="another corpus") as error:
+        read_labels(table(tmp_path, "speaker,a\nq0,1\nq1,2\n"), corpus())
+    assert error.value.expected == "ids such as 's0'"
     with pytest.raises(LabelError, match="tells no groups apart"):
         read_labels(table(tmp_path, "speaker,a\ns0,1\ns1,1\n"), corpus())
     with pytest.raises(UsageError):

@@ -123,7 +123,7 @@ def test_counts_are_those_of_a_loop_whatever_the_threads(rule: str, dtype: torch
     made = make_rule(rule)
     for layer, name in enumerate(layers):
         made.learn(name, torch.cat([r[layer] for r in recordings]).double().numpy())
-    bounds = {name: made.learned()[name] for name in layers} if hasattr(made, "learned") else {}
+    bounds = dict(made.learned())
 
     def count(threads: int) -> CountReducer:
         before = torch.get_num_threads()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,15 @@ class FileFrames:
         name: of the condition.
         codes: labels of each recording.
         groups: how many different ones there are.
+        unlabelled: recordings of the corpus that the file says nothing of.
     """
 
     layers: tuple[str, ...] = ()
 
-    def __init__(self, name: str, codes: Mapping[str, Ints], groups: int) -> None:
-        self.name, self._codes = name, codes
+    def __init__(
+        self, name: str, codes: Mapping[str, Ints], groups: int, unlabelled: int = 0
+    ) -> None:
+        self.name, self._codes, self.unlabelled = name, codes, unlabelled
         self.rows = tuple(f"cluster {i}" for i in range(groups))
 
     def digest(self) -> str:
@@ -109,7 +112,7 @@ def read_km(path: str | Path, corpus: Corpus) -> FileFrames | Labels:
                 expected="file names without extension that are the ids of the corpus",
             )
         codes[name] = found
-    _same_corpus(str(labels), codes, corpus)
+    unlabelled = _unlabelled(str(labels), codes, codes, corpus)
     title = f"km={labels.name}"
     if all(len(c) == 1 for c in codes.values()):
         # A subset of the recordings may lack a label that the file has elsewhere.
@@ -119,9 +122,10 @@ def read_km(path: str | Path, corpus: Corpus) -> FileFrames | Labels:
             raise LabelError(f"{labels.name} tells no groups apart", got=f"{len(used)} labels")
         place = {label: i for i, label in enumerate(used)}
         names_of = tuple(f"cluster {label}" for label in used)
-        return Labels(title, names_of, {name: place[label] for name, label in own.items()})
+        of = {name: place[label] for name, label in own.items()}
+        return Labels(title, names_of, of, {"unlabelled": unlabelled})
     groups = 1 + max((int(c.max(initial=0)) for c in codes.values()), default=0)
-    return FileFrames(title, codes, groups)
+    return FileFrames(title, codes, groups, unlabelled)
 
 
 def read_labels(path: str | Path, corpus: Corpus) -> Labels:
@@ -159,24 +163,48 @@ def read_labels(path: str | Path, corpus: Corpus) -> Labels:
             value = values[row]
             whole = isinstance(value, float) and value.is_integer()
             found[utterance.id] = str(int(value)) if whole else str(value)
-    _same_corpus(table.file, found, corpus)
+    unlabelled = _unlabelled(table.file, found, table.index, corpus, table.key)
     groups = tuple(sorted(set(found.values())))
     if len(groups) < 2:
         raise LabelError(f"{table.file} tells no groups apart", got=f"{len(groups)} labels")
     own = {name: groups.index(value) for name, value in found.items()}
-    return Labels(f"labels={table.file}:{column}", groups, own)
+    return Labels(f"labels={table.file}:{column}", groups, own, {"unlabelled": unlabelled})
 
 
-def _same_corpus(file: str, found: Mapping[str, object], corpus: Corpus) -> None:
+def _unlabelled(
+    file: str,
+    found: Mapping[str, object],
+    ids: Iterable[str],
+    corpus: Corpus,
+    key: str = "utterance",
+) -> int:
+    """Recordings of the corpus without a label.
+
+    Args:
+        file: for the message.
+        found: labels of recordings.
+        ids: of the file.
+        corpus: the recordings.
+        key: what the file's ids are of, "utterance" or "speaker".
+
+    Raises:
+        LabelError: more than half of them have none.
+    """
     have = sum(u.id in found for u in corpus.utterances)
     if 2 * have < len(corpus):
-        other = next(iter(found), "none")
+        own = [
+            u.id if key == "utterance" else str(u.tiers.get("speaker")) for u in corpus.utterances
+        ]
+        theirs = list(ids)
+        strange = [name for name in theirs if name not in set(own)] or theirs
         raise LabelError(
             f"{file} holds labels of another corpus than {corpus.name}",
-            got=f"labels of {have} of its {len(corpus)} recordings; the file has {other!r}",
-            expected=f"ids such as {corpus.utterances[0].id!r}",
+            got=f"labels of {have} of its {len(corpus)} recordings; the file has "
+            + (", ".join(map(repr, strange[:3])) or "no id"),
+            expected=f"ids such as {own[0]!r}",
             fix="give labels of this corpus",
         )
+    return len(corpus) - have
 
 
 def _id(line: str) -> str:

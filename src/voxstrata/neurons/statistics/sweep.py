@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from voxstrata.neurons.counts import Floats, Ints, UnitCounts
+from voxstrata.neurons.selection import by_chance
 
 Bools = NDArray[np.bool_]
 
@@ -39,7 +40,7 @@ def limits(counts: UnitCounts, layer: str, seen: NDArray[np.number]) -> Floats:
     top = counts.top[layer]
     if top is not None:
         return np.asarray(np.rint(frames).astype(np.int64) * top // counts.width(layer), np.float64)
-    return np.asarray(np.floor(frames * np.asarray(counts.base[layer])))
+    return np.asarray(np.floor(by_chance(frames, counts.base[layer])))
 
 
 class RowCounts:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
 from voxstrata.neurons.counts import Counts
-from voxstrata.neurons.selection import above, share_above
+from voxstrata.neurons.selection import ROUNDING, above, share_above
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,32 @@ def least_frames(counts: Counts, layer: str) -> int:
         return -(-int(counts.active[layer].shape[1]) // top)
     base = np.asarray(counts.base[layer], dtype=np.float64)
     known = base[base > 0]
-    return ceil(1 / known.min()) if known.size else 1
+    return _needed(float(known.min())) if known.size else 1
+
+
+def frames_needed(counts: Counts) -> int:
+    """The fewest frames in which, in any layer, a single active one is not above chance.
+
+    Where chance differs by neuron, of a neuron at the layer's mean rate: the rarest neuron of a
+    corpus would call every row thin.
+
+    Args:
+        counts: of a selection.
+
+    Example:
+        with the top 31 of 3072, 100: in 99 frames a single active one is above chance.
+    """
+    needed = [1]
+    for layer in counts.active:
+        if counts.top[layer] is not None:
+            needed.append(least_frames(counts, layer))
+        elif (rate := float(np.mean(counts.base[layer]))) > 0:
+            needed.append(_needed(rate))
+    return max(needed)
+
+
+def _needed(rate: float) -> int:
+    return ceil(1 / (rate * (1 + ROUNDING)))
 
 
 def thin_rows(counts: Counts, least: int) -> list[ThinRow]:
