@@ -30,6 +30,9 @@ from voxstrata.streaming.unit_frame import FrameUnit, UtteranceUnit
 LEARNED = "learned"
 """Folder, in the output folder, of what was learned from samples: centres, bounds, thresholds."""
 
+CLUSTERED, RULED = "sample", "activations"
+"""Samples of frames: for conditions, and of all neurons for the rule."""
+
 
 @dataclass(frozen=True)
 class Counted:
@@ -167,50 +170,62 @@ def _learn(
     place = folder / LEARNED
     names = {id(part): _file(one, part.name) for one, part in parts}
     done = place / "learned.json"
-    if done.exists() and read_json(done).get("identity") == prepared.identity and not sampled:
+    if done.exists() and read_json(done).get("identity") == prepared.identity:
         facts = read_json(done)["facts"]
         for _, part in parts:
             name = names[id(part)]
             part.restore(read_checkpoint(place / f"{name}.safetensors"), facts[name])
+        for one in sampled:
+            one.rule.restore(read_checkpoint(place / f"{_file(one, one.rule.name)}.safetensors"))
         return
-    wanted = {key for _, part in parts for key in part.layers}
-    wanted |= {f"{one.model.spec}/{info.name}" for one in sampled for info in one.neurons}
-    at = [i for i, layer in enumerate(stack) if layer.key in wanted]
-    # Layers of different models may have different grids: each model samples by itself, with the
-    # helpers that its conditions read.
-    found: dict[tuple[int, str], Any] = {}
-    sinks, owners = [], []
-    for number, one in enumerate(prepared.analysed):
-        keys = {key for part in learners(one.conditions) for key in part.layers}
-        if one in sampled:
-            keys |= {f"{one.model.spec}/{info.name}" for info in one.neurons}
-        mine = [i for i in at if stack[i].key in keys]
-        if mine:
-            share = prepared.config.cluster_frames / _frames(prepared, stack, mine)
-            reducer = SampleReducer([stack[i].key for i in mine], share, prepared.config.seed)
-            sinks.append(Sink(FrameUnit(), tuple(mine), reducer, f"sample-{number}"))
-            owners.append(number)
-    _pass(prepared, stack, sinks, folder / STATE / "sample", hooks, "sampling")
-    for number, sink in zip(owners, sinks, strict=True):
-        found |= {(number, key): rows for key, rows in sink.reducer.finish().items()}
+    found = _sample(prepared, stack, folder, hooks)
     facts, tensors = {}, {}
     fitted = set()
     with bar("fitting", len(parts), "conditions", show=hooks.progress) as advance:
         for number, one in enumerate(prepared.analysed):
             for part in learners(one.conditions):
                 if id(part) not in fitted:
-                    part.learn([found[number, key] for key in part.layers])
+                    part.learn([found[number, CLUSTERED][key] for key in part.layers])
                     fitted.add(id(part))
                     name = names[id(part)]
                     facts[name], tensors[name] = part.facts, part.tensors()
                 advance(1)
-            if one in sampled:
+            if one.rule.sampled:
+                rows = found.pop((number, RULED))
                 for info in one.neurons:
-                    one.rule.learn(info.name, found[number, f"{one.model.spec}/{info.name}"])
+                    one.rule.learn(info.name, rows.pop(f"{one.model.spec}/{info.name}"))
+                tensors[_file(one, one.rule.name)] = dict(one.rule.learned())
     place.mkdir(parents=True, exist_ok=True)
     for name, held in tensors.items():
         write_tensors(place / f"{name}.safetensors", held)
     write_json(done, {"identity": prepared.identity, "facts": facts})
+
+
+def _sample(
+    prepared: Prepared, stack: list[StackLayer], folder: Path, hooks: Hooks[Prepared]
+) -> dict[tuple[int, str], dict[str, Any]]:
+    """Frames of the layers that conditions and rules learn from, by model and purpose.
+
+    Layers of different models may have different grids: each model samples by itself, with the
+    helpers that its conditions read. Rules read all neurons, so they get fewer frames.
+    """
+    config = prepared.config
+    purposes, sinks = [], []
+    for number, one in enumerate(prepared.analysed):
+        clustered = {key for part in learners(one.conditions) for key in part.layers}
+        ruled = {f"{one.model.spec}/{info.name}" for info in one.neurons if one.rule.sampled}
+        for purpose, keys, most in (
+            (CLUSTERED, clustered, config.cluster_frames),
+            (RULED, ruled, config.quantile_frames),
+        ):
+            mine = [i for i, layer in enumerate(stack) if layer.key in keys]
+            if mine:
+                share = most / _frames(prepared, stack, mine)
+                reducer = SampleReducer([stack[i].key for i in mine], share, config.seed)
+                sinks.append(Sink(FrameUnit(), tuple(mine), reducer, f"{purpose}-{number}"))
+                purposes.append((number, purpose))
+    _pass(prepared, stack, sinks, folder / STATE / "sample", hooks, "sampling")
+    return {purpose: sink.reducer.finish() for purpose, sink in zip(purposes, sinks, strict=True)}
 
 
 def _frames(prepared: Prepared, stack: list[StackLayer], places: list[int]) -> float:

@@ -46,11 +46,12 @@ class SampleReducer:
             mine += theirs
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
-        """Frames [N, D] of every layer."""
-        return {
-            key: (torch.cat(parts) if parts else torch.zeros(0, 0)).numpy()
-            for key, parts in zip(self.keys, self._parts, strict=True)
-        }
+        """Frames [N, D] of every layer; they are handed over, so that none is held twice."""
+        found = {}
+        for key, parts in zip(self.keys, self._parts, strict=True):
+            found[key] = (torch.cat(parts) if parts else torch.zeros(0, 0)).numpy()
+            parts.clear()
+        return found
 
     def state(self) -> tuple[Mapping[str, torch.Tensor], Mapping[str, Any]]:
         """The frames kept."""

@@ -18,9 +18,11 @@ from voxstrata import load_model
 from voxstrata.errors import UsageError
 from voxstrata.neurons import passes
 from voxstrata.neurons import units as counted_by
+from voxstrata.neurons.conditions.parse import learners
 from voxstrata.neurons.counts import UnitCounts
 from voxstrata.neurons.passes import LEARNED, Counted, count, save_counts
 from voxstrata.neurons.prepare import Prepared, describe, prepare
+from voxstrata.neurons.rules import Quantile
 from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.neurons.unit_vectors import Vectors
 from voxstrata.neurons.units import count_bytes
@@ -64,15 +66,16 @@ def equal(one: dict[str, UnitCounts], two: dict[str, UnitCounts]) -> bool:
     )
 
 
+@pytest.mark.parametrize("rule", ["top=0.1", "quantile=0.9"])
 def test_what_was_learned_is_taken_by_the_next_sitting(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str
 ) -> None:
-    first = run(planned(corpus, tmp_path), tmp_path / "a")
+    first = run(planned(corpus, tmp_path, rule=rule), tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "a" / LEARNED).rename(tmp_path / "b" / LEARNED)
     with monkeypatch.context() as patch:
         patch.setattr(passes, "SampleReducer", lambda *_: pytest.fail("sampled again"))
-        second = run(planned(corpus, tmp_path), tmp_path / "b")
+        second = run(planned(corpus, tmp_path, rule=rule), tmp_path / "b")
     assert equal(first.counts[0], second.counts[0])
     (tmp_path / "c").mkdir()
     (tmp_path / "b" / LEARNED).rename(tmp_path / "c" / LEARNED)
@@ -81,8 +84,9 @@ def test_what_was_learned_is_taken_by_the_next_sitting(
     monkeypatch.setattr(
         passes, "SampleReducer", lambda *given: sampled.append(given) or plain(*given)
     )
-    run(planned(corpus, tmp_path, seed=1), tmp_path / "c")  # of another run: made anew
-    assert len(sampled) == 1
+    third = planned(corpus, tmp_path, seed=1, rule=rule)
+    run(third, tmp_path / "c")  # of another run: made anew
+    assert len(sampled) == (1 if rule.startswith("top") else 2)
 
 
 def test_models_side_by_side_are_counted_as_alone(corpus: Path, tmp_path: Path) -> None:
@@ -193,3 +197,28 @@ def test_a_quantile_is_of_the_sample(corpus: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(rate, 0.1, atol=1.5 / frames)
         np.testing.assert_allclose(found.base[layer], rate)
         assert found.top[layer] is None
+
+
+def test_a_rule_of_quantiles_sees_fewer_frames_than_clusters_do(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All neurons of a model are held at once: their sample is bounded by itself."""
+    seen: dict[str, int] = {}
+
+    def learn(self: Quantile, layer: str, sample: np.ndarray) -> None:
+        seen[layer] = len(sample)
+        plain(self, layer, sample)
+
+    plain = Quantile.learn
+    monkeypatch.setattr(Quantile, "learn", learn)
+    prepared = planned(
+        corpus, tmp_path, rule="quantile=0.8", contrasts=("clusters=2",), quantile_frames=60
+    )
+    found = run(prepared, tmp_path / "out").counts[0]["clusters=2"]
+    frames = int(found.seen.sum())
+    (part,) = learners(prepared.analysed[0].conditions)
+    assert part.facts["frames fitted"] == frames  # of 200,000
+    assert frames > 200
+    assert set(seen) == set(found.layers)
+    (count,) = set(seen.values())
+    assert abs(count - 60) < 4 * np.sqrt(60)  # each frame by itself: about so many
