@@ -24,7 +24,8 @@ from voxstrata.errors import (
     UsageError,
     VoxstrataError,
 )
-from voxstrata.neurons.protection import job, models
+from voxstrata.neurons.protection import job, models, variants
+from voxstrata.neurons.protection.inside import neurons_config
 from voxstrata.neurons.protection.job import run_protection
 from voxstrata.neurons.protection.settings import ProtectionConfig
 from voxstrata.neurons.sets import load_set
@@ -78,7 +79,7 @@ def test_what_is_protected_stays_in_the_pruned_models(done: tuple[Path, Results]
     out, result = done
     whole = load_model(MODEL)
     protected = load_set(out / "sets" / "protected.json")
-    random = load_set(out / "sets" / "random-0.json")
+    random = load_set(out / "sets" / "score-0.json")
     assert len(protected) > 0
     assert protected.counts() == random.counts() == result.record["protected"]
     (own,) = (p for p in (out / "neurons" / "sets").glob("*/*.json") if "tested" not in p.name)
@@ -178,7 +179,7 @@ def test_all_is_made_afresh_where_asked(corpus: Path, tmp_path: Path) -> None:
     assert {p.name for p in (out / "pruned").iterdir()} == {"protected-40-0", "random-40-0"}
     protected = load_set(out / "sets" / "protected.json")
     assert protected.name == "clusters=2"
-    assert load_set(out / "sets" / "random-0.json").counts() == protected.counts()
+    assert load_set(out / "sets" / "score-0.json").counts() == protected.counts()
     assert protected.counts() != first.record["protected"]
 
 
@@ -236,9 +237,9 @@ def test_what_is_wrong_is_told_before_pruning(
 def test_sizes_must_differ_and_have_defaults(corpus: Path) -> None:
     with pytest.raises(ValueError, match="sizes must be different"):
         config(corpus, keep=(30, 30))
-    assert models.sizes(config(corpus, keep=None), load_model(MODEL)) == (12, 24, 36)
+    assert variants.sizes(config(corpus, keep=None), load_model(MODEL)) == (12, 24, 36)
     assert config(corpus, keep=(40, 20)).keep == (20, 40)
-    wanted = models.variants(config(corpus, keep=(20, 40), seeds=2, seed=3), (20, 40), Path("o"))
+    wanted = variants.variants(config(corpus, keep=(20, 40), seeds=2, seed=3), (20, 40), Path("o"))
     assert len(wanted) == 2 * 3 * 2
     assert {v.seed for v in wanted} == {3, 4}
     assert len({v.folder for v in wanted}) == 12
@@ -248,7 +249,7 @@ def test_norm_matched_controls_are_of_like_weight(corpus: Path, tmp_path: Path) 
     from voxstrata.neurons.job import run_neurons
 
     settings = config(corpus, control="norm", seeds=2)
-    run_neurons(job._neurons(settings), tmp_path / "neurons")
+    run_neurons(neurons_config(settings), tmp_path / "neurons")
     chosen = models.found_set(settings, tmp_path / "neurons")
     found = models.controls(settings, chosen, load_model(MODEL), tmp_path)
     assert sorted(found) == [0, 1]

@@ -19,7 +19,7 @@ from voxstrata.cli.options import (
 from voxstrata.cli.running import run_job
 
 if TYPE_CHECKING:
-    from voxstrata.neurons.protection.job import Prepared
+    from voxstrata.neurons.protection.prepare import Prepared
 
 FIND = "Neurons"
 PRUNE = "Pruning"
@@ -84,12 +84,17 @@ def protect(
     control: Annotated[
         str | None,
         typer.Option(
-            help="What is protected instead: random neurons, or others of the same weight (norm).",
+            help="What is protected instead: others of nearly the same rank in the pruning score "
+            "(score), of the same weight in the residual stream (norm), or any (random).",
             rich_help_panel=PRUNE,
         ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="Repeats of every model (2).", rich_help_panel=PRUNE)
+        int | None,
+        typer.Option(
+            help="Repeats (2): other control sets and, with --tune, other trainings.",
+            rich_help_panel=PRUNE,
+        ),
     ] = None,
     score: Annotated[
         str | None, typer.Option(help="By which rows go (l1).", rich_help_panel=PRUNE)
@@ -150,7 +155,10 @@ def protect(
     ] = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="Scoring of the trials beside cosine.", rich_help_panel=MEASURE),
+        typer.Option(
+            help="Scoring of the trials, instead of cosine (whose scores are in OUT/verify).",
+            rich_help_panel=MEASURE,
+        ),
     ] = None,
     backend_from: Annotated[
         str | None, typer.Option(help="Corpus it is learned from.", rich_help_panel=MEASURE)
@@ -166,7 +174,7 @@ def protect(
 
     The experiment of Lin et al. (arXiv 2506.21712): does a model that was pruned around its speaker
     neurons know speakers better than one that was pruned by weight alone? At every size there are
-    models without protection, with it, and with as many random neurons protected instead, and the
+    models without protection, with it, and with as many other neurons protected instead, and the
     page says what was found, whichever way it came out. Inside OUT lie whole folders of `voxstrata
     neurons`, `prune`, `probe` and `verify`; a run that is stopped goes on where it was.
 
@@ -177,7 +185,8 @@ def protect(
     """
     from voxstrata.config import load
     from voxstrata.errors import UsageError
-    from voxstrata.neurons.protection.job import prepare, run_protection
+    from voxstrata.neurons.protection.job import run_protection
+    from voxstrata.neurons.protection.prepare import prepare
     from voxstrata.neurons.protection.settings import ProtectionConfig
 
     if config is None and not (model and corpus and corpus_map):
@@ -247,3 +256,5 @@ def _show_plan(prepared: Prepared, console: Any) -> None:
         + (f" and trials of {escape(config.trials)}" if config.trials else ""),
         highlight=False,
     )
+    for notice in prepared.notices:
+        console.print(f"[yellow]Note:[/] {escape(notice)}", highlight=False)

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from voxstrata.files import read_json
-from voxstrata.neurons.protection.models import Variant
 from voxstrata.neurons.protection.settings import ProtectionConfig
+from voxstrata.neurons.protection.variants import Variant
 from voxstrata.neurons.sets import NeuronSet
 from voxstrata.results import RECORD, Results, Row
 
 if TYPE_CHECKING:
-    from voxstrata.neurons.protection.job import Prepared
+    from voxstrata.neurons.protection.prepare import Prepared
 
 WHOLE = "unpruned"
-"""Condition of the model as it comes."""
+"""Condition of the model that pruned ones are held against."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Measured:
 
 def measured(
     config: ProtectionConfig,
+    whole: str,
     prepared: Prepared,
     neurons: NeuronSet,
     probing: Results,
@@ -48,12 +49,14 @@ def measured(
 
     Args:
         config: the settings.
+        whole: the model that pruned ones are held against.
         prepared: the run.
         neurons: that were protected.
         probing: results of all models.
         verify: the same, of trials.
     """
     by = {one.model: one for one in prepared.wanted}
+    config = config.model_copy(update={"model": whole})
     rows: list[Row] = []
     tasks: list[dict[str, Any]] = []
     width = min(neurons.widths.values())
@@ -95,7 +98,7 @@ def measured(
                 "notices": [],
             }
         )
-    # The model may have been trained first: it keeps the name the user gave it.
+    # The model may have been trained: it keeps the name the user gave it.
     rows = [
         replace(row, model=prepared.config.model) if row.model == config.model else row
         for row in rows
@@ -165,7 +168,7 @@ def _costs(prepared: Prepared) -> list[dict[str, Any]]:
 
 
 def _notices(config: ProtectionConfig, rows: list[Row], tasks: list[dict[str, Any]]) -> list[str]:
-    """Tasks in which no effect could show: the model as it comes is no better than plain
+    """Tasks in which no effect could show: the unpruned model is no better than plain
     features, or at the end of the scale."""
     notices = []
     for task in tasks:

@@ -1,79 +1,28 @@
-"""The models of a protection run: each size, condition and seed pruned in a folder of its own."""
+"""The sets that are protected, and the pruned models: found, matched, made."""
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from voxstrata.errors import ResultsError, UsageError, VoxstrataWarning
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
-from voxstrata.models.neurons import feed_forwards
 from voxstrata.neurons.interventions.activity import Activity, measure
 from voxstrata.neurons.interventions.matched import LARGE, matched
+from voxstrata.neurons.protection.inside import prune_config
 from voxstrata.neurons.protection.settings import ProtectionConfig
-from voxstrata.neurons.pruning.job import MODEL, run_pruning
-from voxstrata.neurons.pruning.settings import PruneConfig
+from voxstrata.neurons.protection.variants import Variant, sizes
+from voxstrata.neurons.pruning.job import evidence_of, run_pruning
+from voxstrata.neurons.pruning.job import prepare as prepare_pruning
+from voxstrata.neurons.pruning.scores import SCORES, RowScores
 from voxstrata.neurons.sets import NeuronSet, load_set
 from voxstrata.streaming.runs import Hooks
 
-PRUNED, SETS = "pruned", "sets"
-"""Folders of the pruned models and of the sets that are protected, in the output folder."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One pruned model.
-
-    Attributes:
-        condition: "none", "protected" or "random".
-        keep: rows left of each feed-forward part.
-        seed: of the run.
-        folder: of the pruning run.
-    """
-
-    condition: str
-    keep: int
-    seed: int
-    folder: Path
-
-    @property
-    def model(self) -> str:
-        """Folder of the model."""
-        return str(self.folder / MODEL)
-
-
-def sizes(config: ProtectionConfig, model: SpeechModel) -> tuple[int, ...]:
-    """Rows to be left of each feed-forward part.
-
-    Raises:
-        ModelError: the model has no feed-forward parts.
-        UsageError: no size is below the model's.
-    """
-    widths = [part.width for part in feed_forwards(model)]
-    least = min(widths)
-    if config.keep is None:
-        return tuple(sorted({max(1, least // 4), max(1, least // 2), max(1, 3 * least // 4)}))
-    if max(config.keep) >= least:
-        raise UsageError(
-            "a size must be smaller than the model's",
-            got=f"{max(config.keep)} rows",
-            expected=f"fewer than {least}",
-        )
-    return config.keep
-
-
-def variants(config: ProtectionConfig, keep: tuple[int, ...], folder: Path) -> list[Variant]:
-    """Every model that will be made."""
-    place = folder / PRUNED
-    return [
-        Variant(condition, rows, seed, place / f"{condition}-{rows}-{seed}")
-        for rows in keep
-        for condition in config.conditions
-        for seed in range(config.seed, config.seed + config.seeds)
-    ]
+SETS = "sets"
+"""Folder of the sets that are protected, in the output folder."""
 
 
 def found_set(config: ProtectionConfig, folder: Path) -> NeuronSet:
@@ -126,6 +75,15 @@ def controls(
 ) -> dict[int, Path]:
     """Files of the sets that are protected instead, by seed.
 
+    Scores are those of the model before anything is pruned, also where there are several prunings
+    on the way, after each of which the pruning looks at scores anew.
+
+    Args:
+        config: the settings.
+        neurons: the protected ones.
+        model: that they are of.
+        folder: output folder.
+
     Raises:
         UsageError: a layer has too few other neurons.
     """
@@ -139,22 +97,36 @@ def controls(
                 from voxstrata.corpora import load_corpus
 
                 activity = measure(model, load_corpus(config.corpus).utterances, seed=config.seed)
+            scores = _scores(config, seed, model, folder) if config.control == "score" else None
             with warnings.catch_warnings():  # told from the file, also when a run goes on
                 warnings.simplefilter("ignore", VoxstrataWarning)
-                matched(neurons, model, activity, config.control, seed).save(path)
+                made = matched(neurons, model, activity, config.control, seed, scores=scores)
+            made.save(path)
         found[seed] = path
     return found
 
 
+def _scores(config: ProtectionConfig, seed: int, model: SpeechModel, folder: Path) -> RowScores:
+    """What the first pruning of this seed will look at."""
+    place = folder / "scores"
+    one = Variant("none", sizes(config, model)[0], seed, place)
+    prepared = prepare_pruning(prune_config(config, one, None))
+    found = SCORES.get(config.score).rows(prepared.model, evidence_of(prepared, place)())
+    shutil.rmtree(place, ignore_errors=True)
+    return found
+
+
 def unlike(instead: dict[int, Path]) -> list[str]:
-    """What the reader must know of controls that are not of the protected neurons' weight."""
+    """What the reader must know of controls that are not like the protected neurons."""
     found = []
     for seed, path in instead.items():
-        match = load_set(path).details.get("match") or {}
+        details = load_set(path).details
+        match = details.get("match") or {}
+        what = "rank in the pruning score" if details["control"] == "score" else "weight"
         poor = [k for k, one in match.items() if abs(one["difference_sd"] or 0.0) > LARGE]
         if poor:
             found.append(
-                f"The neurons protected instead (seed {seed}) have another weight than those found "
+                f"The neurons protected instead (seed {seed}) have another {what} than those found "
                 f"in {len(poor)} layers ({', '.join(poor[:3])}): too few other neurons are like "
                 "them."
             )
@@ -172,20 +144,7 @@ def prune_all(
     for one in wanted:
         protect = {"none": None, "protected": protected, "random": instead.get(one.seed)}
         path = protect[one.condition]
-        settings = PruneConfig(
-            model=config.model,
-            keep=one.keep,
-            score=config.score,
-            steps=config.steps,
-            protect=None if path is None else str(path),
-            tune=config.tune,
-            tune_steps=config.tune_steps,
-            changes=(*config.changes, f"run.seed={one.seed}") if config.tune else (),
-            name=f"{one.condition}-{one.keep}-{one.seed}",
-            seed=one.seed,
-            device=config.device,
-            study=config.study,
-        )
+        settings = prune_config(config, one, path)
         run_pruning(settings, one.folder, hooks=Hooks(say=say))
         load_model(one.model)  # what was made must be readable before hours of probing
         yield one

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from voxstrata.config import Config
 
@@ -28,12 +35,17 @@ class ProtectionConfig(Config):
         keep: rows of each feed-forward part that are left; a quarter, a half and three quarters
             by default.
         conditions: of "none", "protected" and "random".
-        control: "random" neurons, or others of the same weight ("norm"), are protected instead.
-        seeds: each with its own random set, order of training and initial weights of heads.
+        control: what condition "random" protects instead, as many in each layer: for each neuron
+            one of nearly its rank in the pruning score ("score"), which would have been pruned as
+            likely; one of the same weight in the residual stream ("norm"); or any ("random").
+        seeds: each with its own control set and order of training. Without ``tune`` (and with a
+            score that draws nothing), all seeds of "none" are one model, as are those of
+            "protected". Heads have ``probe_seeds`` of their own.
         score: by which rows go.
         steps: prunings on the way.
-        tune: training recipe between and after them; ``None`` for none.
-        tune_steps: optimiser steps after each pruning.
+        tune: training recipe between and after them; ``None`` for none. The unpruned model that
+            all are held against is trained on as often and as long, from the same start.
+        tune_steps: optimiser steps after each pruning; the recipe's own by default.
         base_steps: with ``tune``: optimiser steps of the model before anything is pruned, so that
             it knows the recipe's codes; the recipe's own by default.
         changes: ``KEY=VALUE`` changes to the recipe.
@@ -63,7 +75,7 @@ class ProtectionConfig(Config):
     draws: NonNegativeInt = 200
     keep: tuple[PositiveInt, ...] | None = None
     conditions: Annotated[tuple[Condition, ...], Field(min_length=1)] = CONDITIONS
-    control: Literal["random", "norm"] = "random"
+    control: Literal["score", "norm", "random"] = "score"
     seeds: PositiveInt = 2
     score: str = "l1"
     steps: PositiveInt = 1
@@ -101,3 +113,14 @@ class ProtectionConfig(Config):
         if given is not None and (not given or len(set(given)) != len(given)):
             raise ValueError("sizes must be different, and at least one")
         return None if given is None else tuple(sorted(given))
+
+    @model_validator(mode="after")
+    def _together(self) -> ProtectionConfig:
+        """Settings that say nothing without others are told, not passed over."""
+        if bool(self.backend) != bool(self.backend_from):
+            raise ValueError("backend and backend_from go together: what, and learned from where")
+        if self.trials is None and (self.backend or self.layer):
+            raise ValueError("backend and layer are of trials: name their corpus, or drop them")
+        if self.tune is None and (self.changes or self.tune_steps or self.base_steps):
+            raise ValueError("changes, tune_steps and base_steps are of training: name a recipe")
+        return self
