@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,10 @@ def test_protected_rows_end_to_end(place: Path, meta: dict[str, Any], model: Spe
                 assert torch.equal(before[old], after[new])
 
 
+def evens(found: NeuronSet) -> dict[str, tuple[int, ...]]:
+    return {k: tuple(i for i in indices if i % 2 == 0) for k, indices in found.layers.items()}
+
+
 def test_each_layer_is_looked_at_after_those_below_were_pruned(
     place: Path, meta: dict[str, Any], model: SpeechModel
 ) -> None:
@@ -276,7 +281,8 @@ def test_each_layer_is_looked_at_after_those_below_were_pruned(
     def find(now: SpeechModel) -> NeuronSet:
         widths = {i.name: i.width for i in now.layers}
         asked.append([widths[layer] for layer in LAYERS])
-        return protected(place, now, ["phone-type", "gender"])
+        found = protected(place, now, ["phone-type", "gender"])
+        return replace(found, groups={"even": evens(found), "none": {}})
 
     made = prune_rows(model, 60, protected=find, strategy="each")
     assert asked == [[200, 200, 200], [140, 200, 200], [140, 140, 200]]
@@ -289,3 +295,14 @@ def test_each_layer_is_looked_at_after_those_below_were_pruned(
     assert made.protected is not None
     made.protected.check(made.model)
     assert made.protected.counts()[LAYERS[1]] == len(again.of(LAYERS[1]))
+    # Groups go along: the same neurons, by the weights they had.
+    gone = sorted(made.removed[LAYERS[1]])
+    even = [i for i in again.of(LAYERS[1]) if i % 2 == 0]
+    moved = made.protected.groups["even"][LAYERS[1]]
+    before = network(below).encoder.layers[1].fc1.weight
+    after = network(made.model).encoder.layers[1].fc1.weight
+    assert even
+    assert moved == tuple(i - sum(g < i for g in gone) for i in even)
+    assert moved != tuple(even)
+    assert torch.equal(before[even], after[list(moved)])
+    assert made.protected.groups["none"] == dict.fromkeys(LAYERS, ())

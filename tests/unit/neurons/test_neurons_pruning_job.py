@@ -352,3 +352,8 @@ def test_neurons_are_found_in_speech(
     # In the first layer both strategies ask the model as it is before the step.
     assert len(removed[LAYERS[0]]) == 10
     assert not set(removed[LAYERS[0]]) & set(found.of(LAYERS[0]))
+    union, left = (load_set(p) for p in (asked[0], tmp_path / "out" / "protected.json"))
+    assert set(union.groups) == set(left.groups) == {"cluster 1", "cluster 2"}
+    for layer in LAYERS:
+        members = [set(of[layer]) for of in left.groups.values()]
+        assert set.union(*members) == set(left.of(layer))

@@ -34,6 +34,9 @@ def finder(
 ) -> Find:
     """A function that gives the union of the property neurons of some contrasts.
 
+    Its groups are those of the contrasts, with the contrast's name before them where there are
+    several ("gender/phones: F").
+
     Each model it is asked about gets a folder of its own, by its fingerprint: what was found once
     is read again, also by a run that goes on.
 
@@ -72,7 +75,12 @@ def finder(
             paths = sorted((place / "found" / SETS).glob("*/*.json"))
             sets = [load_set(path) for path in paths if not path.stem.endswith("-tested")]
             union = reduce(lambda one, other: one.union(other), sets)
-            replace(union, name=" or ".join(contrasts)).save(done)
+            groups = {
+                group if len(sets) == 1 else f"{one.name}: {group}": members
+                for one in sets
+                for group, members in one.groups.items()
+            }
+            replace(union, name=" or ".join(contrasts), groups=groups).save(done)
             say(
                 f"protected: {', '.join(contrasts)}: "
                 + ", ".join(str(n) for n in union.counts().values())

@@ -161,14 +161,7 @@ def after_removal(found: NeuronSet, removed: Removal, model: SpeechModel) -> Neu
     gone = {layer: sorted(indices) for layer, indices in removed.items()}
 
     def moved(layers: Indices) -> dict[str, tuple[int, ...]]:
-        return {
-            layer: tuple(
-                i - bisect.bisect_left(gone.get(layer, []), i)
-                for i in indices
-                if i not in set(gone.get(layer, []))
-            )
-            for layer, indices in layers.items()
-        }
+        return {k: _renumbered(indices, gone.get(k, [])) for k, indices in layers.items()}
 
     widths = {i.name: i.width for i in model.layers}
     return replace(
@@ -179,6 +172,12 @@ def after_removal(found: NeuronSet, removed: Removal, model: SpeechModel) -> Neu
         layers=moved(found.layers),
         groups={group: moved(layers) for group, layers in found.groups.items()},
     )
+
+
+def _renumbered(indices: Sequence[int], gone: Sequence[int]) -> tuple[int, ...]:
+    """Those of the indices that are left, by their new numbers; ``gone`` is sorted."""
+    lost = set(gone)
+    return tuple(i - bisect.bisect_left(gone, i) for i in indices if i not in lost)
 
 
 def _asked(rows: int | Sequence[int], layers: Sequence[str]) -> dict[str, int]:
@@ -216,6 +215,7 @@ def _layer_by_layer(
     """Layers from below, each with neurons and scores found in what is left by then."""
     now, removed = model, dict[str, list[int]]()
     total: dict[str, tuple[int, ...]] = {}
+    groups: dict[str, dict[str, tuple[int, ...]]] = {}
     for number, layer in enumerate(asked):
         found = find(now)
         found.check(now)
@@ -224,7 +224,9 @@ def _layer_by_layer(
         removed[layer] = choose(values, asked[layer], protected, prune_min, [seed, number], layer)
         now = remove_rows(now, {layer: removed[layer]}, spec)
         gone = sorted(removed[layer])
-        total[layer] = tuple(i - bisect.bisect_left(gone, i) for i in protected)
+        total[layer] = _renumbered(protected, gone)
+        for name, members in found.groups.items():
+            groups.setdefault(name, {})[layer] = _renumbered(members.get(layer, ()), gone)
     widths = {i.name: i.width for i in now.layers}
     kept = NeuronSet(
         "protected layer by layer",
@@ -232,5 +234,6 @@ def _layer_by_layer(
         now.fingerprint,
         {layer: widths[layer] for layer in asked},
         total,
+        groups,
     )
     return PrunedRows(now, removed, kept)
