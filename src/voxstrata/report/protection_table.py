@@ -8,14 +8,16 @@ from typing import Any
 
 from voxstrata.report.probing_view import apart, beats
 from voxstrata.report.probing_words import ends, figure
-from voxstrata.report.protection_tally import condition_label
+from voxstrata.report.protection_tally import by_score, condition_label
 from voxstrata.report.protection_view import (
     CONDITIONS,
     PLAIN,
+    PROTECTED,
     WHOLE,
     Asked,
     Scored,
     costs,
+    rows_differ,
     scores,
     tasks,
 )
@@ -32,15 +34,36 @@ def cost_rows(view: View) -> list[dict[str, Any]]:
         {k for k in (*keys, *priced) if k[0] in CONDITIONS},
         key=lambda k: (-k[1], CONDITIONS.index(k[0]), k[2]),
     )
+    differ = rows_differ(view)
     rows = []
     if (WHOLE, 0, 0) in keys or whole:
-        rows.append(_row(view, (WHOLE, 0, 0), whole, whole, asked))
-    rows += [_row(view, key, priced.get(key, {}), whole, asked) for key in pruned]
+        rows.append(_row(view, (WHOLE, 0, 0), whole, whole, asked, differ))
+    rows += [_row(view, key, priced.get(key, {}), whole, asked, differ) for key in pruned]
     for name in dict.fromkeys(s.name for _, of in asked.values() for s in of if s.name):
         cells = [_cell(task, [s for s in of if s.name == name], of) for task, of in asked.values()]
-        rows.append({"kind": PLAIN, "size": "", "condition": name, "seed": "", "parameters": "",
-                     "share": "", "flops": "", "latency": "", "cells": cells})  # fmt: skip
+        empty = dict.fromkeys(
+            ("size", "seed", "differ", "parameters", "share", "flops", "latency"), ""
+        )
+        rows.append({"kind": PLAIN, "condition": name, **empty, "cells": cells})
     return rows
+
+
+def differ_said(view: View) -> str:
+    """How many rows protection brought in at each size, and the control: means over seeds."""
+    sums: dict[tuple[int, str], list[int]] = {}
+    for (condition, keep, _seed), number in rows_differ(view).items():
+        sums.setdefault((keep, condition), []).append(number)
+    parts = []
+    for keep in sorted({keep for keep, _ in sums}, reverse=True):
+        told = [
+            f"{what} {sum(held) / len(held):,.4g}"
+            for condition, what in ((PROTECTED, "protection brought in"), ("random", "the control"))
+            if (held := sums.get((keep, condition)))
+        ]
+        parts.append(f"{keep:,} left: {' rows, '.join(told)}")
+    if not parts:
+        return ""
+    return f"Rows that the model pruned {by_score(view)} alone has not: {'; '.join(parts)}."
 
 
 def _row(
@@ -49,6 +72,7 @@ def _row(
     cost: Mapping[str, Any],
     whole: Mapping[str, Any],
     asked: Mapping[str, tuple[Asked, list[Scored]]],
+    differ: Mapping[tuple[str, int, int], int],
 ) -> dict[str, Any]:
     condition, keep, seed = key
     parameters, flops, took = (
@@ -65,6 +89,7 @@ def _row(
         "size": _widths(cost) if condition == WHOLE else f"{keep:,}",
         "condition": condition_label(view, condition),
         "seed": "" if condition == WHOLE else str(seed),
+        "differ": f"{differ[key]:,}" if key in differ else "",
         "parameters": f"{parameters:,.0f}" if math.isfinite(parameters) else "",
         "share": f"{100 * share:.0f} %" if math.isfinite(share) and condition != WHOLE else "",
         "flops": f"{flops / 1e9:.3g}" if math.isfinite(flops) else "",

@@ -13,6 +13,9 @@ from voxstrata.report.words import short_label
 KINDS = ("more", "partly", "even", "mixed", "partly-less", "less", "unknown")
 """How the comparisons of a task came out, in the order in which the first sentence tells them."""
 
+INSTEAD = {"norm": "other neurons of the same weight", "score": "other neurons of like score"}
+"""What is protected instead, where it is not drawn at random."""
+
 
 @dataclass(frozen=True)
 class Tally:
@@ -97,8 +100,8 @@ def by_score(view: View) -> str:
 def instead(view: View) -> str:
     """What the condition "random" protects."""
     config = view.record.get("config")
-    alike = isinstance(config, Mapping) and config.get("control") == "norm"
-    return "other neurons of the same weight" if alike else "random neurons"
+    control = config.get("control") if isinstance(config, Mapping) else None
+    return INSTEAD.get(str(control), "random neurons")
 
 
 def condition_label(view: View, condition: str) -> str:

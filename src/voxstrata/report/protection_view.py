@@ -220,18 +220,29 @@ def protected_count(view: View) -> float:
 def found_counts(view: View) -> dict[str, Count]:
     """Neurons that pass the published rule, and by chance: by layer, "all" for all together.
 
-    The run keeps no p; the least that its dealings could give stands in, so that a number above
-    very few dealings is not called more than chance.
+    Where a record holds no p, the least that its dealings could give stands in, so that a number
+    above very few dealings is not called more than chance.
     """
     held, config = view.record.get("neurons"), view.record.get("config")
     draws = _number(config.get("draws")) if isinstance(config, Mapping) else NAN
     found = {}
     for layer, entry in held.items() if isinstance(held, Mapping) else ():
         if isinstance(entry, Mapping):
-            observed, mean, low, high = (
-                _number(entry.get(key)) for key in ("observed", "null", "low", "high")
+            observed, mean, low, high, p = (
+                _number(entry.get(key)) for key in ("observed", "null", "low", "high", "p")
             )
-            found[str(layer)] = Count(observed, mean, low, high, p=1 / (1 + draws))
+            p = p if math.isfinite(p) else 1 / (1 + draws)
+            found[str(layer)] = Count(observed, mean, low, high, p)
+    return found
+
+
+def rows_differ(view: View) -> dict[tuple[str, int, int], int]:
+    """(condition, rows left, seed) to rows that the model without protection has not."""
+    found: dict[tuple[str, int, int], int] = {}
+    for entry in mappings(view.record.get("rows_differ")):
+        key = (str(entry.get("condition")), _whole(entry.get("keep")), _whole(entry.get("seed")))
+        if math.isfinite(number := _number(entry.get("rows"))):
+            found.setdefault(key, int(number))
     return found
 
 

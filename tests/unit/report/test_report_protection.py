@@ -199,6 +199,39 @@ def test_a_model_that_was_not_trained_first(tmp_path: Path) -> None:
     assert "was trained by that recipe first" not in words
 
 
+def test_the_unpruned_model_was_trained_on_too(tmp_path: Path) -> None:
+    trained = {"spec": f"{tmp_path}/unpruned/model", "fingerprint": "print"}
+    words = Page(page_html(protection_view(tmp_path, unpruned=trained))).words
+    assert "neurons were found in it, and all were pruned from it. The unpruned model was trained "\
+        "on from there as long as the pruned ones." in " ".join(words.split())  # fmt: skip
+
+
+def test_rows_that_protection_changes_are_shown(tmp_path: Path) -> None:
+    differ = [
+        {"condition": condition, "keep": keep, "seed": seed, "rows": rows + seed, "of": 2 * keep}
+        for condition, keep, rows in (
+            ("protected", 64, 12), ("random", 64, 2), ("protected", 128, 0), ("random", 128, 1),
+        )
+        for seed in (0, 1)
+    ]  # fmt: skip
+    text = page_html(protection_view(tmp_path, rows_differ=differ, config={"control": "score"}))
+    words = " ".join(Page(text).words.split())
+    assert (
+        "128 left: protection brought in 0.5 rows, the control 1.5; "
+        "64 left: protection brought in 12.5 rows, the control 2.5." in words
+    )
+    rows = {tuple(row[:3]): row[3] for row in table_rows(text) if len(row) == 8}
+    assert rows["64", "protected", "1"] == "13"
+    assert rows["128", "other neurons of like score protected", "0"] == "1"
+    assert rows["64", "pruned by weight alone", "0"] == ""
+    assert rows["256", "protected", "0"] == ""
+    assert rows["768", "unpruned", ""] == ""
+    assert rows["", "mfcc", ""] == ""
+    without = page_html(protection_view(tmp_path / "without"))
+    assert "rows that differ" not in without
+    assert "brought in" not in without
+
+
 def test_other_results_have_none_of_it(tmp_path: Path) -> None:
     view = read_view(load_results(write_protection(tmp_path, job="other")))
     assert not Page(page_html(view)).with_id("protection")

@@ -125,6 +125,10 @@ def test_less_is_better_for_error_rates(turn: int, tmp_path: Path) -> None:
 def test_random_protection_is_held_against(differences: Any, said: str, tmp_path: Path) -> None:
     view = protection_view(tmp_path, (Task(random=differences),))
     assert held_said(view, only(view), "random").startswith(said)
+    alike = protection_view(
+        tmp_path / "s", (Task(random=differences),), config={"control": "score"}
+    )
+    assert "protecting other neurons of like score" in held_said(alike, only(alike), "random")
     norm = protection_view(tmp_path / "n", (Task(random=differences),), config={"control": "norm"})
     assert "protecting other neurons of the same weight" in held_said(norm, only(norm), "random")
 
@@ -227,6 +231,14 @@ def test_protected_neurons_beside_chance(
 
 
 def test_few_dealings_are_too_few_to_tell(tmp_path: Path) -> None:
+    counted = {"all": {**NEURONS["all"], "p": 0.09}}
+    assert neurons_said(protection_view(tmp_path / "p", neurons=counted)).endswith(
+        "give 17 (10 to 25): above most of them, which are too few to tell."
+    )
+    counted = {"all": {**NEURONS["all"], "p": 0.04}}
+    assert "about 13 are more" in neurons_said(
+        protection_view(tmp_path / "q", neurons=counted, config={"draws": 10})
+    )
     few = protection_view(tmp_path, config={"draws": 10})
     assert neurons_said(few).endswith(
         "give 17 (10 to 25): above most of them, which are too few to tell."

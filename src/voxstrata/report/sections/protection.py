@@ -17,7 +17,7 @@ from voxstrata.report.protection_panels import (
     extent,
     score_panel,
 )
-from voxstrata.report.protection_table import cost_rows
+from voxstrata.report.protection_table import cost_rows, differ_said
 from voxstrata.report.protection_tally import by_score, instead, model_label
 from voxstrata.report.protection_view import (
     RIVALS,
@@ -55,6 +55,7 @@ def protection(view: View) -> Section | None:
         asked=_asked(view),
         seeds=_seeds(view),
         table=cost_rows(view),
+        differ=differ_said(view),
         titles=[{"title": task.title, "axis": axis_title(task)} for task in tasks(view)],
         neurons=_neurons(view),
         neurons_said=words.neurons_said(view),
@@ -189,9 +190,12 @@ def _asked(view: View) -> str:
     spec = model.get("spec") if isinstance(model, Mapping) else None
     if spec is not None and config.get("model") not in (None, spec):
         text += (
-            ". The model was trained by that recipe first: this is the unpruned one here, and "
-            "what all others were pruned from"
+            ". The model was trained by that recipe first: neurons were found in it, and all were "
+            "pruned from it"
         )
+    whole = view.record.get("unpruned")
+    if config.get("tune") is not None and isinstance(whole, Mapping):
+        text += ". The unpruned model was trained on from there as long as the pruned ones"
     return f"{text}."
 
 
@@ -217,7 +221,7 @@ def _seeds(view: View) -> str:
         return ""
     if number == 1:
         return (
-            "There was one seed: how much another random set, or another training, would change "
+            "There was one seed: how much another control set, or another training, would change "
             "the numbers is not known."
         )
     text = f"Everything was done with {number} seeds."
