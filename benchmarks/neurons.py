@@ -29,12 +29,12 @@ from voxstrata.corpora import load_corpus
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.neurons import neuron_layers
+from voxstrata.neurons.analysed import clustered_layer
 from voxstrata.neurons.conditions.condition import Crossed
 from voxstrata.neurons.conditions.states import StateClusters
 from voxstrata.neurons.conditions.tiers import Spans
 from voxstrata.neurons.counting import CountReducer, FrameLabels
 from voxstrata.neurons.counts import Counts, UnitCounts
-from voxstrata.neurons.prepare import clustered_layer
 from voxstrata.neurons.rules import make_rule, tau
 from voxstrata.streaming.batches import make_shards
 from voxstrata.streaming.onepass import Pass, Sink

@@ -161,7 +161,6 @@ def neurons(
     from voxstrata.neurons.job import run_neurons
     from voxstrata.neurons.prepare import prepare
     from voxstrata.neurons.settings import NeuronsConfig
-    from voxstrata.neurons.unit_vectors import Unmade
 
     check_named("neurons", models, corpus, config)
     given = {
@@ -195,7 +194,7 @@ def neurons(
         settings,
         out,
         overwrite,
-        prepare=lambda _afresh: prepare(settings, Unmade(settings.ivector)),
+        prepare=lambda _afresh: prepare(settings),
         show_plan=show_plan,
         dry_run=dry_run,
         quiet=quiet,

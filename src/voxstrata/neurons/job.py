@@ -10,21 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxstrata.errors import LabelError
-from voxstrata.files import atomic_write
+from voxstrata.errors import LabelError, RunInterruptedError, VoxstrataError
+from voxstrata.files import atomic_write, storage_errors
 from voxstrata.neurons.analysis import Found, analyse
-from voxstrata.neurons.conditions.condition import Contrast
+from voxstrata.neurons.conditions.condition import Contrast, Labels
 from voxstrata.neurons.conditions.parse import learners
 from voxstrata.neurons.counts import UnitCounts
 from voxstrata.neurons.matches import matches
-from voxstrata.neurons.passes import Counted, count, save_counts
-from voxstrata.neurons.prepare import Prepared, describe, prepare
+from voxstrata.neurons.passes import LEARNED, Counted, count, save_counts
+from voxstrata.neurons.prepare import Prepared, describe, prepare, with_vectors
 from voxstrata.neurons.ranked import rank, wanted
 from voxstrata.neurons.rules import Rule
 from voxstrata.neurons.sensitivity import compared
 from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.neurons.table import match_rows, neuron_table, ranked_rows, rows_of, sweep_rows
-from voxstrata.neurons.unit_vectors import Vectors
+from voxstrata.neurons.unit_vectors import IVECTOR, VECTORS, Vectors
 from voxstrata.results import Results, Row, load_results, write_results
 from voxstrata.streaming.progress import bar
 from voxstrata.streaming.runs import (
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 NEURONS, MAPS, SETS, COUNTS = "neurons.parquet", "patterns.parquet", "sets", "counts"
 """Every neuron; rows of conditions as patterns in the plane; the sets as files; the counts."""
 
+LABELS = "labels.csv"
+"""Labels of recordings that made groups: a line a recording, a column a label."""
+
 
 def run_neurons(
     config: NeuronsConfig,
@@ -58,8 +61,8 @@ def run_neurons(
 
     Args:
         config: the settings.
-        out: output folder; besides the results it gets ``neurons.parquet``, ``sets/`` and
-            ``counts/``.
+        out: output folder; besides the results it gets ``neurons.parquet``, ``labels.csv``,
+            ``sets/`` and ``counts/``. Nothing is written into one that is refused.
         overwrite: see :func:`voxstrata.streaming.runs.run_in`.
         hooks: progress and plan display.
 
@@ -72,20 +75,51 @@ def run_neurons(
     """
     folder, hooks = Path(out), hooks or Hooks[Prepared]()
     begun = time.perf_counter()
-    afresh = overwrite == "always"
-    vectors = Vectors(folder, config.ivector, config.seed, hooks.say, afresh)
+
+    def compute(prepared: Prepared) -> Results:
+        if overwrite == "always":
+            _discard(folder, prepared)
+        return _compute(prepared, folder, hooks, begun)
+
     return run_in(
         folder,
         overwrite,
-        prepare=lambda: prepare(config, vectors),
+        prepare=lambda: prepare(config),
         planned=hooks.planned,
-        compute=lambda prepared: _compute(prepared, folder, hooks, begun),
+        compute=compute,
     )
 
 
-def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
+def _discard(folder: Path, prepared: Prepared) -> None:
+    """Delete what an earlier run left, but for models and vectors that this one is to read."""
+    read = [Path(text.rpartition("@")[0] or text).expanduser() for text in prepared.vectors if text]
+    with storage_errors(folder):
+        for name in (IVECTOR, VECTORS, LEARNED, SETS, COUNTS):
+            place = folder / name
+            used = any(path.resolve().is_relative_to(place.resolve()) for path in read)
+            if place.exists() and not used:
+                shutil.rmtree(place)
+        for name in (NEURONS, MAPS, LABELS):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _labelled(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], resumed: bool) -> Prepared:
+    """The run with all labels; where they cannot be made, nothing has begun."""
     config = prepared.config
-    resumed = remember_plan(folder, prepared.identity, describe(prepared))
+    try:
+        return with_vectors(prepared, Vectors(folder, config.ivector, config.seed, hooks.say))
+    except RunInterruptedError:
+        raise
+    except VoxstrataError:
+        if not resumed:
+            clean_up(folder, config)
+        raise
+
+
+def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
+    config, asked = prepared.config, prepared.identity
+    resumed = remember_plan(folder, asked, describe(prepared))
+    prepared = _labelled(prepared, folder, hooks, resumed)
     counted = count(prepared, folder, hooks)
     passed = time.perf_counter()
     found: list[Found] = []
@@ -126,7 +160,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     for match in matched:
         rows += match_rows(match, config.study, config.seed)
     for number, one in enumerate(prepared.analysed):
-        for name, table in _swept(prepared, counted, number):
+        for name, table in _swept(prepared, counted, number, notes):
             mine = next(e for e in found if (e.model, e.contrast) == (one.model.spec, name))
             rows += sweep_rows(mine, table, config.study, config.seed)
     for layer in ranked:
@@ -135,12 +169,13 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         save_counts(counts, folder / COUNTS / _name(one.model.spec))
     _write_neurons(folder / NEURONS, found)
     _write_maps(folder / MAPS, found)
+    _write_labels(folder / LABELS, prepared)
     done = time.perf_counter()
     stack = prepared.stack()
     record = {
         "job": "neurons",
         "study": config.study,
-        "identity": prepared.identity,
+        "identity": asked,
         "command": command_line(),
         "config": config.model_dump(mode="json"),
         "models": [
@@ -185,7 +220,9 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     return load_results(folder)
 
 
-def _swept(prepared: Prepared, counted: Counted, number: int) -> Iterator[tuple[str, pd.DataFrame]]:
+def _swept(
+    prepared: Prepared, counted: Counted, number: int, notes: list[str]
+) -> Iterator[tuple[str, pd.DataFrame]]:
     """The contrasts of a model made otherwise, against those asked for."""
     one = prepared.analysed[number]
 
@@ -195,7 +232,13 @@ def _swept(prepared: Prepared, counted: Counted, number: int) -> Iterator[tuple[
         return counted.under[number][rule.name][contrast.rows.name]
 
     return compared(
-        one.contrasts, one.variants, counts, prepared.members, one.model, prepared.config.sigma
+        one.contrasts,
+        one.variants,
+        counts,
+        prepared.members,
+        one.model,
+        prepared.config.sigma,
+        notes,
     )
 
 
@@ -215,15 +258,35 @@ def _contrast(found: Found) -> dict[str, Any]:
     }
 
 
-def _labels(prepared: Prepared) -> list[dict[str, Any]]:
+def _used(prepared: Prepared) -> list[Labels]:
     """Labels of recordings that groups came from, each once."""
     found = {
         c.labels.name: c.labels for one in prepared.analysed for c in one.contrasts if c.labels
     }
+    return list(found.values())
+
+
+def _labels(prepared: Prepared) -> list[dict[str, Any]]:
     return [
         {"name": labels.name, "groups": list(labels.groups), **labels.details}
-        for labels in found.values()
+        for labels in _used(prepared)
     ]
+
+
+def _write_labels(path: Path, prepared: Prepared) -> None:
+    """The group of every recording by every label; an empty cell where it has none."""
+    import pandas as pd
+
+    ids = [utterance.id for utterance in prepared.corpus.utterances]
+    columns = {
+        labels.name: [labels.groups[labels.of[i]] if i in labels.of else "" for i in ids]
+        for labels in _used(prepared)
+    }
+    if columns:
+        with atomic_write(path) as file:
+            pd.DataFrame({"utterance": ids, **columns}).to_csv(file, index=False)
+    else:
+        path.unlink(missing_ok=True)  # an earlier run's
 
 
 def _name(text: str) -> str:

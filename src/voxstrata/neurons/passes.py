@@ -12,11 +12,12 @@ import torch
 from voxstrata.files import read_json, write_json
 from voxstrata.models.card import write_tensors
 from voxstrata.models.weights import read_checkpoint
+from voxstrata.neurons.analysed import Analysed
 from voxstrata.neurons.conditions.parse import frame_conditions, learners
 from voxstrata.neurons.counting import CountReducer, FrameLabels
 from voxstrata.neurons.counts import Ints, UnitCounts
 from voxstrata.neurons.meeting import Meeting, MeetReducer
-from voxstrata.neurons.prepare import Analysed, Prepared
+from voxstrata.neurons.prepare import Prepared
 from voxstrata.neurons.rules import Rule
 from voxstrata.neurons.sample import SampleReducer
 from voxstrata.streaming.onepass import Pass, PassReport, Sink

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import voxstrata
 from voxstrata.corpora import Corpus, load_corpus
-from voxstrata.errors import CorpusError, NumericsError, UsageError, VoxstrataError
 from voxstrata.files import fingerprint
 from voxstrata.models import load_model
-from voxstrata.models.base import SpeechModel, choose_layers
+from voxstrata.models.base import SpeechModel
 from voxstrata.models.base import layer as find_layer
 from voxstrata.models.load import find_family
 from voxstrata.models.neurons import neuron_layers
 from voxstrata.models.spec import parse
 from voxstrata.models.twins import add_twins
-from voxstrata.neurons.conditions.condition import Contrast, Crossed
-from voxstrata.neurons.conditions.files import FileFrames
-from voxstrata.neurons.conditions.parse import (
-    Sources,
-    frame_conditions,
-    learners,
-    make_contrast,
-)
-from voxstrata.neurons.conditions.states import StateClusters
-from voxstrata.neurons.conditions.tiers import classes_of, spans
-from voxstrata.neurons.counting import FrameLabels
-from voxstrata.neurons.rules import Rule, make_rule
-from voxstrata.neurons.sensitivity import Variant, variants
-from voxstrata.neurons.settings import DEFAULT, NeuronsConfig
-from voxstrata.neurons.unit_vectors import Vectors
+from voxstrata.neurons.analysed import Analysed, analysed_models, filed
+from voxstrata.neurons.rules import make_rule
+from voxstrata.neurons.settings import NeuronsConfig
+from voxstrata.neurons.unit_vectors import Unmade, Vectors
 from voxstrata.neurons.units import choose_units
 from voxstrata.streaming.batches import Shard, make_shards
 from voxstrata.streaming.setup import (
@@ -41,31 +30,6 @@ from voxstrata.streaming.setup import (
     untrained_notice,
 )
 from voxstrata.streaming.stack import StackLayer
-from voxstrata.streaming.unit_segment import stress_free
-from voxstrata.types import LayerInfo, Segment
-
-
-@dataclass(frozen=True)
-class Analysed:
-    """One model of a run.
-
-    Attributes:
-        model: the model.
-        neurons: its neuron layers.
-        contrasts: what its neurons are asked.
-        conditions: the frame conditions of those.
-        rule: when a neuron is active.
-        meetings: clusters of frames, and the labels they are held against.
-        variants: the contrasts made otherwise.
-    """
-
-    model: SpeechModel
-    neurons: tuple[LayerInfo, ...]
-    contrasts: list[Contrast]
-    conditions: list[FrameLabels]
-    rule: Rule
-    meetings: list[tuple[FrameLabels, FrameLabels]] = field(default_factory=list)
-    variants: list[Variant] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -86,8 +50,10 @@ class Prepared:
         batch_s: seconds of audio a batch.
         device: where models run.
         identity: digest of all that numbers depend on.
+        vectors: what labels of recordings are made from: fingerprint of the model, or of the
+            settings it is trained with, by what the user named.
         left_out: contrasts that cannot be made, with reasons.
-        notices: what the reader of the results must know.
+        general: what the reader must know of models and corpus.
     """
 
     config: NeuronsConfig
@@ -103,8 +69,21 @@ class Prepared:
     batch_s: float
     device: str
     identity: str
+    vectors: Mapping[str, str] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
+    general: list[str] = field(default_factory=list)
+
+    @property
+    def notices(self) -> list[str]:
+        """What the reader of the results must know."""
+        found = list(self.general)
+        if self.by != "recording" and self.config.units == "auto":
+            found.append(
+                f"Counts are kept by {self.by}: by recording they would not fit in memory."
+            )
+        for one in self.analysed:
+            found += unlabelled(one, len(self.corpus)) + one.notes
+        return list(dict.fromkeys(found))
 
     @property
     def members(self) -> dict[str, str]:
@@ -134,12 +113,14 @@ class Prepared:
         return found
 
 
-def prepare(config: NeuronsConfig, vectors: Vectors) -> Prepared:
-    """Load, check and plan; only labels of recordings that need vectors are computed.
+def prepare(config: NeuronsConfig) -> Prepared:
+    """Load, check and plan; nothing is computed or written.
+
+    Labels of recordings that come from vectors have names and no recordings yet:
+    :func:`with_vectors` makes them.
 
     Args:
         config: the settings.
-        vectors: makes labels of recordings from i-vectors or embeddings, and keeps them.
 
     Raises:
         VoxstrataError: anything in the settings, corpus or models is wrong; no contrast can be
@@ -158,19 +139,12 @@ def prepare(config: NeuronsConfig, vectors: Vectors) -> Prepared:
     twins, without = (
         add_twins(models, device=device, dtype=config.dtype) if config.twins else ({}, [])
     )
-    vectors.corpus, vectors.text = corpus, config.corpus
-    analysed = []
-    left_out: dict[str, LeftOut] = {}
-    for model in models:
-        one, gone = _analysed(model, config, corpus, vectors)
-        analysed.append(one)
-        left_out |= {item.name: item for item in gone}
+    unmade = Unmade(config.ivector, config.seed)
+    analysed, left_out = analysed_models(models, config, corpus, unmade)
     helpers = _helpers(analysed, device)
     units = choose_units(config.units, corpus, analysed)
     trained_for = set(twins.values())
     notices = untrained_notice([m for m in models if m.spec not in trained_for]) + without
-    if units.by != "recording" and config.units == "auto":
-        notices.append(f"Counts are kept by {units.by}: by recording they would not fit in memory.")
     if corpus.skipped:
         notices.append(f"{len(corpus.skipped)} recordings were left out before the run.")
     shards = make_shards(corpus.utterances, [0] * len(corpus), SHARD_S)
@@ -180,12 +154,9 @@ def prepare(config: NeuronsConfig, vectors: Vectors) -> Prepared:
             "config": config.model_dump(mode="json"),
             "corpus": corpus.fingerprint,
             "models": [model.fingerprint for model in models],
-            "labels": [
-                [c.name, sorted(c.labels.of.items())]
-                for c in analysed[0].contrasts
-                if c.labels is not None
-            ],
-            "frames": [part.digest() for part in _filed(analysed[0].conditions)],
+            "labels": _labelled(analysed),
+            "vectors": unmade.by,
+            "frames": [part.digest() for part in filed(analysed[0].conditions)],
             "shards": [shard.members for shard in shards],
         }
     )
@@ -203,116 +174,61 @@ def prepare(config: NeuronsConfig, vectors: Vectors) -> Prepared:
         batch_seconds(config.batch_s, device),
         device,
         identity,
-        list(left_out.values()),
+        unmade.by,
+        left_out,
         notices,
     )
 
 
-def _analysed(
-    model: SpeechModel, config: NeuronsConfig, corpus: Corpus, vectors: Vectors
-) -> tuple[Analysed, list[LeftOut]]:
-    neurons = neuron_layers(model)
-    if config.layers is not None:
-        names = {info.name for info in choose_layers(model, config.layers)}
-        neurons = tuple(info for info in neurons if info.name in names)
-        if not neurons:
-            raise UsageError(
-                f"none of the layers asked for holds neurons of {model.spec}",
-                got=", ".join(config.layers),
-                expected=", ".join(info.name for info in neuron_layers(model)),
-            )
-    rule = make_rule(config.rule)
-    for info in neurons:
-        rule.top(info.width)  # a share that leaves no neuron is told now
-    sources = Sources(
-        corpus,
-        lambda place: clustered_layer(model, place or config.cluster_layer or ""),
-        vectors.labels,
-        config.frames,
-        config.semivowels,
-        config.seed,
-    )
-    other = config.seed + 1000
-    reseeded = replace(sources, seed=other, note=f" (seed {other})")
-    if config.cluster_layer is not None:
-        clustered_layer(model, config.cluster_layer)  # a name that is wrong is no missing label
-    contrasts, left_out = [], []
-    for text in dict.fromkeys(config.contrasts or DEFAULT):
-        asked = config.contrasts is not None or (config.ivector and text.startswith("ivector"))
-        try:
-            contrasts.append(make_contrast(text, sources))
-        except (CorpusError, NumericsError, UsageError) as error:
-            if asked:
-                raise
-            left_out.append(LeftOut(text, error.what))
-    if not contrasts:
-        raise UsageError(
-            f"the corpus {corpus.name} has no labels that neurons could be asked about",
-            got="; ".join(f"{item.name}: {item.reason}" for item in left_out),
-            expected="phones, gender, or labels in a file",
-            fix="name what is to be told apart: --contrast clusters=3",
-        )
-    named = frame_conditions(contrasts)
-    tried = list(variants(contrasts, rule, neurons, sources, reseeded)) if config.sweep else []
-    conditions = frame_conditions([*contrasts, *(v.contrast for v in tried if v.rule is rule)])
-    meetings: list[tuple[FrameLabels, FrameLabels]] = [
-        (part, classes)
-        for part in learners(named)
-        if isinstance(part, StateClusters)
-        for classes in known_classes(corpus, config.semivowels)
-    ]
-    return Analysed(model, neurons, contrasts, conditions, rule, meetings, tried), left_out
+def with_vectors(prepared: Prepared, vectors: Vectors) -> Prepared:
+    """The run with labels of recordings that come from vectors.
 
-
-def _filed(conditions: list[FrameLabels]) -> list[FileFrames]:
-    parts = [
-        part
-        for one in conditions
-        for part in ((one.first, one.second) if isinstance(one, Crossed) else (one,))
-    ]
-    return [part for part in parts if isinstance(part, FileFrames)]
-
-
-def known_classes(corpus: Corpus, semivowels: bool) -> list[FrameLabels]:
-    """What clusters of frames are held against: broad classes, and phones, where there are any."""
-    try:
-        phones = spans(corpus, "phones")
-    except VoxstrataError:
-        return []
-    found: list[FrameLabels] = [phones]
-    try:
-        names, of = classes_of(phones.rows, semivowels=semivowels)
-    except VoxstrataError:
-        return found
-    table = dict(zip(phones.rows, of, strict=True))
-
-    def broad(segment: Segment) -> str | None:
-        number = table.get(stress_free(segment.label), -1)
-        return None if number < 0 else names[number]
-
-    return [spans(corpus, "phones", "classes", row_of=broad, rows=names), *found]
-
-
-def clustered_layer(model: SpeechModel, place: str) -> str:
-    """Key of the layer whose states are clustered.
+    Its identity holds these labels: they come out of training and k-means, and counts that an
+    earlier sitting made by other ones must not be added up with ours.
 
     Args:
-        model: the model.
-        place: name of a layer, ``@NAME``, or empty for the middle one of its default layers.
+        prepared: the plan.
+        vectors: makes the labels, and keeps what they need in the run's folder.
 
     Raises:
-        UnknownNameError: no such layer.
-        UsageError: it has no frames.
+        VoxstrataError: labels cannot be made.
     """
-    name = place.removeprefix("@")
-    if name:
-        info = find_layer(model, name)
-    else:
-        frames = [info for info in model.layers if info.default and info.kind == "frame"]
-        info = frames[len(frames) // 2]
-    if info.kind != "frame":
-        raise UsageError(f"the layer {info.name} of {model.spec} has no frames to cluster")
-    return f"{model.spec}/{info.name}"
+    if not prepared.vectors:
+        return prepared
+    config, corpus = prepared.config, prepared.corpus
+    models = [one.model for one in prepared.analysed]
+    analysed, left_out = analysed_models(models, config, corpus, vectors)
+    units = choose_units(config.units, corpus, analysed)
+    return replace(
+        prepared,
+        analysed=analysed,
+        helpers=_helpers(analysed, prepared.device),
+        units=units.names,
+        unit_of=units.of,
+        by=units.by,
+        speakers=units.speakers,
+        identity=fingerprint([prepared.identity, _labelled(analysed)]),
+        left_out=left_out,
+    )
+
+
+def _labelled(analysed: list[Analysed]) -> list[Any]:
+    """Labels of recordings, as JSON."""
+    return [
+        [c.name, sorted(c.labels.of.items())] for c in analysed[0].contrasts if c.labels is not None
+    ]
+
+
+def unlabelled(one: Analysed, recordings: int) -> list[str]:
+    """Sentences on labels that only a part of the recordings have."""
+    labels = {c.labels.name: c.labels for c in one.contrasts if c.labels is not None}
+    missing = {name: recordings - len(given.of) for name, given in labels.items() if given.of}
+    missing |= {part.name: part.unlabelled for part in filed(one.conditions)}
+    return [
+        f"{name}: {count} of {recordings} recordings have no label; its contrasts leave them out."
+        for name, count in missing.items()
+        if count
+    ]
 
 
 def _helpers(analysed: list[Analysed], device: str) -> list[SpeechModel]:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
+from voxstrata.neurons.analysed import Analysed
 from voxstrata.neurons.conditions.condition import Contrast
 from voxstrata.neurons.counts import UnitCounts
 from voxstrata.neurons.passes import Counted
-from voxstrata.neurons.prepare import Analysed, Prepared
+from voxstrata.neurons.prepare import Prepared
 from voxstrata.neurons.rankings.agreement import agreement
 from voxstrata.neurons.rankings.control import Selectivity, selectivity
 from voxstrata.neurons.rankings.ranking import Labelled, labelled

@@ -59,6 +59,7 @@ def variants(
     neurons: Sequence[LayerInfo],
     sources: Sources,
     reseeded: Sources,
+    failed: list[str],
 ) -> Iterator[Variant]:
     """Everything that is tried beside the contrasts asked for.
 
@@ -68,27 +69,34 @@ def variants(
         neurons: layers, to leave out shares that leave no choice in one of them.
         sources: what conditions are made of.
         reseeded: the same with another seed of k-means.
+        failed: gets a sentence for everything that cannot be tried.
     """
+
+    def tried(base: str, name: str, text: str, made_of: Sources) -> Iterator[Variant]:
+        try:
+            made = make_contrast(text, made_of)
+        except VoxstrataError as error:  # fewer recordings than clusters, say
+            failed.append(untried(base, name, error))
+        else:
+            yield Variant(base, name, made, rule)
+
     for one in contrasts:
         for found in _CLUSTERED.finditer(one.name):
             for number in NUMBERS:
                 if number != int(found[2]):
                     text = f"{one.name[: found.start(2)]}{number}{one.name[found.end(2) :]}"
-                    try:
-                        made = make_contrast(text, sources)
-                    except VoxstrataError:
-                        continue  # fewer recordings than clusters, say
-                    yield Variant(one.name, f"{found[1]}={number}", made, rule)
+                    yield from tried(one.name, f"{found[1]}={number}", text, sources)
         if _CLUSTERED.search(one.name):
-            other = make_contrast(one.name, reseeded)
-            yield Variant(one.name, f"seed={reseeded.seed}", other, rule)
+            yield from tried(one.name, f"seed={reseeded.seed}", one.name, reseeded)
     if isinstance(rule, Top):
         for factor in FACTORS:
-            share = Top(rule.share * factor)
             try:
+                share = Top(rule.share * factor)
                 for info in neurons:
                     share.top(info.width)
-            except UsageError:
+            except UsageError as error:
+                name = f"top={rule.share * factor:g}"
+                failed.append(untried("all contrasts", name, error))
                 continue
             for one in contrasts:
                 yield Variant(one.name, share.name, one, share)
@@ -101,6 +109,7 @@ def compared(
     members: dict[str, str],
     model: SpeechModel,
     sigma: float,
+    failed: list[str],
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Every variant's set against that of its contrast.
 
@@ -111,6 +120,7 @@ def compared(
         members: unit of each recording.
         model: whose neurons they are.
         sigma: of the selection.
+        failed: gets a sentence for every variant that has no set.
 
     Yields:
         name of the contrast; variant, layer ("all" for all), neurons, shared, expected, jaccard,
@@ -125,11 +135,18 @@ def compared(
             try:
                 found = counts(variant.contrast, variant.rule)
                 chosen = _set(variant.contrast, found, members, model, sigma)
-            except LabelError:
-                continue  # a cluster without a frame
+            except LabelError as error:  # a cluster without a frame
+                failed.append(untried(one.name, variant.name, error))
+                continue
             sets.append(({"variant": variant.name}, chosen))
         table = sweep_table(sets)
         yield one.name, table[table.variant != ""]
+
+
+def untried(base: str, name: str, error: VoxstrataError) -> str:
+    """What the reader is told of a variant that could not be made."""
+    got = f" ({error.got})" if error.got else ""
+    return f"{base}: not tried with {name}, because {error.what}{got}."
 
 
 def _set(

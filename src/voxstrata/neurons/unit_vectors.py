@@ -1,25 +1,27 @@
-"""Labels of recordings from vectors, made once a run and kept in its folder."""
+"""Labels of recordings from vectors: named in the plan, made once a run, kept in its folder."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voxstrata.errors import UsageError, VoxstrataError
+from voxstrata.files import fingerprint
 from voxstrata.models import load_model
-from voxstrata.models.load import find_family
-from voxstrata.models.spec import parse
 from voxstrata.neurons.conditions.condition import Labels
 from voxstrata.neurons.conditions.vectors import vector_clusters
-from voxstrata.verification.embed import Embeddings, embed
+from voxstrata.verification.embed import Embeddings, choose, embed
 
 if TYPE_CHECKING:
     from voxstrata.corpora import Corpus
 
 RECIPE = "ivector-small"
 """Recipe by which an i-vector model is trained where none is named."""
+
+IVECTOR, VECTORS = "ivector", "vectors"
+"""Folders, in the output folder, of that model and of vectors."""
 
 
 class Vectors:
@@ -30,7 +32,6 @@ class Vectors:
         ivector: the i-vector model; ``None`` to train one on the corpus.
         seed: of training.
         say: shows a line.
-        afresh: do not take over an i-vector model that an earlier run left in the folder.
     """
 
     def __init__(
@@ -39,9 +40,7 @@ class Vectors:
         ivector: str | None,
         seed: int,
         say: Callable[[str], None] = lambda _text: None,
-        afresh: bool = False,
     ) -> None:
-        self.afresh = afresh
         self.folder, self.ivector, self.seed, self.say = folder, ivector, seed, say
         self.corpus: Corpus | None = None
         self.text: str | None = None
@@ -83,40 +82,71 @@ class Vectors:
     def _embeddings(self, spec: str) -> Embeddings:
         assert self.corpus is not None
         if spec not in self._found:
-            name = spec or self._trained()
+            name, layer = _cut(spec or self._trained())
             self.say(f"vectors of {len(self.corpus)} recordings by {name}")
-            layer = None
-            if "@" in name:
-                name, _, layer = name.rpartition("@")
             self._found[spec] = embed(
-                load_model(name), self.corpus, layer=layer, cache=self.folder / "vectors"
+                load_model(name), self.corpus, layer=layer, cache=self.folder / VECTORS
             )
         return self._found[spec]
 
     def _trained(self) -> str:
         """An i-vector model of the corpus itself, in ``ivector/model`` of the run's folder."""
         from voxstrata.training.ivector.job import run_ivector_training
+
+        folder = self.folder / IVECTOR
+        self.say(f"no i-vector model was named: training {RECIPE} on {self.text}")
+        run_ivector_training(self._recipe(), folder)
+        return str(folder / "model")
+
+    def _recipe(self) -> Any:
+        """Settings of that training."""
         from voxstrata.training.kinds import KINDS
 
         assert self.text is not None
-        folder = self.folder / "ivector"
         changes = [f"data.corpus={json.dumps(self.text)}", f"run.seed={self.seed}"]
         changes.append("data.valid=null")  # the recipe's own would be made first, for one EER
-        config = KINDS.get("ivector").read(RECIPE, changes)
-        self.say(f"no i-vector model was named: training {RECIPE} on {self.text}")
-        run_ivector_training(config, folder, overwrite="always" if self.afresh else "missing")
-        return str(folder / "model")
+        return KINDS.get("ivector").read(RECIPE, changes)
 
 
 class Unmade(Vectors):
-    """For plans: labels with no recording, since a plan computes nothing."""
+    """For plans: labels with no recording, and what they will be made by.
 
-    def __init__(self, ivector: str | None = None) -> None:
-        super().__init__(Path(), ivector, 0)
+    Attributes:
+        by: fingerprint of the model, or of the settings it will be trained with, by what the user
+            named (empty for i-vectors of a model that is trained).
+    """
+
+    def __init__(self, ivector: str | None = None, seed: int = 0) -> None:
+        super().__init__(Path(), ivector, seed)
+        self.by: dict[str, str] = {}
 
     def labels(self, text: str, place: str, groups: int, seed: int) -> Labels:
-        """Names of the clusters alone; a model that is not known is told."""
+        """Names of the clusters alone.
+
+        Raises:
+            UsageError: fewer than two groups, or fewer recordings than groups.
+            VoxstrataError: a model or layer that is not known.
+        """
         spec = self._spec(text, place)
-        if spec:
-            find_family(parse(spec.rpartition("@")[0] if "@" in spec else spec))
+        most = groups if self.corpus is None else len(self.corpus)
+        if not 2 <= groups <= most:
+            raise UsageError(
+                f"{text}: groups of recordings", got=groups, expected=f"2 to {max(2, most)}"
+            )
+        if spec not in self.by:
+            name, layer = _cut(spec)
+            if name:
+                model = load_model(name)
+                choose(model, layer)
+                self.by[spec] = model.fingerprint
+            else:
+                self.by[spec] = fingerprint(self._recipe().model_dump(mode="json"))
         return Labels(text, tuple(f"cluster {i + 1}" for i in range(groups)), {})
+
+
+def _cut(text: str) -> tuple[str, str | None]:
+    """``MODEL`` and the layer behind an ``@``."""
+    if "@" not in text:
+        return text, None
+    name, _, layer = text.rpartition("@")
+    return name, layer

@@ -10,8 +10,8 @@ from voxstrata.corpora import Corpus
 from voxstrata.errors import UsageError
 
 if TYPE_CHECKING:
+    from voxstrata.neurons.analysed import Analysed
     from voxstrata.neurons.conditions.condition import Labels
-    from voxstrata.neurons.prepare import Analysed
 
 COUNT_BYTES = 2 << 30
 """Counts by recording may take this much memory; beyond, recordings of a speaker are added up."""

@@ -24,7 +24,6 @@ from voxstrata.neurons.passes import LEARNED, Counted, count, save_counts
 from voxstrata.neurons.prepare import Prepared, describe, prepare
 from voxstrata.neurons.rules import Quantile
 from voxstrata.neurons.settings import NeuronsConfig
-from voxstrata.neurons.unit_vectors import Vectors
 from voxstrata.neurons.units import count_bytes
 from voxstrata.streaming.runs import Hooks
 
@@ -37,13 +36,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("spoken") / "c", 8, 4, phones=4)
 
 
-def planned(corpus: Path, folder: Path, **changes: Any) -> Prepared:
+def planned(corpus: Path, **changes: Any) -> Prepared:
     values: dict[str, Any] = {
         "models": (MODEL,), "corpus": str(corpus), "rule": "top=0.1", "rankings": False,
         "contrasts": ("gender/phones", "clusters=3"), "twins": False, "device": "cpu",
     }  # fmt: skip
     config = NeuronsConfig.model_validate(values | changes)
-    return prepare(config, Vectors(folder, None, 0))
+    return prepare(config)
 
 
 def run(prepared: Prepared, folder: Path) -> Counted:
@@ -70,12 +69,12 @@ def equal(one: dict[str, UnitCounts], two: dict[str, UnitCounts]) -> bool:
 def test_what_was_learned_is_taken_by_the_next_sitting(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str
 ) -> None:
-    first = run(planned(corpus, tmp_path, rule=rule), tmp_path / "a")
+    first = run(planned(corpus, rule=rule), tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "a" / LEARNED).rename(tmp_path / "b" / LEARNED)
     with monkeypatch.context() as patch:
         patch.setattr(passes, "SampleReducer", lambda *_: pytest.fail("sampled again"))
-        second = run(planned(corpus, tmp_path, rule=rule), tmp_path / "b")
+        second = run(planned(corpus, rule=rule), tmp_path / "b")
     assert equal(first.counts[0], second.counts[0])
     (tmp_path / "c").mkdir()
     (tmp_path / "b" / LEARNED).rename(tmp_path / "c" / LEARNED)
@@ -84,16 +83,16 @@ def test_what_was_learned_is_taken_by_the_next_sitting(
     monkeypatch.setattr(
         passes, "SampleReducer", lambda *given: sampled.append(given) or plain(*given)
     )
-    third = planned(corpus, tmp_path, seed=1, rule=rule)
+    third = planned(corpus, seed=1, rule=rule)
     run(third, tmp_path / "c")  # of another run: made anew
     assert len(sampled) == (1 if rule.startswith("top") else 2)
 
 
 def test_models_side_by_side_are_counted_as_alone(corpus: Path, tmp_path: Path) -> None:
-    both = planned(corpus, tmp_path, models=(MODEL, OTHER))
+    both = planned(corpus, models=(MODEL, OTHER))
     together = run(both, tmp_path / "both")
     for number, spec in enumerate((MODEL, OTHER)):
-        alone = run(planned(corpus, tmp_path, models=(spec,)), tmp_path / str(number))
+        alone = run(planned(corpus, models=(spec,)), tmp_path / str(number))
         assert equal(together.counts[number], alone.counts[0])
         for mine, theirs in zip(together.meetings[number], alone.meetings[0], strict=True):
             np.testing.assert_array_equal(mine, theirs)
@@ -104,7 +103,7 @@ def test_models_side_by_side_are_counted_as_alone(corpus: Path, tmp_path: Path) 
 
 def test_pitch_is_joined_by_time(corpus: Path, tmp_path: Path) -> None:
     """F0 has a grid of its own: each frame takes the value whose centre is nearest to its own."""
-    prepared = planned(corpus, tmp_path, contrasts=("pitch/phones", "pitch"))
+    prepared = planned(corpus, contrasts=("pitch/phones", "pitch"))
     found = run(prepared, tmp_path / "out").counts[0]
     helper = load_model("acoustic")
     model = prepared.analysed[0].model
@@ -138,7 +137,7 @@ def test_pitch_is_joined_by_time(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_counts_are_kept_as_files_that_can_be_read_back(corpus: Path, tmp_path: Path) -> None:
-    found = run(planned(corpus, tmp_path), tmp_path / "out").counts[0]
+    found = run(planned(corpus), tmp_path / "out").counts[0]
     save_counts(found, tmp_path / "kept")
     names = {json.loads(p.read_text())["condition"]: p for p in (tmp_path / "kept").glob("*.json")}
     assert set(names) == {"phones", "clusters=3"}
@@ -160,14 +159,14 @@ def test_counts_are_kept_as_files_that_can_be_read_back(corpus: Path, tmp_path: 
 def test_large_counts_go_to_speakers(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = planned(corpus, tmp_path)
+    small = planned(corpus)
     assert small.by == "recording"
     needed = count_bytes(small.corpus, small.analysed)
     found = run(small, tmp_path / "out").counts[0]
     cells = sum(one.active[layer].nnz for one in found.values() for layer in one.layers)
     assert 0 < 16 * cells <= needed  # the bound holds
     monkeypatch.setattr(counted_by, "COUNT_BYTES", needed - 1)
-    large = planned(corpus, tmp_path)
+    large = planned(corpus)
     assert large.by == "speaker"
     assert large.units == ("s00", "s01", "s02", "s03")
     assert any("by speaker" in notice for notice in large.notices)
@@ -179,17 +178,17 @@ def test_large_counts_go_to_speakers(
 
 
 def test_layers_may_be_chosen(corpus: Path, tmp_path: Path) -> None:
-    one = planned(corpus, tmp_path, layers=("block.2.ffn.inner",))
+    one = planned(corpus, layers=("block.2.ffn.inner",))
     assert [info.name for info in one.analysed[0].neurons] == ["block.2.ffn.inner"]
     assert set(run(one, tmp_path / "out").counts[0]["phones"].layers) == {"block.2.ffn.inner"}
     with pytest.raises(UsageError, match="holds neurons") as told:
-        planned(corpus, tmp_path, layers=("1",))
+        planned(corpus, layers=("1",))
     assert "block.1.ffn.inner" in str(told.value.expected)
 
 
 def test_a_quantile_is_of_the_sample(corpus: Path, tmp_path: Path) -> None:
     """The sample is all frames here: every neuron is active in a tenth of them."""
-    prepared = planned(corpus, tmp_path, rule="quantile=0.9", contrasts=("gender",))
+    prepared = planned(corpus, rule="quantile=0.9", contrasts=("gender",))
     found = run(prepared, tmp_path / "out").counts[0]["all"]
     frames = int(found.seen.sum())
     for layer in found.layers:
@@ -211,9 +210,7 @@ def test_a_rule_of_quantiles_sees_fewer_frames_than_clusters_do(
 
     plain = Quantile.learn
     monkeypatch.setattr(Quantile, "learn", learn)
-    prepared = planned(
-        corpus, tmp_path, rule="quantile=0.8", contrasts=("clusters=2",), quantile_frames=60
-    )
+    prepared = planned(corpus, rule="quantile=0.8", contrasts=("clusters=2",), quantile_frames=60)
     found = run(prepared, tmp_path / "out").counts[0]["clusters=2"]
     frames = int(found.seen.sum())
     (part,) = learners(prepared.analysed[0].conditions)

@@ -28,7 +28,6 @@ from voxstrata.neurons.protection.variants import Variant, sizes, variants
 from voxstrata.neurons.pruning.job import prepare as prepare_pruning
 from voxstrata.neurons.pruning.tuning import fit_recipe
 from voxstrata.neurons.rules import make_rule
-from voxstrata.neurons.unit_vectors import Unmade
 from voxstrata.probing.prepare import Prepared as ProbingPrepared
 from voxstrata.probing.prepare import prepare as prepare_probing
 from voxstrata.probing.sources import own_id, read_map
@@ -111,7 +110,7 @@ def prepare(config: ProtectionConfig, folder: Path) -> Prepared:
 def _neurons(config: ProtectionConfig) -> NeuronsPrepared:
     """The checked job that finds neurons; clusters of vectors are made only in the run itself."""
     settings = neurons_config(config).model_copy(update={"twins": False})
-    prepared = prepare_neurons(settings, Unmade(config.ivector))
+    prepared = prepare_neurons(settings)
     groups = prepared.analysed[0].contrasts[0].groups
     if config.group is not None and config.group not in groups:
         raise UsageError(
