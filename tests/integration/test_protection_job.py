@@ -14,6 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from neurons_spoken import write
+from protection_made import LAYERS, MODEL, config, rows_kept
 from voxstrata import load_model
 from voxstrata.cli import app, commands
 from voxstrata.errors import (
@@ -27,15 +28,11 @@ from voxstrata.errors import (
 from voxstrata.neurons.protection import job, models, variants
 from voxstrata.neurons.protection.inside import neurons_config
 from voxstrata.neurons.protection.job import run_protection
-from voxstrata.neurons.protection.settings import ProtectionConfig
 from voxstrata.neurons.sets import load_set
 from voxstrata.results import Results, load_results
 
 if not app.registered_commands:
     commands.attach(app)
-
-MODEL = "random:melhubert,inputs=80,width=32,layers=2,heads=4,ffn=48,conv_pos=8,conv_groups=4"
-LAYERS = ("block.1.ffn.inner", "block.2.ffn.inner")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -53,44 +50,28 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def config(speech: Path, **changes: Any) -> ProtectionConfig:
-    values: dict[str, Any] = {
-        "model": MODEL, "corpus": str(speech), "corpus_map": str(speech / "map.yaml"),
-        "contrast": "gender/clusters=2", "rule": "top=0.1", "draws": 10, "keep": (36,), "seeds": 1,
-        "tasks": ("sid",), "probe_steps": 15, "probe_lrs": (0.01,), "device": "cpu",
-    }  # fmt: skip
-    return ProtectionConfig.model_validate(values | changes)
-
-
 @pytest.fixture(scope="module")
 def done(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
     out = tmp_path_factory.mktemp("protection") / "out"
     return out, run_protection(config(corpus), out)
 
 
-def rows_kept(whole: Any, pruned: Any, block: int) -> list[int]:
-    """Which neurons of a block a pruned model still has, found by their weights alone."""
-    before = whole._module.encoder.layers[block - 1].fc1.weight
-    after = pruned._module.encoder.layers[block - 1].fc1.weight
-    return [int((before == row).all(dim=1).nonzero()) for row in after]
-
-
 def test_what_is_protected_stays_in_the_pruned_models(done: tuple[Path, Results]) -> None:
     out, result = done
     whole = load_model(MODEL)
     protected = load_set(out / "sets" / "protected.json")
-    random = load_set(out / "sets" / "score-0.json")
+    control = load_set(out / "sets" / "score-0.json")
     assert len(protected) > 0
-    assert protected.counts() == random.counts() == result.record["protected"]
+    assert protected.counts() == control.counts() == result.record["protected"]
     (own,) = (p for p in (out / "neurons" / "sets").glob("*/*.json") if "tested" not in p.name)
     assert load_set(own).layers == protected.layers
-    weight = {}
+    weight, rows, worth = {}, dict[tuple[str, str], set[int]](), {}
     for condition in ("none", "protected", "random"):
         pruned = load_model(out / "pruned" / f"{condition}-36-0" / "model")
         for block, layer in enumerate(LAYERS, start=1):
             kept = rows_kept(whole, pruned, block)
             assert len(kept) == 36
-            asked = {"protected": protected, "random": random}.get(condition)
+            asked = {"protected": protected, "random": control}.get(condition)
             if asked is not None:
                 assert set(asked.of(layer)) <= set(kept)
             part = whole._module.encoder.layers[block - 1]  # type: ignore[attr-defined]
@@ -98,11 +79,22 @@ def test_what_is_protected_stays_in_the_pruned_models(done: tuple[Path, Results]
                 part.fc1.weight.abs().sum(1) + part.fc1.bias.abs() + part.fc2.weight.abs().sum(0)
             )
             weight[condition, layer] = float(score[kept].sum())
+            rows[condition, layer] = set(kept)
             if condition == "none":
                 assert set(kept) == set(score.topk(36).indices.tolist())
+                places = score.argsort(stable=True).argsort()
+                worth[layer] = {
+                    name: places[list(one.of(layer))].float().mean()
+                    for name, one in (("found", protected), ("other", control))
+                }
+    for condition in ("protected", "random"):
+        (told,) = (e for e in result.record["rows_differ"] if e["condition"] == condition)
+        own = sum(len(rows[condition, layer] - rows["none", layer]) for layer in LAYERS)
+        assert told == {"condition": condition, "keep": 36, "seed": 0, "rows": own, "of": 72}
     for layer in LAYERS:  # protection costs weight, at most none
+        assert worth[layer]["found"] == pytest.approx(worth[layer]["other"], abs=48 / 8)
         assert weight["protected", layer] <= weight["none", layer]
-        assert not set(protected.of(layer)) & set(random.of(layer))
+        assert not set(protected.of(layer)) & set(control.of(layer))
 
 
 def test_the_table_joins_what_the_jobs_inside_measured(done: tuple[Path, Results]) -> None:
@@ -135,6 +127,11 @@ def test_the_table_joins_what_the_jobs_inside_measured(done: tuple[Path, Results
     own = result.record["neurons"]["all"]
     assert own["observed"] == len(load_set(out / "sets" / "protected.json"))
     assert own["low"] <= own["null"] <= own["high"]
+    found = load_results(out / "neurons").table
+    found = found[(found.measure == "neurons-p") & (found.layer == "all")]
+    assert own["p"] == found["value"].item()
+    assert any("recordings that SID is tested on" in text for text in result.record["notices"])
+    assert result.record["unpruned"] == result.record["model"]
     assert any("not trained on" in notice for notice in result.record["notices"])
     assert set(result.record["wall_parts_s"]) == {"neurons", "pruning", "probing"}
     assert not (out / "state").exists()
@@ -290,7 +287,7 @@ def test_tuned_models_come_from_one_that_was_trained_as_long(corpus: Path, tmp_p
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
     settings = config(
         corpus, model=f"{MODEL},clusters=8", conditions=("none", "protected"), draws=0,
-        tune=str(tmp_path / "tiny.yaml"), base_steps=4, tune_steps=2, trials=str(corpus),
+        tune=str(tmp_path / "tiny.yaml"), base_steps=4, tune_steps=3, steps=2, trials=str(corpus),
         channel="none",
     )  # fmt: skip
     out = tmp_path / "out"
@@ -301,6 +298,25 @@ def test_tuned_models_come_from_one_that_was_trained_as_long(corpus: Path, tmp_p
     first = load_model(f"{MODEL},clusters=8")
     assert base.fingerprint != first.fingerprint
     assert result.record["model"]["fingerprint"] == base.fingerprint
+    whole = load_model(str(out / "unpruned" / "model"))  # what the pruned ones are held against
+    assert whole.fingerprint not in (base.fingerprint, first.fingerprint)
+    assert result.record["unpruned"]["fingerprint"] == whole.fingerprint
+    for place in (out / "unpruned", out / "pruned" / "none-36-0"):
+        done = [load_results(one / "tuned").record for one in sorted((place / "steps").iterdir())]
+        assert [one["steps"] for one in done] == [3, 3]
+        assert done[0]["config"]["model"]["start"].startswith(
+            str(out / "base" if place.name == "unpruned" else place)
+        )
+        assert {one["config"]["run"]["seed"] for one in done} == {0}
+        assert {one["config"]["objective"]["targets"]["folder"] for one in done} == {
+            str(out / "base")
+        }
+    probed = load_results(out / "probing").table
+    assert str(out / "unpruned" / "model") in set(probed.model)
+    assert str(out / "base" / "model") not in set(probed.model)
+    own = probed[(probed.model == str(out / "unpruned" / "model")) & (probed.measure == "accuracy")]
+    told = result.table[(result.table.layer == "unpruned") & (result.table.property == "sid")]
+    assert own["value"].tolist() == told["value"].tolist()
     step = out / "pruned" / "protected-36-0" / "steps" / "01"
     cut = load_model(str(step / "pruned"))
     for block, layer in enumerate(LAYERS, start=1):
@@ -311,7 +327,7 @@ def test_tuned_models_come_from_one_that_was_trained_as_long(corpus: Path, tmp_p
     assert {i.width for i in tuned.layers if i.name in LAYERS} == {36}
     table = result.table
     assert set(table.model) >= {settings.model}  # by the name the user gave
-    assert not table.model.str.contains("base/model").any()
+    assert not table.model.str.contains("base/model|unpruned/model").any()
     eer = table[(table.property == "verification") & (table.measure == "eer")]
     assert {"unpruned", "none", "protected"} <= set(eer.layer)
     assert eer["value"].between(0, 1).all()
