@@ -17,10 +17,12 @@ from voxstrata import load_model
 from voxstrata.config import build
 from voxstrata.errors import (
     ConfigError,
+    LabelError,
     ModelError,
     ResultsError,
     RunInterruptedError,
     StorageError,
+    UnknownNameError,
     UsageError,
 )
 from voxstrata.models.weights import read_checkpoint
@@ -293,6 +295,11 @@ def test_what_cannot_be_done_is_told_before_work(recipe: str, corpus: str, tmp_p
         ("found in speech", UsageError, {"keep": 20, "protect_by": "gender/phones"}),
         ("to be found", UsageError,
          {"keep": 20, "protect_by": "gender/phones", "corpus": corpus, "protect": "x.json"}),
+        ("nothing called 'bogus'", LabelError,
+         {"keep": 20, "protect_by": "bogus", "corpus": corpus, "rule": "top=0.1"}),
+        ("unknown activation rule", UnknownNameError, {"keep": 20, "rule": "nope=1"}),
+        ("leaves no choice", UsageError,
+         {"keep": 20, "protect_by": "clusters=2", "corpus": corpus, "rule": "top=0.001"}),
         ("does not train a MelHuBERT", ConfigError,
          {"keep": 20, "tune": "ecapa-small-supervised"}),
         ("cannot be tuned", ModelError,

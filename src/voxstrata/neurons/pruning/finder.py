@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 from voxstrata.config import build
 from voxstrata.models.base import SpeechModel
@@ -16,6 +17,20 @@ from voxstrata.neurons.pruning.rows import Find
 from voxstrata.neurons.sets import NeuronSet, load_set
 from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.streaming.runs import Hooks
+
+
+def search(model: str, contrasts: Sequence[str], corpus: str, **settings: Any) -> NeuronsConfig:
+    """Settings of the analysis that finds neurons to protect: the selection alone.
+
+    Args:
+        model: text of the model.
+        contrasts: what is told apart.
+        corpus: corpus it is looked for in.
+        settings: others of :class:`NeuronsConfig`.
+    """
+    alone = {"draws": 0, "splits": 0, "rankings": False, "twins": False}
+    given = {"models": (model,), "contrasts": tuple(contrasts), "corpus": corpus}
+    return build(NeuronsConfig, given | alone | settings)
 
 
 def finder(
@@ -61,15 +76,9 @@ def finder(
             if (place / "model").exists():  # perhaps not whole
                 shutil.rmtree(place / "model")
             take_copy(model).save(place / "model", "model", {})
-            config = build(
-                NeuronsConfig,
-                {
-                    "models": (str(place / "model"),), "corpus": corpus,
-                    "contrasts": tuple(contrasts), "rule": rule, "sigma": sigma,
-                    "ivector": ivector,
-                    "draws": 0, "splits": 0, "rankings": False, "twins": False, "limit": limit,
-                    "seed": seed, "device": device,
-                },
+            config = search(
+                str(place / "model"), contrasts, corpus, ivector=ivector, rule=rule, sigma=sigma,
+                limit=limit, seed=seed, device=device,
             )  # fmt: skip
             run_neurons(config, place / "found", hooks=Hooks(progress=progress))
             paths = sorted((place / "found" / SETS).glob("*/*.json"))

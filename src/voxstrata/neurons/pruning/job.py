@@ -24,6 +24,7 @@ from voxstrata.neurons.pruning.settings import PruneConfig
 from voxstrata.neurons.pruning.speech import speech
 from voxstrata.neurons.pruning.steps import State, prune_step, tune_step
 from voxstrata.neurons.pruning.told import told
+from voxstrata.neurons.rules import make_rule
 from voxstrata.neurons.sets import NeuronSet, load_set
 from voxstrata.results import Results, load_results, write_results
 from voxstrata.streaming.progress import bar
@@ -107,8 +108,13 @@ def prepare(config: PruneConfig, find: Find | None = None) -> Prepared:
             f"the pruning score {config.score!r} needs speech", got="no corpus",
             fix="name one: --corpus",
         )  # fmt: skip
-    wanted = needs == "audio" or config.protect_by is not None
-    corpus = load_corpus(config.corpus) if wanted and config.corpus else None
+    if config.what == "rows":
+        make_rule(config.rule)
+    corpus = None
+    if config.protect_by is not None and config.corpus is not None:
+        corpus = _searched(config, config.protect_by, config.corpus)
+    elif needs == "audio" and config.corpus is not None:
+        corpus = load_corpus(config.corpus)
     numbers = config.model_dump(mode="json", exclude={"device", "repeats", "latency_s", "study"})
     identity = fingerprint(
         [
@@ -125,6 +131,18 @@ def prepare(config: PruneConfig, find: Find | None = None) -> Prepared:
         config, model, protected, steps, recipe, corpus, choose_device(config.device),
         cost_of(model), identity,
     )  # fmt: skip
+
+
+def _searched(config: PruneConfig, contrasts: tuple[str, ...], corpus: str) -> Corpus:
+    """The corpus that neurons are found in; contrasts and rule are checked as the search would."""
+    from voxstrata.neurons.prepare import prepare as prepare_search
+    from voxstrata.neurons.pruning.finder import search
+
+    settings = search(
+        config.model, contrasts, corpus, ivector=config.ivector, rule=config.rule,
+        sigma=config.sigma, seed=config.seed, device=config.device,
+    )  # fmt: skip
+    return prepare_search(settings).corpus
 
 
 def _recipe(config: PruneConfig, model: SpeechModel) -> TrainConfig | None:
