@@ -139,9 +139,10 @@ def read_labels(path: str | Path, corpus: Corpus) -> Labels:
         UsageError: malformed, several columns and none named; UnknownNameError: no such column.
         LabelError: it is of another corpus, or holds fewer than two labels.
     """
-    text, _, column = str(path).rpartition(":")
-    if not text or not Path(text).expanduser().exists():
-        text, column = str(path), ""
+    text, column = next(
+        (cut for cut in file_cuts(str(path)) if Path(cut[0]).expanduser().is_file()),
+        (str(path), ""),
+    )
     table = read_values(text)
     if not column:
         if len(table.values) != 1:
@@ -169,6 +170,13 @@ def read_labels(path: str | Path, corpus: Corpus) -> Labels:
         raise LabelError(f"{table.file} tells no groups apart", got=f"{len(groups)} labels")
     own = {name: groups.index(value) for name, value in found.items()}
     return Labels(f"labels={table.file}:{column}", groups, own, {"unlabelled": unlabelled})
+
+
+def file_cuts(text: str) -> list[tuple[str, str]]:
+    """``FILE`` and ``COLUMN`` at every colon from the last one on: columns may be called
+    "vectors=2:MODEL"."""
+    places = [found.start() for found in re.finditer(":", text)]
+    return [(text[:at], text[at + 1 :]) for at in reversed(places) if at]
 
 
 def _unlabelled(

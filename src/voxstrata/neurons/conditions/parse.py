@@ -18,7 +18,7 @@ from typing import Any
 from voxstrata.corpora import Corpus
 from voxstrata.errors import ConfigError, LabelError, UsageError
 from voxstrata.neurons.conditions.condition import Contrast, Crossed, Everything, Labels
-from voxstrata.neurons.conditions.files import read_km, read_labels
+from voxstrata.neurons.conditions.files import file_cuts, read_km, read_labels
 from voxstrata.neurons.conditions.states import PitchThirds, StateClusters
 from voxstrata.neurons.conditions.tiers import (
     Take,
@@ -211,8 +211,7 @@ def _there(text: str) -> bool:
     if name == "vectors":
         path = place.partition(":")[2]
         return any(Path(p).expanduser().is_dir() for p in (path, path.rpartition("@")[0]) if p)
-    base, _, column = place.rpartition(":")
-    paths = (place, "" if "/" in column else base)
+    paths = [place, *(file for file, column in file_cuts(place) if "/" not in column)]
     return any(Path(p).expanduser().is_file() for p in paths if p)
 
 
