@@ -12,6 +12,7 @@ from voxstrata.errors import UnknownNameError, UsageError
 from voxstrata.files import write_json
 from voxstrata.models import load_model
 from voxstrata.neurons.interventions.matched import matched
+from voxstrata.neurons.protection.models import unlike
 from voxstrata.neurons.protection.settings import ProtectionConfig
 from voxstrata.neurons.protection.swapped import swapped, unchanged
 from voxstrata.neurons.protection.variants import Variant
@@ -85,6 +86,18 @@ def test_controls_by_score_would_have_been_pruned_as_likely() -> None:
     assert told.value.got == LAYERS[1]
     with pytest.raises(UnknownNameError):
         matched(found, model, kind="rank")  # type: ignore[arg-type]
+
+
+def test_controls_of_other_ranks_are_told(tmp_path: Path) -> None:
+    """Where the set holds the top of a layer, no other neuron is like it."""
+    model = load_model(MODEL)
+    scores = {layer: np.arange(48.0) for layer in LAYERS}
+    found = neuron_set("top", model, {LAYERS[0]: range(28, 48), LAYERS[1]: [20, 21]})
+    one = matched(found, model, kind="score", scores=scores)
+    one.save(tmp_path / "score-3.json")
+    (told,) = unlike({3: tmp_path / "score-3.json"})
+    assert "(seed 3) have another rank in the pruning score" in told
+    assert f"in 1 layer ({LAYERS[0]})" in told
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from voxstrata.neurons.job import run_neurons
 from voxstrata.neurons.protection.inside import neurons_config, probe_config, verify_config
 from voxstrata.neurons.protection.measures import Measured, measured
 from voxstrata.neurons.protection.models import (
+    SCORING,
     SETS,
     controls,
     found_set,
@@ -91,7 +92,8 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     resumed = remember_plan(folder, prepared.identity, [str(v.folder) for v in prepared.wanted])
     if not resumed:
         for place in (
-            folder / name for name in (BASE, UNPRUNED, NEURONS, SETS, PRUNED, PROBING, VERIFY)
+            folder / name
+            for name in (BASE, UNPRUNED, NEURONS, SETS, SCORING, PRUNED, PROBING, VERIFY)
         ):
             if place.exists():  # of a run that was discarded
                 with storage_errors(place):

@@ -21,8 +21,13 @@ from voxstrata.neurons.pruning.scores import SCORES, RowScores
 from voxstrata.neurons.sets import NeuronSet, load_set
 from voxstrata.streaming.runs import Hooks
 
-SETS = "sets"
-"""Folder of the sets that are protected, in the output folder."""
+SETS, SCORING = "sets", "scores"
+"""Folders of the sets that are protected, and of what scores leave while they are computed, in
+the output folder."""
+
+FAR = 0.05
+"""Mean difference of ranks, as a share of a layer, above which a match is called poor: a few
+neurons may lie so close together that standard deviations of theirs say nothing."""
 
 
 def found_set(config: ProtectionConfig, folder: Path) -> NeuronSet:
@@ -108,7 +113,7 @@ def controls(
 
 def _scores(config: ProtectionConfig, seed: int, model: SpeechModel, folder: Path) -> RowScores:
     """What the first pruning of this seed will look at."""
-    place = folder / "scores"
+    place = folder / SCORING
     one = Variant("none", sizes(config, model)[0], seed, place)
     prepared = prepare_pruning(prune_config(config, one, None))
     found = SCORES.get(config.score).rows(prepared.model, evidence_of(prepared, place)())
@@ -120,15 +125,23 @@ def unlike(instead: dict[int, Path]) -> list[str]:
     """What the reader must know of controls that are not like the protected neurons."""
     found = []
     for seed, path in instead.items():
-        details = load_set(path).details
-        match = details.get("match") or {}
-        what = "rank in the pruning score" if details["control"] == "score" else "weight"
-        poor = [k for k, one in match.items() if abs(one["difference_sd"] or 0.0) > LARGE]
+        control = load_set(path)
+        match = control.details.get("match") or {}
+        if control.details["control"] == "score":
+            what = "rank in the pruning score"
+            poor = [
+                layer
+                for layer, one in match.items()
+                if abs(one["control"] - one["set"]) > FAR * control.widths[layer]
+            ]
+        else:
+            what = "weight"
+            poor = [k for k, one in match.items() if abs(one["difference_sd"] or 0.0) > LARGE]
         if poor:
             found.append(
                 f"The neurons protected instead (seed {seed}) have another {what} than those found "
-                f"in {len(poor)} layers ({', '.join(poor[:3])}): too few other neurons are like "
-                "them."
+                f"in {len(poor)} {'layer' if len(poor) == 1 else 'layers'} "
+                f"({', '.join(poor[:3])}): too few other neurons are like them."
             )
     return found
 
