@@ -300,6 +300,9 @@ def test_what_cannot_be_done_is_told_before_work(recipe: str, corpus: str, tmp_p
         ("unknown activation rule", UnknownNameError, {"keep": 20, "rule": "nope=1"}),
         ("leaves no choice", UsageError,
          {"keep": 20, "protect_by": "clusters=2", "corpus": corpus, "rule": "top=0.001"}),
+        ("0.02 of 20 neurons leaves no choice", UsageError,  # before the last step
+         {"each_step": 14, "steps": 3, "protect_by": "clusters=2", "corpus": corpus,
+          "rule": "top=0.02"}),
         ("does not train a MelHuBERT", ConfigError,
          {"keep": 20, "tune": "ecapa-small-supervised"}),
         ("cannot be tuned", ModelError,
@@ -311,6 +314,8 @@ def test_what_cannot_be_done_is_told_before_work(recipe: str, corpus: str, tmp_p
             values["protect"] = str(tmp_path / str(values["protect"]))
         with pytest.raises(error, match=expected):
             prepare(settings(**values))
+    enough = {"each_step": 14, "steps": 2, "protect_by": "clusters=2", "rule": "top=0.02"}
+    assert len(prepare(settings(**enough, corpus=corpus)).steps) == 2  # 34 neurons, the top one
 
 
 def test_only_the_protected_stay(tmp_path: Path) -> None:

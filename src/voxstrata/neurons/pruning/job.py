@@ -15,10 +15,11 @@ from voxstrata.errors import UsageError
 from voxstrata.files import fingerprint, storage_errors
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.load import load_model
+from voxstrata.models.neurons import feed_forwards
 from voxstrata.neurons.pruning.copies import terms_of, write_history
 from voxstrata.neurons.pruning.cost import Cost, cost_of, summary
 from voxstrata.neurons.pruning.plan import Step, plan
-from voxstrata.neurons.pruning.rows import Find
+from voxstrata.neurons.pruning.rows import ALL, Find
 from voxstrata.neurons.pruning.scores import SCORES, Evidence
 from voxstrata.neurons.pruning.settings import PruneConfig
 from voxstrata.neurons.pruning.speech import speech
@@ -113,6 +114,7 @@ def prepare(config: PruneConfig, find: Find | None = None) -> Prepared:
     corpus = None
     if config.protect_by is not None and config.corpus is not None:
         corpus = _searched(config, config.protect_by, config.corpus)
+        _check_widths(config, model, steps)
     elif needs == "audio" and config.corpus is not None:
         corpus = load_corpus(config.corpus)
     numbers = config.model_dump(mode="json", exclude={"device", "repeats", "latency_s", "study"})
@@ -143,6 +145,22 @@ def _searched(config: PruneConfig, contrasts: tuple[str, ...], corpus: str) -> C
         sigma=config.sigma, seed=config.seed, device=config.device,
     )  # fmt: skip
     return prepare_search(settings).corpus
+
+
+def _check_widths(config: PruneConfig, model: SpeechModel, steps: list[Step]) -> None:
+    """Whether the rule leaves a choice in the narrowest layers that neurons are looked for in.
+
+    Raises:
+        UsageError: it does not.
+    """
+    amounts = [step.amount for step in steps if step.amount is not None]
+    # Before the last step; layer by layer also within it, in layers below.
+    before = amounts if config.strategy == "each" else amounts[:-1]
+    if config.scope == "whole" or any(n == ALL for amount in amounts for n in amount):
+        return  # how many each layer keeps is seen when it comes
+    rule = make_rule(config.rule)
+    for number, part in enumerate(feed_forwards(model)):
+        rule.top(part.width - sum(amount[number] for amount in before))
 
 
 def _recipe(config: PruneConfig, model: SpeechModel) -> TrainConfig | None:
