@@ -48,9 +48,9 @@ class ClassTask(Config):
     keep: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     bins: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     least: Annotated[int, Field(ge=1)] = 3
-    measures: tuple[
-        Literal["accuracy", "group-accuracy", "balanced-accuracy", "macro-f1"], ...
-    ] = ("accuracy",)
+    measures: tuple[Literal["accuracy", "group-accuracy", "balanced-accuracy", "macro-f1"], ...] = (
+        "accuracy",
+    )
     better: Literal["higher"] = "higher"
     speakers: Literal["apart", "same", "any"] = "apart"
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
