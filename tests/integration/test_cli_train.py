@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -14,6 +13,7 @@ import planted
 import training_made as made
 from voxstrata.cli import app, commands
 from voxstrata.errors import ConfigError, StorageError, UnknownNameError, UsageError
+from voxstrata.numerics.threads import one_torch_thread
 from voxstrata.training.log import read_log
 from voxstrata.training.recipes import names
 from voxstrata.training.registry import OBJECTIVES
@@ -25,10 +25,8 @@ if not app.registered_commands:
 @pytest.fixture(autouse=True, scope="module")
 def _toy() -> Iterator[None]:
     made.register()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

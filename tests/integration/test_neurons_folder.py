@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 import ivectors_made
 from neurons_spoken import write
@@ -23,6 +22,7 @@ from voxstrata.neurons.conditions.vectors import vector_clusters
 from voxstrata.neurons.job import run_neurons
 from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.neurons.unit_vectors import Vectors
+from voxstrata.numerics.threads import one_torch_thread
 from voxstrata.results import load_results
 from voxstrata.similarity.job import run_similarity
 from voxstrata.similarity.settings import SimilarityConfig
@@ -36,10 +36,8 @@ VECTORS = f"vectors=2:{OTHER}"
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

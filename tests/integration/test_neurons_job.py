@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import torch
 from typer.testing import CliRunner
 
 import ivectors_made
@@ -42,6 +41,7 @@ from voxstrata.neurons.job import NEURONS, run_neurons
 from voxstrata.neurons.sets import load_set
 from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.neurons.unit_vectors import Vectors
+from voxstrata.numerics.threads import one_torch_thread
 from voxstrata.results import load_results
 from voxstrata.training.kinds import KINDS
 from voxstrata.verification.embed import embed
@@ -54,10 +54,8 @@ MODEL = "random:melhubert,inputs=80,width=32,layers=2,heads=4,ffn=48,conv_pos=8,
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from voxstrata import load_model
 from voxstrata.neurons.job import run_neurons
 from voxstrata.neurons.sets import load_set
 from voxstrata.neurons.settings import NeuronsConfig
+from voxstrata.numerics.threads import one_torch_thread
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "models"))
 
@@ -37,10 +38,8 @@ CLASSES = {"AA": "vowels", "IY": "vowels", "B": "voiced consonants", "S": "unvoi
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

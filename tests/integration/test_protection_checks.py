@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from neurons_spoken import write
-from protection_made import LAYERS, MODEL, config, rows_kept
+from protection_made import LAYERS, MODEL, config, rows_kept, spoken
 from voxstrata import load_corpus, load_model
 from voxstrata.cli import app, commands
 from voxstrata.errors import VoxstrataError
@@ -21,6 +21,7 @@ from voxstrata.neurons.protection import job
 from voxstrata.neurons.protection.job import run_protection
 from voxstrata.neurons.protection.prepare import prepare
 from voxstrata.neurons.sets import load_set
+from voxstrata.numerics.threads import one_torch_thread
 
 if not app.registered_commands:
     commands.attach(app)
@@ -28,17 +29,13 @@ if not app.registered_commands:
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write(tmp_path_factory.mktemp("spoken") / "c", 24, 4, phones=4)
-    (folder / "map.yaml").write_text(f"sid: {folder}\npr: {folder}\n")
-    return folder
+    return spoken(tmp_path_factory.mktemp("spoken"), "sid", "pr")
 
 
 @pytest.mark.parametrize(

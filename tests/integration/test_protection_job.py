@@ -9,12 +9,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 import yaml
 from typer.testing import CliRunner
 
-from neurons_spoken import write
-from protection_made import LAYERS, MODEL, config, rows_kept
+from protection_made import LAYERS, MODEL, config, rows_kept, spoken
 from voxstrata import load_model
 from voxstrata.cli import app, commands
 from voxstrata.errors import (
@@ -29,6 +27,7 @@ from voxstrata.neurons.protection import job, models, variants
 from voxstrata.neurons.protection.inside import neurons_config
 from voxstrata.neurons.protection.job import run_protection
 from voxstrata.neurons.sets import load_set
+from voxstrata.numerics.threads import one_torch_thread
 from voxstrata.results import Results, load_results
 
 if not app.registered_commands:
@@ -37,17 +36,13 @@ if not app.registered_commands:
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write(tmp_path_factory.mktemp("spoken") / "c", 24, 4, phones=4)
-    (folder / "map.yaml").write_text(f"sid: {folder}\n")
-    return folder
+    return spoken(tmp_path_factory.mktemp("spoken"), "sid")
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from voxstrata.errors import (
     UsageError,
 )
 from voxstrata.models.weights import read_container
+from voxstrata.numerics.threads import one_torch_thread
 from voxstrata.results import load_results
 from voxstrata.training import state
 from voxstrata.training.engine import Engine
@@ -42,10 +43,8 @@ CHECKPOINT = Path("state") / state.CHECKPOINT
 @pytest.fixture(autouse=True, scope="module")
 def _toy() -> Iterator[None]:
     made.register()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

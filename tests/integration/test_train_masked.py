@@ -15,6 +15,7 @@ import planted
 from voxstrata.errors import RunInterruptedError
 from voxstrata.models.load import load_model
 from voxstrata.models.weights import read_container
+from voxstrata.numerics.threads import one_torch_thread
 from voxstrata.training.engine import Engine
 from voxstrata.training.job import run_training
 from voxstrata.training.log import read_log
@@ -39,10 +40,8 @@ RECIPE: dict[str, Any] = {
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ from voxstrata.neurons.pruning.job import prepare, run_pruning
 from voxstrata.neurons.pruning.settings import PruneConfig
 from voxstrata.neurons.pruning.tuning import fit_recipe
 from voxstrata.neurons.sets import NeuronSet, load_set, neuron_set
+from voxstrata.numerics.threads import one_torch_thread
 from voxstrata.training.engine import Engine
 from voxstrata.training.job import run_training
 
@@ -43,10 +44,8 @@ WAVE = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

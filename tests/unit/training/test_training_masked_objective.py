@@ -12,6 +12,7 @@ import torch
 from voxstrata.config import build
 from voxstrata.models.melhubert.network import MelHubert
 from voxstrata.models.melhubert.options import MelHubertOptions
+from voxstrata.numerics.threads import one_torch_thread
 from voxstrata.training import distributed
 from voxstrata.training.objective import Batch
 from voxstrata.training.objectives.masked.examples import IGNORED, collate
@@ -23,10 +24,8 @@ CODES, WIDTH = 6, 10
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 def _objective(dropout: float = 0.0, **options: Any) -> Masked:
