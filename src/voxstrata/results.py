@@ -100,6 +100,13 @@ def versions() -> dict[str, str]:
     return found
 
 
+def empty_table() -> pd.DataFrame:
+    """A results table without rows."""
+    import pandas as pd
+
+    return pd.DataFrame(columns=[f.name for f in fields(Row)])
+
+
 def write_results(folder: Path, rows: Iterable[Row], record: Mapping[str, Any]) -> None:
     """Write table, csv and record; each file appears whole or not at all.
 
