@@ -37,7 +37,7 @@ def build(kind: type[C], values: dict[str, Any], *, source: str = "arguments") -
         for item in error.errors():
             where = ".".join(str(part) for part in item["loc"])
             if item["type"] == "extra_forbidden":
-                known = _keys(kind, item["loc"][:-1])
+                known = key_names(kind, item["loc"][:-1])
                 found.append(f"{where}: unknown key")
                 wanted.append("keys " + ", ".join(known))
                 hint = unknown_name("key", str(item["loc"][-1]), known).fix
@@ -47,10 +47,10 @@ def build(kind: type[C], values: dict[str, Any], *, source: str = "arguments") -
                 found.append(f"{where}: missing")
                 wanted.append(f"{where}: a value")
             elif not where:  # a rule between keys: its sentence names them
-                found.append(_sentence(item["msg"]))
+                found.append(plain_message(item["msg"]))
             else:
                 found.append(f"{where}: {item['input']!r}")
-                wanted.append(f"{where}: {_sentence(item['msg'])}")
+                wanted.append(f"{where}: {plain_message(item['msg'])}")
         details: dict[str, Any] = {"got": "; ".join(found)}
         if wanted:
             details["expected"] = "; ".join(dict.fromkeys(wanted))
@@ -61,7 +61,7 @@ def build(kind: type[C], values: dict[str, Any], *, source: str = "arguments") -
         ) from None
 
 
-def _keys(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+def key_names(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     """Keys of the configuration at ``path`` within one of ``kind``."""
     for part in path:
         field = kind.model_fields.get(str(part))
@@ -77,7 +77,7 @@ def _keys(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     return list(kind.model_fields)
 
 
-def _sentence(message: str) -> str:
+def plain_message(message: str) -> str:
     """Pydantic's message in words for somebody who writes YAML or flags, not Python."""
     for start in ("Value error, ", "Assertion failed, ", "Input should be "):
         message = message.removeprefix(start)

@@ -24,6 +24,7 @@ def attach(app: typer.Typer) -> None:
         prune,
         report,
         similarity,
+        study,
         train,
         verify,
     )
@@ -43,6 +44,7 @@ def attach(app: typer.Typer) -> None:
     app.command("doctor")(doctor.doctor)
     app.add_typer(corpora.app, name="corpora")
     app.add_typer(models.app, name="models")
+    app.add_typer(study.app, name="study")
 
 
 def flowing(command: Callable[..., None]) -> str:

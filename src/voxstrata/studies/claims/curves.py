@@ -1,179 +1,158 @@
-"""Numbers over the layers of a model, as claims read them: in order of depth, more is better."""
+"""Property curves of models over depth, and how far groups of them are apart.
+
+A curve is put on a common grid of relative depth (0 the first layer, 1 the last) and standardised
+(mean 0, variance 1 over the grid), so that its shape is compared and not its height: heights
+depend on the width of a model. The distance of two curves is half the mean squared difference,
+which is 1 less their correlation. Groups are held against each other as in ANOSIM (Clarke,
+Australian Journal of Ecology 18, 1993), with distances in place of their ranks.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from voxstrata.report.curve_view import (
-    JOB,
-    LOWER_IS_BETTER,
-    NEITHER_IS_BETTER,
-    SCREEN,
-    positions,
-    relative,
-)
-from voxstrata.report.probing_view import SUM
-from voxstrata.report.reading import mappings
-from voxstrata.report.words import ESTIMATORS
+from voxstrata.numerics.jackknife import jackknife
+from voxstrata.report.curve_view import JOB, positions, relative
 from voxstrata.studies.claims.evidence import Evidence
-from voxstrata.studies.claims.numbers import Number, number_of
-from voxstrata.studies.claims.scores import DEALT, Asked
+from voxstrata.studies.claims.numbers import Number
+from voxstrata.studies.claims.views import seen
 
-if TYPE_CHECKING:
-    import pandas as pd
+Floats = NDArray[np.float64]
 
-DEALT_CURVES = (DEALT, "shuffled-rows")
-"""Controls that deal labels, or rows of labels, anew."""
+GRID = np.linspace(0, 1, 25)
+"""Relative depths at which curves are compared."""
 
+LEAST = 3
+"""Layers below which a curve has no shape."""
 
-@dataclass(frozen=True)
-class Curve:
-    """Numbers of one model's layers.
-
-    Attributes:
-        layers: names, in order of depth.
-        numbers: one a layer.
-    """
-
-    layers: tuple[str, ...]
-    numbers: tuple[Number, ...]
-
-    @property
-    def depths(self) -> list[float]:
-        """0 for the first layer (of a Transformer the one called 0; its local encoder lies below
-        0), 1 for the last."""
-        return relative(positions(self.layers))
-
-    def where(self, *, above: float = -math.inf, below: float = math.inf) -> list[Number]:
-        """Numbers of the layers between two depths, both ends excluded."""
-        pairs = zip(self.depths, self.numbers, strict=True)
-        return [number for at, number in pairs if above < at < below]
-
-    def at(self, layer: str) -> Number | None:
-        """The number of one layer."""
-        return dict(zip(self.layers, self.numbers, strict=True)).get(layer)
-
-    @property
-    def top(self) -> str:
-        """The layer with the greatest number; the first of equals."""
-        values = [number.value for number in self.numbers]
-        return self.layers[int(np.argmax(values))]
+DEALS = 2000
+"""Times that memberships are dealt anew."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A property of one analysis.
+class Shapes:
+    """Curves of one property.
 
     Attributes:
-        analysis: name of the analysis.
-        name, title, main, group: as its record has them.
+        name, title: of the property.
+        by_model: spec to its curve on :data:`GRID`, standardised; models in order of the study.
     """
 
-    analysis: str
     name: str
     title: str
-    main: str
-    group: str
-
-    @property
-    def lower(self) -> bool:
-        """Whether less of the main measure is better."""
-        return any(self.main == end or self.main.endswith(f"-{end}") for end in LOWER_IS_BETTER)
-
-    @property
-    def ranks(self) -> bool:
-        """Whether more, or less, of it is better at all."""
-        return self.main not in NEITHER_IS_BETTER
+    by_model: Mapping[str, Floats]
 
 
-def measured(evidence: Evidence, name: str = "") -> list[Measured]:
-    """A property (all properties if none is named) in every properties analysis that has it."""
-    return [
-        Measured(
-            analysis=analysis,
-            name=str(entry.get("name")),
-            title=str(entry.get("title") or entry.get("name")),
-            main=str(entry.get("main")),
-            group=str(entry.get("group") or ""),
-        )
-        for analysis, record in evidence.records.items()
-        if record.get("job") == JOB and analysis in evidence.tables
-        for entry in mappings(record.get("properties"))
-        if not name or entry.get("name") == name
-    ]
+def shapes(evidence: Evidence) -> tuple[list[Shapes], str]:
+    """Curves of every property by its main measure, all models and twins.
+
+    Properties that hold a layer against other models (``cca-inter``, ``cca-model:``) have no curve
+    of their own.
+
+    Returns:
+        the curves, and why there are none.
+    """
+    found = seen(evidence, JOB)
+    held: dict[str, tuple[str, dict[str, Floats]]] = {}
+    for view in found.views:
+        for asked in view.curves:
+            if asked.name == "cca-inter" or asked.name.startswith("cca-model:"):
+                continue
+            _, mine = held.setdefault(asked.name, (asked.title, {}))
+            for curve in asked.main.curves:
+                names = [view.layers[p.layer].name for p in curve.known]
+                values = [p.value for p in curve.known]
+                spec = view.models[curve.model].spec
+                if spec not in mine and (shape := on_grid(names, values)) is not None:
+                    mine[spec] = shape
+    every = [Shapes(name, title, mine) for name, (title, mine) in held.items() if mine]
+    return every, found.missing or ("" if every else "no property has a curve")
 
 
-def property_curve(
-    evidence: Evidence, of: Measured, model: str, *, dealt: bool = False
-) -> Curve | None:
-    """A property's main measure over the layers of a model.
+def on_grid(names: Sequence[str], values: ArrayLike) -> Floats | None:
+    """A curve on :data:`GRID`, standardised; all 0 where it does not vary.
+
+    Layers before layer 0 (the local encoder) are left out; the first and last of the rest stand at
+    depths 0 and 1, what lies between grid points is interpolated.
 
     Args:
-        dealt: that of labels dealt anew instead.
+        names: of the layers, in order of depth, [L].
+        values: [L].
 
     Returns:
-        turned so that more is better; ``None`` where the model has no layer with a value.
+        [len(GRID)]; ``None`` for fewer than :data:`LEAST` layers.
     """
-    table = evidence.tables[of.analysis]
-    rows = table[
-        (table["property"] == of.name) & (table["model"] == model) & (table["measure"] == of.main)
-    ]
-    rows = rows[_wanted(rows, dealt=dealt)]
-    ranks = {name: i for i, name in enumerate(ESTIMATORS)}
-    named = sorted(set(rows["estimator"]), key=lambda name: ranks.get(name, len(ranks)))
-    rows = rows[rows["estimator"] == named[0]] if named else rows
-    return _curve(evidence, of.analysis, model, rows, lower=of.lower)
-
-
-def task_curve(evidence: Evidence, of: Asked, model: str, *, dealt: bool = False) -> Curve | None:
-    """A task's main measure over heads on single layers: of heads trained at length where these
-    cover as many layers as those that were trained shortly.
-
-    Returns:
-        turned so that more is better; ``None`` where there are no such heads.
-    """
-    table = evidence.tables[of.analysis]
-    rows = table[
-        (table["property"] == of.name)
-        & (table["model"] == model)
-        & (table["measure"] == of.main)
-        & ~table["layer"].str.startswith(SUM)
-    ]
-    rows = rows[_wanted(rows, dealt=dealt)]
-    short = rows["estimator"] == SCREEN
-    rows = rows[short] if short.sum() > (~short).sum() else rows[~short]
-    return _curve(evidence, of.analysis, model, rows, lower=of.lower)
-
-
-def layer_order(evidence: Evidence, analysis: str, model: str, names: Sequence[str]) -> list[str]:
-    """Layers in order of depth, as the run record lists them; others behind, in order."""
-    for entry in mappings(evidence.records[analysis].get("models")):
-        if entry.get("spec") == model:
-            listed = [str(layer.get("name")) for layer in mappings(entry.get("layers"))]
-            place = {name: i for i, name in reversed(list(enumerate(listed)))}
-            return sorted(dict.fromkeys(names), key=lambda name: place.get(name, len(place)))
-    return list(dict.fromkeys(names))
-
-
-def _wanted(rows: pd.DataFrame, *, dealt: bool) -> pd.Series[bool]:
-    return rows["control"].isin(DEALT_CURVES) if dealt else rows["control"] == ""
-
-
-def _curve(
-    evidence: Evidence, analysis: str, model: str, rows: pd.DataFrame, *, lower: bool
-) -> Curve | None:
-    held: dict[str, Number] = {}
-    row: Mapping[Any, Any]
-    for row in rows.to_dict("records"):
-        found = number_of(row)
-        if math.isfinite(found.value):
-            held.setdefault(str(row["layer"]), found.turned if lower else found)
-    if not held:
+    at, given = np.array(relative(positions(names))), np.asarray(values, dtype=np.float64)
+    at, given = at[at >= 0], given[at >= 0]
+    if len(at) < LEAST:
         return None
-    names = layer_order(evidence, analysis, model, list(held))
-    return Curve(tuple(names), tuple(held[name] for name in names))
+    depth = (at - at[0]) / (at[-1] - at[0])
+    curve = np.interp(GRID, depth, given)
+    spread = curve.std()
+    if spread <= 1e-12 * max(1.0, float(np.abs(curve).max())):
+        return np.zeros(len(GRID))
+    return np.asarray((curve - curve.mean()) / spread)
+
+
+def distances(curves: Sequence[Floats]) -> Floats:
+    """Distance of every pair, [M, M]: 0 for one shape, 1 for unrelated ones, 2 for opposite ones.
+
+    A flat curve is 0.5 from every other and 0 from another flat one.
+    """
+    stacked = np.stack(curves)
+    return np.asarray(((stacked[:, None] - stacked[None]) ** 2).mean(axis=2) / 2)
+
+
+def between_within(apart: Floats, groups: Sequence[Hashable]) -> tuple[float, float]:
+    """Mean distance of pairs of different groups, and of pairs of one; NaN without such pairs."""
+    upper = np.triu_indices(len(groups), 1)
+    codes = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+    member = np.array([codes[group] for group in groups])
+    same = member[upper[0]] == member[upper[1]]
+    held = apart[upper]
+    means = [float(held[which].mean()) if which.any() else np.nan for which in (~same, same)]
+    return means[0], means[1]
+
+
+def separation(apart: Floats, groups: Sequence[Hashable]) -> float:
+    """Mean distance between groups less that within groups, as a share of that of all pairs.
+
+    0 where groups mean nothing; NaN where there is no pair of one kind; 0 where all are alike.
+    """
+    between, within = between_within(apart, groups)
+    every = float(apart[np.triu_indices(len(groups), 1)].mean()) if len(groups) > 1 else np.nan
+    if every == 0:
+        return 0.0
+    return (between - within) / every
+
+
+Statistic = Callable[[Floats, Sequence[Hashable]], float]
+"""Of distances [M, M] and the group of each model."""
+
+
+def over_models(statistic: Statistic, apart: Floats, groups: Sequence[Hashable]) -> Number:
+    """A statistic with its 95 % interval by the jackknife over models; without interval where it
+    is not defined once a model is left out."""
+    size = len(groups)
+    value = statistic(apart, groups)
+    left = []
+    for out in range(size):
+        kept = [i for i in range(size) if i != out]
+        left.append(statistic(apart[np.ix_(kept, kept)], [groups[i] for i in kept]))
+    if size < LEAST or not np.isfinite([value, *left]).all():
+        return Number(value, n=size)
+    found = jackknife(value, left, np.ones(size))
+    return Number(value, float(found.low), float(found.high), size)
+
+
+def dealt(
+    statistic: Statistic, apart: Floats, groups: Sequence[Hashable], seed: int = 0
+) -> Floats:
+    """The statistic with memberships dealt anew among the models, [:data:`DEALS`]."""
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(groups)) for _ in range(DEALS)]
+    return np.array([statistic(apart, [groups[i] for i in order]) for order in orders])

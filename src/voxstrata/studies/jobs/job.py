@@ -1,0 +1,69 @@
+"""What a study must know of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from voxstrata.config import Config
+from voxstrata.registry import Registry
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A rough forecast of one analysis on this machine.
+
+    Attributes:
+        seconds: wall time; NaN where it cannot be told.
+        disk_bytes: meanwhile.
+        memory_bytes: at most, roughly.
+    """
+
+    seconds: float
+    disk_bytes: float
+    memory_bytes: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """One kind of analysis.
+
+    Attributes:
+        name: as a study file names it.
+        summary: a line for listings.
+        settings: its configuration class.
+        prepare: (settings, folder, afresh) to a checked plan; computes nothing.
+        run: (settings, folder, overwrite=, hooks=) to results.
+        corpora: settings that name a corpus, and whether it may be a map of tasks to corpora.
+        one_model: the setting that names the model, of jobs that have one; ``None`` for
+            ``models``.
+        cost: forecast of a prepared run.
+        missing: what was named and cannot be done here, with reasons.
+        open_pass: the pass over the recordings, that other analyses can share; ``None`` for jobs
+            without such a pass.
+    """
+
+    name: str
+    summary: str
+    settings: type[Config]
+    prepare: Callable[[Any, Path, bool], Any]
+    run: Callable[..., Any]
+    corpora: Mapping[str, bool]
+    cost: Callable[[Any], Cost]
+    missing: Callable[[Any], list[tuple[str, str]]] = lambda _prepared: []
+    one_model: str | None = None
+    open_pass: Callable[..., Any] | None = None
+
+
+JOBS: Registry[Job] = Registry("job", "voxstrata.jobs")
+for _name, _summary in (
+    ("similarity", "every layer against every other"),
+    ("properties", "what every layer encodes"),
+    ("probing", "heads on layers, SUPERB's tasks"),
+    ("neurons", "neurons that tell groups apart"),
+    ("protection", "pruning with and without protected neurons"),
+    ("verification", "error rates of speaker verification"),
+):
+    JOBS.add(_name, f"voxstrata.studies.jobs.{_name}:JOB", _summary)

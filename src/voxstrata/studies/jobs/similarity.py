@@ -1,0 +1,31 @@
+"""Similarity as a part of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from voxstrata.similarity.estimate import estimate
+from voxstrata.similarity.job import run_similarity
+from voxstrata.similarity.prepare import Prepared, prepare
+from voxstrata.similarity.settings import SimilarityConfig
+from voxstrata.studies.jobs.job import Cost, Job
+
+
+def _prepare(config: SimilarityConfig, folder: Path, afresh: bool) -> Prepared:
+    return prepare(config, folder, afresh=afresh)
+
+
+def _cost(prepared: Prepared) -> Cost:
+    found = estimate(prepared)
+    return Cost(found.models_s + found.products_s, found.disk_bytes, found.memory_bytes)
+
+
+JOB = Job(
+    name="similarity",
+    summary="every layer against every other",
+    settings=SimilarityConfig,
+    prepare=_prepare,
+    run=run_similarity,
+    corpora={"corpus": False},
+    cost=_cost,
+)

@@ -1,0 +1,76 @@
+"""A study made ready: every analysis with its job, settings and folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from voxstrata.config import Config
+from voxstrata.studies.jobs.job import Job
+from voxstrata.studies.settings import Analysis, StudyConfig
+
+
+@dataclass(frozen=True)
+class Part:
+    """One analysis with one seed.
+
+    Attributes:
+        name: of the analysis.
+        seed: of the study; ``None`` where the analysis names its own.
+        job: what runs.
+        settings: of the job.
+        folder: where its results go.
+        lenient: leave out what the corpus has not the labels for, instead of stopping.
+    """
+
+    name: str
+    seed: int | None
+    job: Job
+    settings: Config
+    folder: Path
+    lenient: bool
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study.
+
+    Attributes:
+        config: as the file has it, at its scale.
+        source: name or file.
+        scale: "" where the study has none.
+        parts: in the order of the file, seed by seed.
+        maps: mappings of tasks to corpora that are written before anything runs, by file.
+    """
+
+    config: StudyConfig
+    source: str
+    scale: str
+    parts: tuple[Part, ...]
+    maps: Mapping[Path, Mapping[str, Any]]
+
+    @property
+    def specs(self) -> dict[str, str]:
+        """Model specs by name."""
+        return {name: entry.spec for name, entry in self.config.models.items()}
+
+    @property
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """Model specs by role; a model's own name is a role of it."""
+        found: dict[str, list[str]] = {}
+        for name, entry in self.config.models.items():
+            for role in dict.fromkeys((name, *entry.roles)):
+                found.setdefault(role, []).append(entry.spec)
+        return {role: tuple(dict.fromkeys(specs)) for role, specs in found.items()}
+
+
+def seeds_of(config: StudyConfig, analysis: Analysis) -> tuple[int | None, ...]:
+    """Seeds of an analysis: the study's, or ``None`` for the one of its own."""
+    return (None,) if "seed" in analysis.settings else config.seeds
+
+
+def folder_of(out: Path, name: str, seed: int | None, several: bool) -> Path:
+    """Folder of an analysis; the seed is in its name where there are several."""
+    return out / (f"{name}-seed{seed}" if several and seed is not None else name)
