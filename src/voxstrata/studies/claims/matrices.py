@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from voxstrata.studies.claims.curves import layer_order
 from voxstrata.studies.claims.evidence import Evidence
+from voxstrata.studies.claims.layers import layer_order
 from voxstrata.studies.claims.numbers import Number
 
 if TYPE_CHECKING:
