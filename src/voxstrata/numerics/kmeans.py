@@ -122,8 +122,7 @@ def fit_best(
         the best fit, and all of them in the order of the seeds.
 
     Raises:
-        UsageError: no seeds, or no held-out rows.
-        as :func:`fit`.
+        UsageError: no seeds, no held-out rows, or as :func:`fit`.
     """
     if not seeds or not len(held):
         raise UsageError(
