@@ -149,9 +149,7 @@ def over_models(statistic: Statistic, apart: Floats, groups: Sequence[Hashable])
     return Number(value, float(found.low), float(found.high), size)
 
 
-def dealt(
-    statistic: Statistic, apart: Floats, groups: Sequence[Hashable], seed: int = 0
-) -> Floats:
+def dealt(statistic: Statistic, apart: Floats, groups: Sequence[Hashable], seed: int = 0) -> Floats:
     """The statistic with memberships dealt anew among the models, [:data:`DEALS`]."""
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(groups)) for _ in range(DEALS)]
