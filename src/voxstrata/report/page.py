@@ -15,13 +15,16 @@ from voxstrata.files import atomic_write
 from voxstrata.report.figures import draw_figures
 from voxstrata.report.join import join_views
 from voxstrata.report.pack import SCALE, pack_view
-from voxstrata.report.section import SECTIONS, TEMPLATES, Section, json_for_script, render
+from voxstrata.report.section import SECTIONS, SHOWS, TEMPLATES, Section, json_for_script, render
 from voxstrata.report.sections.opening import title
 from voxstrata.report.view import View, read_view
 from voxstrata.results import load_results
 
 PAGE = "report.html"
 """File name of the page in the results folder."""
+
+ALWAYS = ("core.js", "legend.js", "saving.js", "tables.js")
+"""Scripts that every page has, in this order; sections name theirs."""
 
 
 def draw_report(folder: Path) -> Path:
@@ -101,6 +104,7 @@ def page_html(view: View) -> str:
         style=Markup(_style()),
         sections=[_shown(section) for section in sections],
         bars=[Markup(section.bar) for section in sections if section.bar],
+        shows=[(n, SHOWS[n]) for n in SHOWS if any(n in section.shows for section in sections)],
         facets=view.facets,
         joined=bool(view.parts),
         labels=list(dict.fromkeys(facet.label for facet in view.facets)),
@@ -150,7 +154,7 @@ def _library() -> str:
 def _script(sections: list[Section]) -> str:
     """The page's own JavaScript: the core, then each section's, once."""
     names = dict.fromkeys(name for section in sections for name in section.scripts)
-    parts = [(TEMPLATES / name).read_text("utf-8") for name in ("core.js", *names)]
+    parts = [(TEMPLATES / name).read_text("utf-8") for name in (*ALWAYS, *names)]
     return _inline("\n".join([*parts, "window.voxstrata.start();\n"]))
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 
+SHOWS = {"twins": "untrained twins", "controls": "controls", "intervals": "intervals"}
+"""Switches of the bar for what stands beside values, with their names there."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -31,6 +34,7 @@ class Section:
         specs: Vega-Lite charts that the scripts fill with data, by name.
         scripts: file names under ``templates`` of the JavaScript this section needs.
         bar: what the section adds to the bar at the top of the page, already escaped.
+        shows: what its figures leave out when the reader asks: "twins", "controls", "intervals".
     """
 
     id: str
@@ -41,6 +45,12 @@ class Section:
     specs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     scripts: tuple[str, ...] = ()
     bar: str = ""
+    shows: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = set(self.shows) - set(SHOWS)
+        if unknown:
+            raise ValueError(f"section {self.id} shows {sorted(unknown)}; known: {list(SHOWS)}")
 
 
 SectionMaker = Callable[[View], Section | None]

@@ -57,7 +57,19 @@ def curves(view: View) -> Section | None:
         specs={"curves": curve_chart()},
         scripts=("curves.js",),
         bar=render("sections/curves_bar.html"),
+        shows=_beside(view),
     )
+
+
+def _beside(view: View) -> tuple[str, ...]:
+    """What stands beside the curves of these results and can be switched off."""
+    curves = [c for asked in view.curves for v in asked.variants for c in v.curves]
+    found = {
+        "twins": any(model.twin_of is not None for model in view.models),
+        "controls": bool(control_names(view)),
+        "intervals": any(point.has_interval for curve in curves for point in curve.points),
+    }
+    return tuple(name for name, there in found.items() if there)
 
 
 def _property(view: View, asked: PropertyCurves, at: int) -> dict[str, Any]:

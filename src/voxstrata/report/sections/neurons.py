@@ -71,7 +71,17 @@ def neurons(view: View) -> Section | None:
         data={"panels": panels},
         specs={"neurons": count_chart()} if panels else {},
         scripts=("neurons.js",) if panels else (),
+        shows=_beside(view) if panels else (),
     )
+
+
+def _beside(view: View) -> tuple[str, ...]:
+    """What stands beside the counts and can be switched off: twins, and what chance gives."""
+    found = {
+        "twins": any(words.twin_of(view, s) for s in view.selections),
+        "controls": any(s.total.has_null for s in view.selections),
+    }
+    return tuple(name for name, there in found.items() if there)
 
 
 def neurons_findings(view: View) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from voxstrata.report import sentences
 from voxstrata.report.charts import path_chart
 from voxstrata.report.pack import pack_paths
 from voxstrata.report.section import Section, render
-from voxstrata.report.sections.said import said
+from voxstrata.report.sections.said import beside, said
 from voxstrata.report.sides import asked_models
 from voxstrata.report.view import Facet, View
 
@@ -35,6 +35,7 @@ def paths(view: View) -> Section | None:
         data=data,
         specs={"paths": path_chart()},
         scripts=("lines.js",),
+        shows=beside(view),
     )
 
 

@@ -73,6 +73,7 @@ def protection(view: View) -> Section | None:
         data={"panels": panels},
         specs={"protection": protection_chart()} if panels else {},
         scripts=("protection.js",) if panels else (),
+        shows=("intervals",) if panels else (),
     )
 
 
@@ -153,6 +154,7 @@ def _packed(panel: Panel) -> dict[str, Any]:
         "levels": levels,
         "series": [
             {
+                "label": one.label,
                 "colour": one.colour,
                 "marker": one.marker,
                 "means": [[x, known(y)] for x, y in one.means],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from voxstrata.report.view import Facet, View
 
 
@@ -28,3 +30,8 @@ def said(
         }
         for facet in view.facets
     ]
+
+
+def beside(view: View) -> tuple[str, ...]:
+    """What line charts of matrices can leave out: intervals, where there are any."""
+    return ("intervals",) if any(np.isfinite(facet.low).any() for facet in view.facets) else ()

@@ -8,7 +8,7 @@ from voxstrata.report import sentences
 from voxstrata.report.charts import step_chart
 from voxstrata.report.pack import pack_steps
 from voxstrata.report.section import Section, render
-from voxstrata.report.sections.said import said
+from voxstrata.report.sections.said import beside, said
 from voxstrata.report.view import Facet, View
 
 
@@ -29,4 +29,5 @@ def steps(view: View) -> Section | None:
         data=data,
         specs={"steps": step_chart()},
         scripts=("lines.js",),
+        shows=beside(view),
     )

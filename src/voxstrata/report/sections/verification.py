@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from voxstrata.report.figure_verification import JOB, det_plot, entries, histograms, scorings
+from voxstrata.report.inline import inline
 from voxstrata.report.section import Section, render
 from voxstrata.report.view import View
 from voxstrata.report.words import counted, listing
@@ -189,16 +188,6 @@ def _image(
     view: View, scoring: str, draw: Callable[[View, str], Figure], title: str
 ) -> dict[str, str]:
     """A figure as an address that needs no file."""
-    from matplotlib import style
-
-    from voxstrata.report.figures import STYLE
-
-    buffer = io.BytesIO()
-    with style.context(["default", STYLE]):
-        draw(view, scoring).savefig(buffer, format="svg", metadata={"Date": None})
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
     systems = counted(sum(e.get("scoring") == scoring for e in entries(view)), "system")
-    return {
-        "address": f"data:image/svg+xml;base64,{data}",
-        "alt": f"{title} of {systems}: {way_title(view, scoring)}",
-    }
+    alt = f"{title} of {systems}: {way_title(view, scoring)}"
+    return inline(lambda: draw(view, scoring), alt)

@@ -5,6 +5,9 @@ window.voxstrata = (() => {
   const SCALE = page.scale;
   const PALETTE = ["#2f7ed8", "#e08a00", "#0f9d6b", "#c9579b", "#7a5bd0", "#c8452f", "#26a3b8", "#8a8f2a"];
   const painters = {};
+  // What the reader hid: models in every figure that draws them, and what stands beside curves.
+  const hidden = new Set();
+  const shows = { twins: true, controls: true, intervals: true };
   let current = 0;
 
   const colour = (model) => PALETTE[model % PALETTE.length];
@@ -105,18 +108,25 @@ window.voxstrata = (() => {
     };
   };
   // Draws a chart of the page's specs: `data` fills its named data sets, `edit` changes the copy.
-  const draw = async (element, name, data, { edit = null, onHover = null } = {}) => {
+  // What has `lines` is read by pointing or, unless `keys` is false, with arrow keys. `legend` goes
+  // below the downloaded figure.
+  const linesAt = (datum, event) => {
+    if (!datum || !datum.lines) hideTip();
+    else showTip(datum.lines, event.clientX, event.clientY);
+  };
+  const draw = async (element, name, data, { edit = null, onHover = linesAt, legend = [], keys = true } = {}) => {
     const spec = structuredClone(page.specs[name]);
     spec.datasets = data;
     if (edit) edit(spec);
     const handler = (_, event, item, value) => {
-      if (!value || !item || !onHover) { hideTip(); if (onHover) onHover(null, event); return; }
+      if (!value || !item) { onHover(null, event); return; }
       onHover(item.datum, event);
     };
     const result = await window.vegaEmbed(element, spec, {
       mode: "vega-lite", renderer: "canvas", actions: false, config: theme(), tooltip: handler,
       scaleFactor: 1, ast: false,
     });
+    window.voxstrata.dress(element, result.view, { legend, keys });
     return result.view;
   };
   const room = (stage) => {
@@ -135,10 +145,13 @@ window.voxstrata = (() => {
   };
 
   // Each drawing gets a stage of its own, so one that is overtaken by a switch draws off-page.
+  // Who pressed a key inside stays on the same key of the new drawing.
   const paint = async (element) => {
     (element.voxStage ? element.voxStage.voxViews : []).forEach((view) => view.finalize());
+    const held = element.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
     const stage = document.createElement("div");
     stage.voxViews = [];
+    element.style.minHeight = `${element.offsetHeight}px`;
     element.voxStage = stage;
     element.replaceChildren(stage);
     // Printed pages are always light; a chart drawn for a dark page keeps its dark ground.
@@ -148,6 +161,12 @@ window.voxstrata = (() => {
     } catch (error) {
       stage.textContent = "This figure could not be drawn.";
       console.error(error);
+    }
+    if (element.voxStage !== stage) return;
+    element.style.minHeight = "";
+    if (held !== undefined) {
+      const again = stage.querySelector(`[data-key="${CSS.escape(held)}"]`);
+      if (again && document.activeElement === document.body) again.focus({ preventScroll: true });
     }
   };
   const charts = () => [...document.querySelectorAll("[data-chart]")];
@@ -191,7 +210,21 @@ window.voxstrata = (() => {
     show(exact >= 0 ? exact : page.facets.findIndex((f) => f.label === label));
   };
 
+  const toggle = (set, key, others) => {
+    if (set.has(key)) set.delete(key);
+    else set.add(key);
+    // Nothing left to see is of no use to anybody: pressing the last one brings all back.
+    if (others && others.every((k) => set.has(k))) set.clear();
+    redraw();
+  };
+
   const start = () => {
+    window.voxstrata.dressTables();
+    window.voxstrata.dressPictures();
+    document.querySelectorAll("[data-show]").forEach((box) => {
+      box.checked = true;
+      box.addEventListener("change", () => { shows[box.dataset.show] = box.checked; redraw(); });
+    });
     if (!page.facets.length && !charts().length) return;
     const measure = document.getElementById("measure");
     if (measure) measure.addEventListener("change", () => choose(measure.value, page.facets[current].unit));
@@ -212,5 +245,5 @@ window.voxstrata = (() => {
     else redraw();
   };
 
-  return { page, painters, colour, facet, number, interval, layerName, side, cellLines, showTip, hideTip, draw, room, setColours, paint, redraw, start };
+  return { page, painters, hidden, shows, toggle, colour, facet, number, interval, layerName, side, cellLines, showTip, hideTip, linesAt, draw, room, setColours, paint, redraw, start };
 })();

@@ -3,7 +3,7 @@
 (() => {
   const V = window.voxstrata;
   const all = V.page.sections.curves;
-  const state = { relative: false, models: new Set(), controls: new Set(), variant: all.properties.map(() => 0) };
+  const state = { relative: false, controls: new Set(), variant: all.properties.map(() => 0) };
   const GREY = "#8c8c8c";
 
   const labelOf = (m) => V.page.models[m].label;
@@ -11,68 +11,27 @@
   const place = (at) => all.at[at][state.relative ? 1 : 0];
   const layersOf = (m) => V.page.layers.filter((l) => l[0] === m).length;
   const controlAt = (name) => all.controls.findIndex((c) => c.name === name);
-  const shown = (curve) => !state.models.has(curve.model) && !(curve.control && state.controls.has(curve.control));
+  const shown = (curve) => !V.hidden.has(curve.model) && (V.shows.twins || all.looks[curve.model].twinOf === null)
+    && !(curve.control && (!V.shows.controls || state.controls.has(curve.control)));
 
   // -- legend ---------------------------------------------------------------------------------
-  const dashes = (pattern, colour) => {
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("width", "26");
-    svg.setAttribute("height", "12");
-    svg.setAttribute("aria-hidden", "true");
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    line.setAttribute("d", "M1 6H25");
-    line.setAttribute("stroke", colour);
-    line.setAttribute("stroke-width", pattern.width);
-    if (pattern.dash) line.setAttribute("stroke-dasharray", pattern.dash);
-    svg.append(line);
-    if (pattern.mark) {
-      const mark = document.createElementNS("http://www.w3.org/2000/svg", "path");
-      mark.setAttribute("d", pattern.mark);
-      mark.setAttribute("fill", colour);
-      svg.append(mark);
-    }
-    return svg;
-  };
-  const MARKS = {
-    circle: "M13 2.6a3.4 3.4 0 1 0 .01 0Z", square: "M10 3h6v6h-6Z", "triangle-up": "M13 2l4 7.5h-8Z",
-    diamond: "M13 1.6l3.6 4.4l-3.6 4.4l-3.6-4.4Z", "triangle-down": "M13 10l4-7.5h-8Z",
-    cross: "M11.7 2h2.6v2.7h2.7v2.6h-2.7v2.7h-2.6v-2.7h-2.7v-2.6h2.7Z",
-  };
-  const toggle = (set, key, others) => {
-    if (set.has(key)) set.delete(key);
-    else set.add(key);
-    // Nothing left to see is of no use to anybody: pressing the last one brings all back.
-    if (others && others.every((k) => set.has(k))) set.clear();
-    V.redraw();
-  };
-  const button = (text, title, pressed, sample, act) => {
-    const item = document.createElement("li");
-    const made = document.createElement("button");
-    made.type = "button";
-    made.title = title;
-    made.setAttribute("aria-pressed", String(pressed));
-    made.append(sample, text);
-    made.addEventListener("click", act);
-    item.append(made);
-    return item;
-  };
   const CONTROL_DASH = ["", "5 3", "2 2", "7 2 2 2", "1 3.5", "10 3", "4 2 1 2 1 2"];
-  const legend = (models, controls) => {
-    const list = document.createElement("ul");
-    list.className = "legend keys";
-    const present = all.order.filter((m) => models.has(m));
-    present.forEach((m) => {
+  const keysOf = (models, controls) => {
+    const present = all.order.filter((m) => models.has(m) && (V.shows.twins || all.looks[m].twinOf === null));
+    const ofModels = present.map((m) => {
       const look = all.looks[m];
       const twin = look.twinOf === null ? "" : ` (untrained twin of ${look.twinNames})`;
-      const sample = dashes({ width: 2, dash: layersOf(m) === 1 ? "1.5 2.5" : look.untrained ? "5 3" : "", mark: MARKS[look.shape] }, look.colour);
-      list.append(button(labelOf(m), `${V.page.models[m].spec}${twin}`, !state.models.has(m), sample, () => toggle(state.models, m, present)));
+      return {
+        key: `model-${m}`, label: labelOf(m), title: `${V.page.models[m].spec}${twin}`, shown: !V.hidden.has(m),
+        colour: look.colour, width: 2, dash: layersOf(m) === 1 ? "1.5 2.5" : look.untrained ? "5 3" : "", shape: look.shape,
+        act: () => V.toggle(V.hidden, m, present),
+      };
     });
-    all.controls.forEach((c, k) => {
-      if (!controls.has(c.name)) return;
-      const sample = dashes({ width: 1.2, dash: CONTROL_DASH[k % CONTROL_DASH.length] }, GREY);
-      list.append(button(c.label, c.about || c.label, !state.controls.has(c.name), sample, () => toggle(state.controls, c.name, null)));
-    });
-    return list;
+    const ofControls = all.controls.map((c, k) => ({
+      key: `control-${c.name}`, label: c.label, title: c.about || c.label, shown: !state.controls.has(c.name),
+      colour: GREY, width: 1.2, dash: CONTROL_DASH[k % CONTROL_DASH.length], act: () => V.toggle(state.controls, c.name, null),
+    })).filter((_, k) => V.shows.controls && controls.has(all.controls[k].name));
+    return [...ofModels, ...ofControls];
   };
   const modelsIn = (variants) => new Set(variants.flatMap((v) => v.curves.map((c) => c.model)));
   const controlsIn = (variants) => new Set(variants.flatMap((v) => v.controls.map((c) => c.control)));
@@ -104,7 +63,7 @@
       const single = curve.points.filter((p) => p[1] !== null).length === 1;
       const both = { series: `m${curve.model}`, colour: look.colour, shape: look.shape, dash: look.untrained ? "untrained" : "trained", single };
       curve.points.forEach((p) => {
-        const known = p[2] !== null && p[3] !== null;
+        const known = V.shows.intervals && p[2] !== null && p[3] !== null;
         data.points.push({ ...both, x: place(p[0]), y: p[1], low: known ? p[2] : null, high: known ? p[3] : null, lines: linesOf(variant, curve, p) });
         if (single && p[1] !== null) data.alone.push({ y: p[1], colour: look.colour });
       });
@@ -160,16 +119,14 @@
     return found;
   };
 
-  const draw = async (holder, variant, size, small) => {
+  const draw = async (holder, variant, size, small, legend) => {
     const data = collect(variant);
     const { domain, outside } = heights(data);
     const across = breadth(data);
     const names = tickNames();
     const view = await V.draw(holder, "curves", data, {
-      onHover: (datum, event) => {
-        if (!datum || !datum.lines) V.hideTip();
-        else V.showTip(datum.lines, event.clientX, event.clientY);
-      },
+      legend: legend.filter((key) => key.shown),
+      keys: !small,
       edit: (spec) => {
         Object.assign(spec, size);
         const values = ticks(across, size.width, names);
@@ -213,12 +170,17 @@
       const beside = [...controlsIn([variant])].map((name) => variant.controls.find((c) => c.model === m && c.control === name));
       curve.points.forEach(([at, value, low, high, n, groups]) => {
         const held = beside.map((c) => (c && c.points.find((p) => p[0] === at)) || null);
+        const exact = { 2: value, ...Object.fromEntries(held.map((p, k) => [4 + k, p && p[1]])) };
         const cells = [
           labelOf(m), layerOf(at), V.number(value), low === null || high === null ? "none" : `${V.number(low)} to ${V.number(high)}`,
           ...held.map((p) => (p ? V.number(p[1]) : "")), n.toLocaleString("en"), groups ? groups.toLocaleString("en") : "",
         ];
         const row = body.insertRow();
-        cells.forEach((text) => { row.insertCell().textContent = text; });
+        cells.forEach((text, k) => {
+          const cell = row.insertCell();
+          cell.textContent = text;
+          if (Number.isFinite(exact[k])) cell.dataset.value = exact[k];
+        });
       });
     });
     return made;
@@ -233,8 +195,10 @@
       if (!made.open || made.children.length > 1) return;
       const scroll = document.createElement("div");
       scroll.className = "scroll tall";
-      scroll.append(table(variant));
+      const full = table(variant);
+      scroll.append(full);
       made.append(scroll);
+      V.dressTable(full);
     });
     return made;
   };
@@ -243,12 +207,13 @@
   V.painters.curves = async (element, _, spot) => {
     const at = Number(spot.dataset.property);
     const variant = all.properties[at].variants[state.variant[at]];
-    element.append(legend(modelsIn([variant]), controlsIn([variant])));
+    const keys = keysOf(modelsIn([variant]), controlsIn([variant]));
+    element.append(V.keyList(keys));
     const holder = document.createElement("div");
     holder.className = "wide";
     element.append(holder);
     const width = Math.max(240, Math.min(1060, V.room(element) - 78));
-    const { view, outside } = await draw(holder, variant, { width, height: 270 }, false);
+    const { view, outside } = await draw(holder, variant, { width, height: 270 }, false, keys);
     element.voxViews.push(view);
     if (outside) {
       const note = document.createElement("p");
@@ -261,7 +226,8 @@
 
   V.painters["curves-overview"] = async (element) => {
     const mains = all.properties.map((p) => p.variants[0]);
-    element.append(legend(modelsIn(mains), controlsIn(mains)));
+    const keys = keysOf(modelsIn(mains), controlsIn(mains));
+    element.append(V.keyList(keys));
     const grid = document.createElement("div");
     grid.className = "panels";
     element.append(grid);
@@ -280,7 +246,7 @@
       const holder = document.createElement("div");
       figure.append(caption, holder);
       grid.append(figure);
-      const { view } = await draw(holder, mains[k], { width, height: 110 }, true);
+      const { view } = await draw(holder, mains[k], { width, height: 110 }, true, keys.filter((key) => mains[k].curves.some((c) => key.key === `model-${c.model}`) || controlsIn([mains[k]]).has(key.key.slice(8))));
       element.voxViews.push(view);
     }
   };

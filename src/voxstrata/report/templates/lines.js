@@ -2,27 +2,17 @@
 // Line charts over relative depth: best-matching layers, and change from layer to layer.
 (() => {
   const V = window.voxstrata;
-  const hover = (datum, event) => {
-    if (!datum || !datum.lines) { V.hideTip(); return; }
-    V.showTip(datum.lines, event.clientX, event.clientY);
+  const ends = (c) => (c.low === null || c.high === null || !V.shows.intervals ? { low: c.v, high: c.v } : { low: c.low, high: c.high });
+  const gone = () => {
+    const made = document.createElement("p");
+    made.className = "absent";
+    made.textContent = "All models of this figure are hidden.";
+    return made;
   };
   const entitle = (spec, title) => spec.layer.forEach((layer) => { layer.encoding.y.title = title; });
   const floor = (f, points) => {
     const lows = points.map((p) => p.low);
     return Math.min(0, ...lows, f.ends[0]);
-  };
-
-  const legend = (models) => {
-    const list = document.createElement("ul");
-    list.className = "legend";
-    models.forEach((m) => {
-      const item = document.createElement("li");
-      const chip = document.createElement("span");
-      chip.style.background = V.colour(m);
-      item.append(chip, V.page.models[m].label);
-      list.append(item);
-    });
-    return list;
   };
 
   const table = (f, path) => {
@@ -60,26 +50,29 @@
     }
     place.closest("article").hidden = false;
     const points = [];
-    mine.forEach((path) => path.matches.forEach(([row, column, runner, tie]) => {
+    const shown = mine.filter((path) => !V.hidden.has(path.to));
+    shown.forEach((path) => path.matches.forEach(([row, column, runner, tie]) => {
       const c = f.cell(row, column);
       const lines = V.cellLines(f, row, column);
       if (runner !== null) lines.push(`runner-up ${V.layerName(f, runner)}: ${V.interval(f.cell(row, runner))}`);
       lines.push(tie === true ? "intervals overlap: the data do not tell which is nearer" : tie === false ? "clear of its runner-up" : "");
       points.push({
         model: V.page.models[path.to].label, depth: f.info[row].depth, other: f.info[column].depth, value: c.v,
-        low: c.low === null ? c.v : c.low, high: c.high === null ? c.v : c.high, tie, alone: path.matches.length === 1,
+        ...ends(c), tie, alone: path.matches.length === 1,
         lines: lines.filter(Boolean),
       });
     }));
     const others = mine.map((p) => p.to);
-    element.append(legend(others));
+    const keys = V.modelKeys(others);
+    element.append(V.keyList(keys));
+    if (!points.length) { element.append(gone()); return; }
     const holder = document.createElement("div");
     holder.className = "wide";
     element.append(holder);
     const diagonal = [{ depth: 0, other: 0 }, { depth: 1, other: 1 }];
     const width = Math.max(220, Math.min(460, Math.floor((V.room(element) - 150) / 2)));
     const view = await V.draw(holder, "paths", { points, diagonal }, {
-      onHover: hover,
+      legend: keys.filter((key) => key.shown),
       edit: (spec) => {
         V.setColours(spec, others);
         spec.hconcat.forEach((panel) => { panel.width = width; });
@@ -102,6 +95,7 @@
       fold.append(scroll);
     });
     element.append(fold);
+    fold.querySelectorAll("table").forEach(V.dressTable);
   };
 
   V.painters.steps = async (element, f) => {
@@ -111,22 +105,24 @@
       return;
     }
     const points = [];
-    mine.forEach(({ model, cells }) => cells.forEach(([row, column]) => {
+    mine.filter(({ model }) => !V.hidden.has(model)).forEach(({ model, cells }) => cells.forEach(([row, column]) => {
       const c = f.cell(row, column);
       points.push({
         model: V.page.models[model].label, depth: (f.info[row].depth + f.info[column].depth) / 2, value: c.v,
-        low: c.low === null ? c.v : c.low, high: c.high === null ? c.v : c.high, tie: false, alone: cells.length === 1,
+        ...ends(c), tie: false, alone: cells.length === 1,
         lines: V.cellLines(f, row, column),
       });
     }));
     const models = mine.map((m) => m.model);
-    element.append(legend(models));
+    const keys = V.modelKeys(models);
+    element.append(V.keyList(keys));
+    if (!points.length) { element.append(gone()); return; }
     const holder = document.createElement("div");
     holder.className = "wide";
     element.append(holder);
     const width = Math.max(260, Math.min(940, V.room(element) - 70));
     const view = await V.draw(holder, "steps", { points }, {
-      onHover: hover,
+      legend: keys.filter((key) => key.shown),
       edit: (spec) => {
         V.setColours(spec, models);
         spec.width = width;

@@ -125,6 +125,7 @@
     };
     view = await V.draw(holder, "matrix", { cells, texts, marks, cursor: [] }, {
       onHover: hover,
+      keys: false,
       edit: (spec) => {
         spec.width = width;
         spec.height = height;
@@ -136,7 +137,7 @@
     element.voxViews.push(view);
     holder.tabIndex = 0;
     holder.setAttribute("role", "application");
-    holder.setAttribute("aria-label", `Heat map of ${rows.length} by ${columns.length} layers; arrow keys read the cells`);
+    holder.setAttribute("aria-label", `${V.nameOf(holder)}: heat map of ${rows.length} by ${columns.length} layers; arrow keys read the cells`);
     const move = (event) => {
       const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
       const by = moves[event.key];
@@ -158,8 +159,16 @@
     holder.addEventListener("pointerleave", () => { V.hideTip(); mark(null); });
   };
 
+  const gone = () => {
+    const made = document.createElement("p");
+    made.className = "absent";
+    made.textContent = "All models of this figure are hidden.";
+    return made;
+  };
   V.painters.matrix = (element, f) => {
-    const rows = f.info.map((_, i) => i);
+    if (f.models.length > 1) element.append(V.keyList(V.modelKeys(f.models, false)));
+    const rows = f.info.map((_, i) => i).filter((i) => !V.hidden.has(f.info[i].model));
+    if (!rows.length) { element.append(gone()); return null; }
     return drawMatrix(element, f, rows, rows, { cell: 26, fit: V.room(element), named: true });
   };
 
@@ -171,6 +180,7 @@
     f.models.forEach((a, k) => f.models.forEach((b, m) => {
       if (f.symmetric ? m > k : m !== k) pairs.push([a, b]);
     }));
+    if (f.models.length > 1) element.append(V.keyList(V.modelKeys(f.models, false)));
     const smaller = ([a, b]) => Math.min(f.rows(a).length, f.rows(b).length);
     pairs.sort((p, q) => smaller(q) - smaller(p));
     const groups = { within: document.createElement("div"), across: document.createElement("div") };
@@ -181,6 +191,7 @@
       if (name === "within" || f.models.length > 1) element.append(head, group);
     }
     for (const [first, second] of pairs) {
+      if (V.hidden.has(first) || V.hidden.has(second)) continue;
       // Wide reads better than tall: the model with fewer layers goes down the side.
       const turn = f.symmetric && f.rows(second).length < f.rows(first).length;
       const [a, b] = turn ? [second, first] : [first, second];

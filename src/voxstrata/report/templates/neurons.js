@@ -3,20 +3,17 @@
 (() => {
   const V = window.voxstrata;
   const all = V.page.sections.neurons;
-  const onHover = (datum, event) => {
-    if (!datum || !datum.lines) { V.hideTip(); return; }
-    V.showTip(datum.lines, event.clientX, event.clientY);
-  };
 
   V.painters["neuron-counts"] = async (element, _facet, place) => {
     const panel = all.panels[Number(place.dataset.panel)];
     const css = getComputedStyle(document.documentElement);
     const ground = css.getPropertyValue("--panel").trim();
     const sets = { bands: [], means: [], dots: [] };
-    panel.sides.forEach((side, k) => {
+    const sides = panel.sides.filter((side) => V.shows.twins || !side.hollow);
+    sides.forEach((side, k) => {
       side.found.forEach((found, i) => {
         const at = { layer: panel.layers[i], side: k };
-        if (found.low !== null) {
+        if (found.low !== null && V.shows.controls) {
           sets.bands.push({ ...at, low: found.low, high: found.high });
           sets.means.push({ ...at, mean: found.mean });
         }
@@ -27,6 +24,8 @@
     });
     const holder = document.createElement("div");
     element.append(holder);
+    const legend = sides.map((side) => ({ label: side.hollow ? "untrained twin (hollow)" : "found", colour: V.colour(side.colour) }));
+    if (V.shows.controls && sets.bands.length) legend.push({ label: "95 % of the dealings", colour: "#9a9a9a" });
     const edit = (spec) => {
       spec.autosize = { type: "fit", contains: "padding" };
       spec.width = Math.max(180, V.room(element));
@@ -37,13 +36,13 @@
         layer.encoding.x.title = panel.axis;
         layer.encoding.x.scale = { domain: panel.layers, paddingInner: 0.25, paddingOuter: 0.15 };
         layer.encoding.x.axis.labelAngle = panel.turned ? -90 : 0;
-        layer.encoding.xOffset.scale = { domain: panel.sides.map((_, k) => k) };
+        layer.encoding.xOffset.scale = { domain: sides.map((_, k) => k) };
         if (layer.data.name === "means") layer.mark.color = css.getPropertyValue("--soft").trim();
         const y = layer.encoding.y;
         y.scale = { domain: [0, panel.top], nice: true };
         y.title = "neurons";
       });
     };
-    element.voxViews.push(await V.draw(holder, "neurons", sets, { edit, onHover }));
+    element.voxViews.push(await V.draw(holder, "neurons", sets, { edit, legend }));
   };
 })();

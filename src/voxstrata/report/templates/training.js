@@ -20,27 +20,18 @@
     const between = powers.length > 4 ? [1] : [1, 2, 5];
     return powers.flatMap((p) => between.map((b) => b * p)).filter((v) => v >= low && v <= high);
   };
-  const onHover = (datum, event) => {
-    if (!datum || !datum.lines) { V.hideTip(); return; }
-    V.showTip(datum.lines, event.clientX, event.clientY);
-  };
-  const legend = (lines) => {
-    const list = document.createElement("ul");
-    list.className = "legend";
-    lines.forEach((line, k) => {
-      const item = document.createElement("li");
-      const chip = document.createElement("span");
-      chip.style.background = COLOURS[k % COLOURS.length];
-      item.append(chip, line.label);
-      list.append(item);
-    });
-    return list;
-  };
+  const hidden = new Set();
+  const keysOf = (lines) => lines.map(({ label }, k) => ({
+    key: label, label, shown: !hidden.has(label), colour: COLOURS[k % COLOURS.length],
+    act: () => V.toggle(hidden, label, lines.map((line) => line.label)),
+  }));
 
   V.painters.training = async (element, _facet, place) => {
     const panel = all.panels[Number(place.dataset.panel)];
     const sets = { raw: [], smooth: [], dots: [], points: [] };
+    const keys = keysOf(panel.lines);
     panel.lines.forEach((line, k) => {
+      if (!keys[k].shown) return;
       const colour = COLOURS[k % COLOURS.length];
       line.step.forEach((x, i) => {
         const raw = { x, y: line.raw[i], series: line.label, colour };
@@ -55,7 +46,7 @@
         sets.points.push({ x, y: soft.y, lines });
       });
     });
-    if (panel.lines.length > 1) element.append(legend(panel.lines));
+    if (panel.lines.length > 1) element.append(V.keyList(keys));
     const holder = document.createElement("div");
     element.append(holder);
     const edit = (spec) => {
@@ -73,6 +64,6 @@
         }
       });
     };
-    element.voxViews.push(await V.draw(holder, "training", sets, { edit, onHover }));
+    element.voxViews.push(await V.draw(holder, "training", sets, { edit, legend: panel.lines.length > 1 ? keys.filter((key) => key.shown) : [] }));
   };
 })();
