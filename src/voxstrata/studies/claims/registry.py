@@ -6,6 +6,46 @@ from voxstrata.registry import Registry
 from voxstrata.studies.claims.claim import Claim
 
 CLAIMS: Registry[Claim] = Registry("claim", "voxstrata.claims")
+
+for _name, _target, _summary in (
+    (
+        "speaker-against-speech",
+        "speaker_against_speech:speaker_against_speech",
+        "speaker models know better who speaks, WavLM what is said",
+    ),
+    (
+        "content-speaker-uncorrelated",
+        "content_speaker:content_speaker_uncorrelated",
+        "content and speaker scores are uncorrelated over models",
+    ),
+    (
+        "phone-depth",
+        "phone_depth:phone_depth",
+        "phones peak early in ECAPA, in the upper half of speech SSL",
+    ),
+    (
+        "similar-block",
+        "similar_block:similar_block",
+        "a block of similar layers in WavLM Large, none in Base and Base+",
+    ),
+    (
+        "fourth-layer",
+        "fourth_layer:fourth_layer",
+        "the fourth layer of supervised and DINO ECAPA differs most",
+    ),
+    (
+        "embedding-similar",
+        "embedding_similar:embedding_similar",
+        "the speaker embedding is like early and late layers of WavLM",
+    ),
+    (
+        "contrastive-beside-dino",
+        "model_pairs:contrastive_beside_dino",
+        "contrastive speaker SSL beside DINO",
+    ),
+    ("hubert-beside-wavlm", "model_pairs:hubert_beside_wavlm", "HuBERT beside WavLM"),
+):
+    CLAIMS.add(_name, f"voxstrata.studies.claims.{_target}", _summary)
 CLAIMS.add(
     "curves-by-objective",
     "voxstrata.studies.claims.pasad_curves:by_objective",
