@@ -76,3 +76,23 @@ CLAIMS.add(
     "voxstrata.studies.claims.layer_guides:speaker_layers",
     "speaker curves foretell layers for SID and ASV",
 )
+CLAIMS.add(
+    "clusters-match-classes",
+    "voxstrata.studies.claims.cluster_classes:clusters_match_classes",
+    "clusters match broad phone classes and gender",
+)
+CLAIMS.add(
+    "neurons-above-chance",
+    "voxstrata.studies.claims.speaker_neurons:neurons_above_chance",
+    "more speaker neurons than under dealt labels",
+)
+CLAIMS.add(
+    "protection-keeps-sid",
+    "voxstrata.studies.claims.protected_sid:protection_keeps_sid",
+    "protected pruning keeps SID",
+)
+CLAIMS.add(
+    "within-gender",
+    "voxstrata.studies.claims.speaker_neurons:within_gender",
+    "speaker neurons that remain within one gender",
+)
