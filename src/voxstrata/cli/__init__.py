@@ -13,8 +13,7 @@ from voxstrata.errors import VoxstrataError
 
 app = typer.Typer(
     name="voxstrata",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="What does each layer, and each neuron, of a speech model know?\n\n"
@@ -28,13 +27,42 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+WELCOME = """\
+What does each layer, and each neuron, of a speech model know?
+
+voxstrata runs models over recordings once and measures what their layers hold
+(phones, words, speakers, pitch), how alike they are, what small heads can do
+with them, and which neurons know what. Results: a table, figures and a page
+that opens offline, with intervals and controls on every number.
+
+Start with one of these:
+
+  voxstrata demo                         no data, no network, a few minutes
+  voxstrata properties MODEL -c FOLDER -o out
+                                         your model, your recordings: what each
+                                         layer holds
+  voxstrata study list                   whole papers as recipes; then
+                                         voxstrata study run NAME -o out
+  voxstrata explain                      what all the names mean, how to read them
+  voxstrata doctor                       is everything installed?
+
+MODEL is a name (voxstrata models list), a hub id, a folder or a checkpoint.
+FOLDER holds audio, a sub-folder a speaker; voxstrata corpora --help has more.
+
+voxstrata --help lists all commands; voxstrata cite out what to cite;
+voxstrata --install-completion makes the shell complete them.
+"""
+
+
 @app.callback()
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and stop."
     ),
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        typer.echo(WELCOME, nl=False)
 
 
 def _say(

@@ -11,10 +11,12 @@ import typer
 def attach(app: typer.Typer) -> None:
     """Add every command and command group to ``app``."""
     from voxstrata.cli import (
+        cite,
         corpora,
         demo,
         doctor,
         edit,
+        explain,
         layers,
         models,
         neurons,
@@ -41,6 +43,8 @@ def attach(app: typer.Typer) -> None:
     app.command("prune", help=flowing(prune.prune))(prune.prune)
     app.command("protect", help=flowing(protect.protect))(protect.protect)
     app.command("report")(report.report)
+    app.command("explain", help=flowing(explain.explain))(explain.explain)
+    app.command("cite", help=flowing(cite.cite))(cite.cite)
     app.command("doctor")(doctor.doctor)
     app.add_typer(corpora.app, name="corpora")
     app.add_typer(models.app, name="models")

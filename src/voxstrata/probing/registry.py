@@ -8,13 +8,15 @@ from functools import partial
 from importlib import import_module, resources
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from voxstrata.config import Config, build, read_yaml
 from voxstrata.errors import ConfigError, UsageError
 from voxstrata.files import sha256_file
-from voxstrata.probing.task import Task
 from voxstrata.registry import Registry, unknown_name
+
+if TYPE_CHECKING:
+    from voxstrata.probing.task import Task
 
 TASKS: Registry[Callable[[], Task]] = Registry("task", "voxstrata.tasks")
 
@@ -79,7 +81,21 @@ def _run(path: Path) -> Task:
             expected=f"TASK, an object with {', '.join(NEEDED)}",
             fix="docs/probing.md shows one",
         )
-    found: Task = cast(Task, task)
+    found: Task = cast("Task", task)
+    return found
+
+
+def summaries() -> dict[str, str]:
+    """A line on every task by name. Those that come with voxstrata are read, not built: a listing
+    needs nothing heavy."""
+    found = {}
+    for entry in TASKS.entries():
+        line = entry.summary
+        if not line and entry.name in SHIPPED:
+            place = resources.files("voxstrata.probing.tasks") / f"{entry.name}.yaml"
+            with resources.as_file(place) as path:
+                line = str(read_yaml(path)["summary"])
+        found[entry.name] = line
     return found
 
 

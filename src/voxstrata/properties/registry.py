@@ -6,12 +6,15 @@ An entry points at a factory that takes the argument ("" without one) and return
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from voxstrata.errors import UsageError
-from voxstrata.properties.property import Property
 from voxstrata.registry import Registry
 
-PropertyFactory = Callable[[str], Property]
+if TYPE_CHECKING:
+    from voxstrata.properties.property import Property
+
+PropertyFactory = Callable[[str], "Property"]
 
 PROPERTIES: Registry[PropertyFactory] = Registry("property", "voxstrata.properties")
 
