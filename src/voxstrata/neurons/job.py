@@ -17,7 +17,7 @@ from voxstrata.neurons.conditions.condition import Contrast, Labels
 from voxstrata.neurons.conditions.parse import learners
 from voxstrata.neurons.counts import UnitCounts
 from voxstrata.neurons.matches import matches
-from voxstrata.neurons.passes import LEARNED, Counted, count, save_counts
+from voxstrata.neurons.passes import LEARNED, Counted, count, counting, learned, save_counts
 from voxstrata.neurons.prepare import Prepared, describe, prepare, with_vectors
 from voxstrata.neurons.ranked import rank, wanted
 from voxstrata.neurons.rules import Rule
@@ -26,6 +26,7 @@ from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.neurons.table import match_rows, neuron_table, ranked_rows, rows_of, sweep_rows
 from voxstrata.neurons.unit_vectors import IVECTOR, VECTORS, Vectors
 from voxstrata.results import Results, Row, load_results, write_results
+from voxstrata.streaming.onepass import Pass
 from voxstrata.streaming.progress import bar
 from voxstrata.streaming.runs import (
     Hooks,
@@ -33,10 +34,12 @@ from voxstrata.streaming.runs import (
     clean_up,
     command_line,
     describe_model,
+    open_in,
     peak_memory,
     plain,
     remember_plan,
     run_in,
+    sit_down,
 )
 from voxstrata.streaming.setup import LeftOut, corpus_record
 
@@ -90,6 +93,27 @@ def run_neurons(
     )
 
 
+def open_neurons(config: NeuronsConfig, out: str | Path) -> Pass | None:
+    """The pass of :func:`run_neurons` that counts, to be made together with those of other jobs.
+
+    See :func:`voxstrata.streaming.together.advance_together`, which holds the folder's lock;
+    ``None`` if the folder holds results, or something must be learned before frames are counted
+    (clusters, thresholds, labels from vectors): the job does that by itself.
+
+    Raises:
+        VoxstrataError: see :func:`voxstrata.neurons.prepare.prepare`.
+    """
+    folder = Path(out)
+
+    def begin(prepared: Prepared) -> Pass | None:
+        if prepared.vectors or not learned(prepared, folder):
+            return None
+        remember_plan(folder, prepared.identity, describe(prepared))
+        return counting(prepared, folder, Hooks[Prepared]())
+
+    return open_in(folder, prepare=lambda: prepare(config), begin=begin)
+
+
 def _discard(folder: Path, prepared: Prepared) -> None:
     """Delete what an earlier run left, but for models and vectors that this one is to read."""
     read = [Path(text.rpartition("@")[0] or text).expanduser() for text in prepared.vectors if text]
@@ -118,8 +142,8 @@ def _labelled(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], resumed:
 
 def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
     config, asked = prepared.config, prepared.identity
-    resumed = remember_plan(folder, asked, describe(prepared))
-    prepared = _labelled(prepared, folder, hooks, resumed)
+    sitting = sit_down(folder, asked, describe(prepared))
+    prepared = _labelled(prepared, folder, hooks, sitting.resumed)
     counted = count(prepared, folder, hooks)
     passed = time.perf_counter()
     found: list[Found] = []
@@ -207,12 +231,9 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "notices": list(
             dict.fromkeys([*prepared.notices, *(n for f in found for n in f.notes), *notes])
         ),
-        "resumed": resumed,
-        "wall_s": round(done - begun, 3),
-        "wall_parts_s": {
-            "prepare and pass": round(passed - begun, 3),
-            "statistics": round(done - passed, 3),
-        },
+        **sitting.timed(
+            done - begun, {"prepare and pass": passed - begun, "statistics": done - passed}
+        ),
         "peak_memory_bytes": peak_memory(),
     }
     write_results(folder, rows, plain(record))

@@ -54,14 +54,50 @@ class Counted:
     report: PassReport
 
 
+def learned(prepared: Prepared, folder: Path) -> bool:
+    """Whether nothing must be learned before frames are counted, or has been in this folder."""
+    parts = [part for one in prepared.analysed for part in learners(one.conditions)]
+    if not parts and not any(one.rule.sampled for one in prepared.analysed):
+        return True
+    done = folder / LEARNED / "learned.json"
+    return done.exists() and bool(read_json(done).get("identity") == prepared.identity)
+
+
 def count(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> Counted:
     """Learn what conditions and rules must learn, then count.
 
     Raises:
         VoxstrataError: as the pass and the conditions raise.
     """
+    _learn(prepared, prepared.stack(), folder, hooks)
+    work = _counting(prepared, folder)
+    report = _run(work, hooks, "counting")
+    ended = {sink.name: sink.reducer.finish() for sink in work.sinks}
+    numbers = range(len(prepared.analysed))
+    return Counted(
+        [ended[f"counts-{number}"] for number in numbers],
+        [
+            {
+                rule.name: ended[_counts_name(number, one, rule)]
+                for rule, _ in _rules(one)
+                if rule is not one.rule
+            }
+            for number, one in enumerate(prepared.analysed)
+        ],
+        [ended.get(f"meetings-{number}", []) for number in numbers],
+        ended.get("means"),
+        report,
+    )
+
+
+def counting(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> Pass:
+    """The pass that counts, where all that must be learned has been (:func:`learned`)."""
+    _learn(prepared, prepared.stack(), folder, hooks)
+    return _counting(prepared, folder)
+
+
+def _counting(prepared: Prepared, folder: Path) -> Pass:
     stack = prepared.stack()
-    _learn(prepared, stack, folder, hooks)
     at = {layer.key: i for i, layer in enumerate(stack)}
     sinks = []
     for number, one in enumerate(prepared.analysed):
@@ -93,7 +129,6 @@ def count(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> Counted:
             ]
             meet = MeetReducer(meetings, prepared.unit_of, len(prepared.units))
             sinks.append(Sink(FrameUnit(), tuple(mine), meet, f"meetings-{number}"))
-    means: StoreReducer | None = None
     if prepared.config.rankings:
         every = tuple(
             at[f"{one.model.spec}/{info.name}"] for one in prepared.analysed for info in one.neurons
@@ -102,23 +137,7 @@ def count(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> Counted:
         meta = {"unit": unit.describe(), "identity": prepared.identity}
         means = StoreReducer(folder / STORE / "means", [stack[i] for i in every], meta=meta)
         sinks.append(Sink(unit, every, means, "means"))
-    report = _pass(prepared, stack, sinks, folder / STATE / "count", hooks, "counting")
-    ended = {sink.name: sink.reducer.finish() for sink in sinks}
-    numbers = range(len(prepared.analysed))
-    return Counted(
-        [ended[f"counts-{number}"] for number in numbers],
-        [
-            {
-                rule.name: ended[_counts_name(number, one, rule)]
-                for rule, _ in _rules(one)
-                if rule is not one.rule
-            }
-            for number, one in enumerate(prepared.analysed)
-        ],
-        [ended.get(f"meetings-{number}", []) for number in numbers],
-        ended.get("means"),
-        report,
-    )
+    return _pass(prepared, stack, sinks, folder / STATE / "count")
 
 
 def _rules(one: Analysed) -> list[tuple[Rule, list[FrameLabels]]]:
@@ -138,13 +157,10 @@ def _pass(
     stack: list[StackLayer],
     sinks: list[Sink],
     state: Path,
-    hooks: Hooks[Prepared],
-    title: str,
-) -> PassReport:
-    utterances = prepared.corpus.utterances
+) -> Pass:
     # Counts grow with the corpus: some ten checkpoints a pass, whatever its length.
-    work = Pass(
-        utterances,
+    return Pass(
+        prepared.corpus.utterances,
         prepared.models,
         stack,
         sinks,
@@ -154,8 +170,13 @@ def _pass(
         state=state,
         identity=prepared.identity,
         every=max(1, len(prepared.shards) // 10),
+        folds=[0] * len(prepared.corpus),
+        source=prepared.corpus.fingerprint,
     )
-    seconds = sum(utterance.duration_s for utterance in utterances)
+
+
+def _run(work: Pass, hooks: Hooks[Prepared], title: str) -> PassReport:
+    seconds = sum(utterance.duration_s for utterance in work.utterances)
     with bar(title, seconds, "s of speech", show=hooks.progress) as advance:
         return work.run(advance)
 
@@ -225,7 +246,7 @@ def _sample(
                 reducer = SampleReducer([stack[i].key for i in mine], share, config.seed)
                 sinks.append(Sink(FrameUnit(), tuple(mine), reducer, f"{purpose}-{number}"))
                 purposes.append((number, purpose))
-    _pass(prepared, stack, sinks, folder / STATE / "sample", hooks, "sampling")
+    _run(_pass(prepared, stack, sinks, folder / STATE / "sample"), hooks, "sampling")
     return {purpose: sink.reducer.finish() for purpose, sink in zip(purposes, sinks, strict=True)}
 
 

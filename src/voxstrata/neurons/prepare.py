@@ -21,12 +21,13 @@ from voxstrata.neurons.rules import make_rule
 from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.neurons.unit_vectors import Unmade, Vectors
 from voxstrata.neurons.units import choose_units
-from voxstrata.streaming.batches import Shard, make_shards
+from voxstrata.streaming.batches import Shard
 from voxstrata.streaming.setup import (
     SHARD_S,
     LeftOut,
     batch_seconds,
     choose_device,
+    order_of_work,
     untrained_notice,
 )
 from voxstrata.streaming.stack import StackLayer
@@ -147,7 +148,7 @@ def prepare(config: NeuronsConfig) -> Prepared:
     notices = untrained_notice([m for m in models if m.spec not in trained_for]) + without
     if corpus.skipped:
         notices.append(f"{len(corpus.skipped)} recordings were left out before the run.")
-    shards = make_shards(corpus.utterances, [0] * len(corpus), SHARD_S)
+    shards = order_of_work(corpus.utterances, config.seed, SHARD_S)
     identity = fingerprint(
         {
             "version": voxstrata.__version__,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from voxstrata.files import fingerprint
 from voxstrata.probing.cells import Features, Reads
 from voxstrata.probing.frames import FrameFeatures, Frames, FrameStore, alike, frame_sinks
 from voxstrata.probing.live import LiveFrames
@@ -74,9 +75,13 @@ def systems_of(prepared: Prepared) -> list[System]:
     return found
 
 
-def extract(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> tuple[PassReport, Held]:
-    """Time means of every layer of every recording, mean norms of layers, and the frames that some
-    task needs."""
+MEANS, NORMS = "means", "norms"
+"""Names of what the pass keeps beside frames."""
+
+
+def extraction(prepared: Prepared, folder: Path) -> Pass:
+    """The pass that keeps time means of every layer of every recording, mean norms of layers, and
+    the frames that some task needs."""
     stack, identity = prepared.stack, prepared.identity
     normalise = prepared.config.normalise
     every = tuple(range(len(stack)))
@@ -85,30 +90,40 @@ def extract(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> tuple[P
     if normalise:
         unit, sizes = Standardised(unit), Standardised(sizes)
     means = StoreReducer(
-        folder / STORE / "means", stack, meta={"unit": unit.describe(), "identity": identity}
+        folder / STORE / MEANS, stack, meta={"unit": unit.describe(), "identity": identity}
     )
     norms = MeanReducer(len(stack))
-    sinks = [Sink(unit, every, means, "means"), Sink(sizes, every, norms, "norms")]
-    frames: list[Sink] = []
+    sinks = [Sink(unit, every, means, MEANS), Sink(sizes, every, norms, NORMS)]
     if prepared.frame_ids and not prepared.live:
         place = folder / STORE / "frames"
-        frames = frame_sinks(place, stack, prepared.frame_ids, identity, normalise=normalise)
-    work = Pass(
+        sinks += frame_sinks(place, stack, prepared.frame_ids, identity, normalise=normalise)
+    prints = sorted(corpus.fingerprint for corpus in prepared.corpora.values())
+    return Pass(
         prepared.utterances,
         prepared.models,
         stack,
-        [*sinks, *frames],
+        sinks,
         prepared.shards,
         batch_s=prepared.batch_s,
         on_error=prepared.config.on_error,
         state=folder / STATE,
         identity=identity,
+        folds=[0] * len(prepared.utterances),
+        source=prints[0] if len(prints) == 1 else fingerprint(prints),
     )
+
+
+def extract(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> tuple[PassReport, Held]:
+    """Make the pass, and open what it kept."""
+    stack, normalise = prepared.stack, prepared.config.normalise
+    work = extraction(prepared, folder)
     seconds = sum(utterance.duration_s for utterance in prepared.utterances)
     with bar("models", seconds, "s of speech", show=hooks.progress) as advance:
         report = work.run(advance)
+    named = {sink.name: sink for sink in work.sinks}
+    means, norms = named.pop(MEANS).reducer.finish(), named.pop(NORMS).reducer.finish()
     kept: dict[int, tuple[Frames, int]] = {}
-    for sink in frames:
+    for sink in named.values():
         assert isinstance(sink.reducer, StoreReducer)
         store = FrameStore(sink.reducer.finish())
         kept |= {position: (store, i) for i, position in enumerate(sink.layers)}
@@ -119,7 +134,7 @@ def extract(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> tuple[P
             names = [stack[i].info.name for i in members]
             live = LiveFrames(model, names, needed, normalise=normalise)
             kept |= {position: (live, i) for i, position in enumerate(members)}
-    return report, Held(means.finish(), kept, norms.finish())
+    return report, Held(means, kept, norms)
 
 
 def layers_of(prepared: Prepared, system: System, on_frames: bool) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from voxstrata.probing.extract import (
     Held,
     System,
     extract,
+    extraction,
     features_of,
     layers_of,
     reads_of,
@@ -30,7 +31,7 @@ from voxstrata.probing.settings import ProbeConfig
 from voxstrata.probing.table import Cell, against, probe_lines, rows_of, weight_lines
 from voxstrata.probing.task import TaskData
 from voxstrata.results import Results, Row, load_results, write_results
-from voxstrata.streaming.onepass import PassReport
+from voxstrata.streaming.onepass import Pass, PassReport
 from voxstrata.streaming.progress import bar
 from voxstrata.streaming.runs import (
     STATE,
@@ -39,10 +40,12 @@ from voxstrata.streaming.runs import (
     clean_up,
     command_line,
     describe_model,
+    open_in,
     peak_memory,
     plain,
     remember_plan,
     run_in,
+    sit_down,
 )
 from voxstrata.streaming.setup import LeftOut, corpus_record
 
@@ -84,10 +87,31 @@ def run_probing(
     )
 
 
+def open_probing(config: ProbeConfig, out: str | Path) -> Pass | None:
+    """The pass of :func:`run_probing`, to be made together with those of other jobs.
+
+    See :func:`voxstrata.streaming.together.advance_together`, which holds the folder's lock;
+    ``None`` if the folder holds results.
+
+    Raises:
+        VoxstrataError: see :func:`voxstrata.probing.prepare.prepare`.
+    """
+    folder = Path(out)
+
+    def begin(prepared: Prepared) -> Pass:
+        remember_plan(folder, prepared.identity, _plan(prepared))
+        return extraction(prepared, folder)
+
+    return open_in(folder, prepare=lambda: prepare(config, folder), begin=begin)
+
+
+def _plan(prepared: Prepared) -> dict[str, Any]:
+    return {"tasks": [one.task.name for one in prepared.asked], "disk_bytes": prepared.disk_bytes}
+
+
 def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
     config = prepared.config
-    plan = {"tasks": [one.task.name for one in prepared.asked], "disk_bytes": prepared.disk_bytes}
-    resumed = remember_plan(folder, prepared.identity, plan)
+    sitting = sit_down(folder, prepared.identity, _plan(prepared))
     report, held = extract(prepared, folder, hooks)
     passed = time.perf_counter()
     described = [
@@ -125,12 +149,9 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "rows": report.rows,
         "clock_s": {name: round(spent, 3) for name, spent in report.clock.items()},
         "notices": prepared.notices,
-        "resumed": resumed,
-        "wall_s": round(done - begun, 3),
-        "wall_parts_s": {
-            "prepare and extract": round(passed - begun, 3),
-            "probes": round(done - passed, 3),
-        },
+        **sitting.timed(
+            done - begun, {"prepare and extract": passed - begun, "probes": done - passed}
+        ),
         "cells_s": {f"{cell.task} {cell.model}": round(cell.seconds, 3) for cell in cells},
         "peak_memory_bytes": peak_memory(),
     }

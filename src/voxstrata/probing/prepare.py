@@ -27,13 +27,13 @@ from voxstrata.probing.settings import ProbeConfig, ProtocolConfig, read_protoco
 from voxstrata.probing.sources import Library, TaskSource, read_map
 from voxstrata.probing.task import Task, TaskData
 from voxstrata.registry import unknown_name
-from voxstrata.streaming.batches import Shard, make_shards
+from voxstrata.streaming.batches import Shard
 from voxstrata.streaming.setup import (
-    SHARD_S,
     LeftOut,
     batch_seconds,
     choose_device,
     free_disk,
+    order_of_work,
     untrained_notice,
 )
 from voxstrata.streaming.stack import StackLayer, build_stack
@@ -141,7 +141,7 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
         add_twins(models, device=device, dtype=config.dtype) if config.twins else ({}, [])
     )
     stack = build_stack(models, config.layers)
-    utterances = tuple(held.values())
+    utterances = _in_order(held, library)
     frame_ids = frozenset(
         name for one in asked if KINDS.get(one.task.head).ON_FRAMES for name in one.data.ids
     )
@@ -166,6 +166,7 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
             fix="fewer --layers or --tasks (those with classes need means alone), another --out, "
             "or --frames live, which runs the models again for every batch",
         )
+    shards = order_of_work(utterances, config.seed)
     identity = fingerprint(
         {
             "version": voxstrata.__version__,
@@ -175,6 +176,7 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
             "corpora": {spec: corpus.fingerprint for spec, corpus in library.opened.items()},
             "models": [model.fingerprint for model in models],
             "files": digests(config.tasks),
+            "shards": [shard.members for shard in shards],
             "tasks": {
                 one.task.name: [
                     described(one.task),
@@ -202,7 +204,7 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
         left_out=left_out,
         corpora=library.opened,
         utterances=utterances,
-        shards=make_shards(utterances, [0] * len(utterances), SHARD_S),
+        shards=shards,
         batch_s=batch_seconds(config.batch_s, device),
         device=device,
         identity=identity,
@@ -215,6 +217,14 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
         notices=untrained_notice(shown) + without + slow + unheard,
         reader=reader,
     )
+
+
+def _in_order(held: Mapping[str, Utterance], library: Library) -> tuple[Utterance, ...]:
+    """What tasks need in the order of the corpora, as other jobs over them have it; recordings that
+    have another name here come last."""
+    listed = (u.id for corpus in library.opened.values() for u in corpus.utterances)
+    names = dict.fromkeys(name for name in listed if name in held)
+    return tuple(held[name] for name in [*names, *(n for n in held if n not in names)])
 
 
 def _reader(config: ProbeConfig, asked: Sequence[Asked]) -> tuple[WordReader | None, list[str]]:

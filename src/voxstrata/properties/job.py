@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,12 @@ from voxstrata.streaming.runs import (
     clean_up,
     command_line,
     describe_model,
+    open_in,
     peak_memory,
     plain,
     remember_plan,
     run_in,
+    sit_down,
 )
 from voxstrata.streaming.setup import LeftOut, corpus_record
 from voxstrata.streaming.store import RowStore, StoreReducer
@@ -73,11 +76,33 @@ def run_properties(
     )
 
 
-def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
-    plan = [
+def open_properties(config: PropertiesConfig, out: str | Path) -> Pass | None:
+    """The pass of :func:`run_properties`, to be made together with those of other jobs.
+
+    See :func:`voxstrata.streaming.together.advance_together`, which holds the folder's lock;
+    ``None`` if the folder holds results.
+
+    Raises:
+        VoxstrataError: see :func:`voxstrata.properties.prepare.prepare`.
+    """
+    folder = Path(out)
+
+    def begin(prepared: Prepared) -> Pass:
+        remember_plan(folder, prepared.identity, _plan(prepared))
+        return _pass(prepared, folder)
+
+    return open_in(folder, prepare=lambda: prepare(config, folder), begin=begin)
+
+
+def _plan(prepared: Prepared) -> list[dict[str, Any]]:
+    return [
         {"sample": s.name, "rows": s.rows, "disk_bytes": s.disk_bytes} for s in prepared.samples
     ]
-    resumed = remember_plan(folder, prepared.identity, plan)
+
+
+def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
+    plan = _plan(prepared)
+    sitting = sit_down(folder, prepared.identity, plan)
     report, samples = _one_pass(prepared, folder, hooks)
     passed = time.perf_counter()
     models = [
@@ -126,12 +151,9 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "noted": report.noted,
         "clock_s": {name: round(spent, 3) for name, spent in report.clock.items()},
         "notices": [*prepared.notices, *_skipped_notice(report)],
-        "resumed": resumed,
-        "wall_s": round(done - begun, 3),
-        "wall_parts_s": {
-            "prepare and pass": round(passed - begun, 3),
-            "properties": round(done - passed, 3),
-        },
+        **sitting.timed(
+            done - begun, {"prepare and pass": passed - begun, "properties": done - passed}
+        ),
         "peak_memory_bytes": peak_memory(),
     }
     _write_folds(folder / FOLDS, found.scored)
@@ -148,18 +170,15 @@ def _skipped_notice(report: PassReport) -> list[str]:
     return [f"{count} {what} skipped during the run."]
 
 
-def _one_pass(
-    prepared: Prepared, folder: Path, hooks: Hooks[Prepared]
-) -> tuple[PassReport, list[StoredSample]]:
+def _pass(prepared: Prepared, folder: Path) -> Pass:
     sinks = []
     for sample in prepared.samples:
         layers = [prepared.stack[position] for position in sample.layers]
         meta = {"unit": sample.unit.describe(), "identity": prepared.identity}
         reducer = StoreReducer(folder / STORE / sample.name, layers, meta=meta)
         sinks.append(Sink(sample.unit, sample.layers, reducer, sample.name))
-    utterances = prepared.corpus.utterances
-    work = Pass(
-        utterances,
+    return Pass(
+        prepared.corpus.utterances,
         prepared.models,
         prepared.stack,
         sinks,
@@ -168,20 +187,27 @@ def _one_pass(
         on_error=prepared.config.on_error,
         state=folder / STATE,
         identity=prepared.identity,
+        folds=prepared.folds,
+        source=prepared.corpus.fingerprint,
     )
-    seconds = sum(utterance.duration_s for utterance in utterances)
-    with bar("models", seconds, "s of speech", show=hooks.progress) as advance:
+
+
+def _one_pass(
+    prepared: Prepared, folder: Path, hooks: Hooks[Prepared]
+) -> tuple[PassReport, list[StoredSample]]:
+    work, corpus = _pass(prepared, folder), prepared.corpus
+    with bar("models", corpus.seconds, "s of speech", show=hooks.progress) as advance:
         report = work.run(advance)
-    by_id = {utterance.id: utterance for utterance in utterances}
+    by_id = {utterance.id: utterance for utterance in corpus.utterances}
     stored = [
         StoredSample(sample, store, prepared.stack, by_id)
-        for sample, store in zip(prepared.samples, _finish(sinks), strict=True)
+        for sample, store in zip(prepared.samples, _finish(work.sinks), strict=True)
         if store.rows
     ]
     return report, stored
 
 
-def _finish(sinks: list[Sink]) -> list[RowStore]:
+def _finish(sinks: Sequence[Sink]) -> list[RowStore]:
     return [sink.reducer.finish() for sink in sinks]
 
 

@@ -20,9 +20,8 @@ from voxstrata.properties.property import Property
 from voxstrata.properties.registry import make_property
 from voxstrata.properties.samples import SamplePlan, plan_samples
 from voxstrata.properties.settings import PropertiesConfig
-from voxstrata.streaming.batches import Shard, make_shards
+from voxstrata.streaming.batches import Shard
 from voxstrata.streaming.setup import (
-    SHARD_S,
     LeftOut,
     batch_seconds,
     choose_device,
@@ -30,6 +29,7 @@ from voxstrata.streaming.setup import (
     fold_recordings,
     free_disk,
     groups_of,
+    order_of_work,
     untrained_notice,
 )
 from voxstrata.streaming.stack import StackLayer, build_stack
@@ -126,7 +126,7 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
         if one.unit not in kinds
     ]
     properties = [one for one in properties if one.unit in kinds]
-    shards = make_shards(corpus.utterances, folds, SHARD_S)
+    shards = order_of_work(corpus.utterances, config.seed)
     for sample in samples:
         sample.unit.prepare(corpus.utterances, config.seed)
     samples = [
@@ -146,6 +146,7 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
             "corpus": corpus.fingerprint,
             "models": [model.fingerprint for model in models],
             "files": [sha256_file(Path(path)) for path in files],
+            "folds": folds,
             "shards": [shard.members for shard in shards],
         }
     )

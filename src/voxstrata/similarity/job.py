@@ -25,10 +25,12 @@ from voxstrata.streaming.runs import (
     clean_up,
     command_line,
     describe_model,
+    open_in,
     peak_memory,
     plain,
     remember_plan,
     run_in,
+    sit_down,
 )
 from voxstrata.streaming.setup import corpus_record
 from voxstrata.streaming.store import StoreReducer
@@ -69,12 +71,35 @@ def run_similarity(
     )
 
 
+def open_similarity(config: SimilarityConfig, out: str | Path) -> Pass | None:
+    """The pass of :func:`run_similarity`, to be made together with those of other jobs.
+
+    See :func:`voxstrata.streaming.together.advance_together`, which holds the folder's lock;
+    ``None`` if the folder holds results.
+
+    Raises:
+        VoxstrataError: see :func:`voxstrata.similarity.prepare.prepare`.
+    """
+    folder = Path(out)
+
+    def begin(prepared: Prepared) -> Pass:
+        remember_plan(folder, prepared.identity, _plan(prepared))
+        return _pass(prepared, folder)
+
+    return open_in(folder, prepare=lambda: prepare(config, folder), begin=begin)
+
+
+def _plan(prepared: Prepared) -> list[dict[str, Any]]:
+    return [job.plan.facts() for job in prepared.jobs]
+
+
 def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
     state = folder / STATE
-    plan = [job.plan.facts() for job in prepared.jobs]
-    resumed = remember_plan(folder, prepared.identity, plan)
-    sinks = [_sink(job, prepared, folder) for job in prepared.jobs]
-    report = _one_pass(prepared, sinks, state, hooks)
+    sitting = sit_down(folder, prepared.identity, _plan(prepared))
+    one = _pass(prepared, folder)
+    sinks = one.sinks
+    with bar("models", prepared.corpus.seconds, "s of speech", show=hooks.progress) as advance:
+        report = one.run(advance)
     _check_rows(prepared, report)
     passed = time.perf_counter()
     results = [sink.reducer.finish() for sink in sinks]
@@ -109,15 +134,9 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         for row in to_rows(prepared, job, found, {item["id"] for item in report.skipped})
     ]
     done = time.perf_counter()
-    record = _record(prepared, report, models) | {
-        "resumed": resumed,
-        "wall_s": round(done - begun, 3),
-        "wall_parts_s": {
-            "prepare and pass": round(passed - begun, 3),
-            "measures": round(done - passed, 3),
-        },
-        "peak_memory_bytes": peak_memory(),
-    }
+    parts = {"prepare and pass": passed - begun, "measures": done - passed}
+    record = _record(prepared, report, models) | sitting.timed(done - begun, parts)
+    record["peak_memory_bytes"] = peak_memory()
     write_results(folder, rows, plain(record))
     clean_up(folder, prepared.config)
     return load_results(folder)
@@ -148,25 +167,20 @@ def _sink(job: UnitJob, prepared: Prepared, folder: Path) -> Sink:
     return Sink(job.unit, job.layers, reducer, job.unit.name)
 
 
-def _one_pass(
-    prepared: Prepared, sinks: list[Sink], state: Path, hooks: Hooks[Prepared]
-) -> PassReport:
-    utterances = prepared.corpus.utterances
-    work = Pass(
-        utterances,
+def _pass(prepared: Prepared, folder: Path) -> Pass:
+    return Pass(
+        prepared.corpus.utterances,
         prepared.models,
         prepared.stack,
-        sinks,
+        [_sink(job, prepared, folder) for job in prepared.jobs],
         prepared.shards,
         batch_s=prepared.batch_s,
         on_error=prepared.config.on_error,
-        state=state,
+        state=folder / STATE,
         identity=prepared.identity,
         every=prepared.every,
+        source=prepared.corpus.fingerprint,
     )
-    seconds = sum(utterance.duration_s for utterance in utterances)
-    with bar("models", seconds, "s of speech", show=hooks.progress) as advance:
-        return work.run(advance)
 
 
 def _few_rows(prepared: Prepared, report: PassReport) -> list[str]:

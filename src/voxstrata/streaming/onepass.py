@@ -11,8 +11,9 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from voxstrata.errors import CorpusError, RunInterruptedError, StorageError, Vox
 from voxstrata.files import read_json, write_json
 from voxstrata.models.base import SpeechModel
 from voxstrata.streaming.batches import Shard, make_batches
-from voxstrata.streaming.outputs import Clock, encode_batch, prefetch
+from voxstrata.streaming.outputs import Asking, Clock, Encoded, Forwards, encode_shared, prefetch
 from voxstrata.streaming.progress import Advance
 from voxstrata.streaming.reducers import Reducer, Rows, load_state, save_state
 from voxstrata.streaming.stack import StackLayer
@@ -105,6 +106,9 @@ class Pass:
         identity: digest of everything the numbers depend on; a state with another identity
             is refused.
         every: shards between checkpoints.
+        folds: fold of each recording; ``None`` for that of its shard.
+        source: digest of the corpus: recordings of one id and source are the same audio. Passes
+            without one are never shared (:mod:`voxstrata.streaming.together`).
     """
 
     def __init__(
@@ -120,13 +124,18 @@ class Pass:
         state: Path | None = None,
         identity: str = "",
         every: int = 1,
+        folds: Sequence[int] | None = None,
+        source: str = "",
     ) -> None:
         self.utterances, self.models, self.stack = utterances, models, stack
         self.sinks, self.shards = sinks, shards
         self.batch_s, self.on_error = batch_s, on_error
         self.state, self.identity, self.every = state, identity, every
+        self.folds, self.source = folds, source
         self.report = PassReport()
-        self._clock = Clock()
+        self.done = 0
+        self.clock = Clock()
+        self._saved = 0
         self._since_trim = 0.0
 
     def run(self, advance: Advance = lambda _amount: None) -> PassReport:
@@ -141,19 +150,15 @@ class Pass:
             VoxstrataError: with ``on_error="stop"`` the first bad recording's error.
             StorageError: state cannot be written or read.
         """
-        first = self._resume()
-        advance(sum(self._seconds(shard) for shard in self.shards[:first]))
-        done = first
+        self.begin()
+        advance(sum(self.seconds(shard) for shard in self.shards[: self.done]))
         try:
-            for shard in self.shards[first:]:
+            for shard in self.shards[self.done :]:
                 self._shard(shard, advance)
-                done += 1
-                if done % self.every == 0 or done == len(self.shards):
-                    self._checkpoint(done)
         except KeyboardInterrupt:
             raise RunInterruptedError(
                 "stopped by Ctrl-C",
-                got=f"{done} of {len(self.shards)} shards done",
+                got=f"{self.done} of {len(self.shards)} shards done",
                 fix="run the same command again: it goes on from the last checkpoint"
                 if self.state
                 else "",
@@ -164,48 +169,78 @@ class Pass:
                 "no recording of the corpus could be used",
                 got=f"{len(self.report.skipped)} skipped: {reasons}",
             )
-        self.report.clock = dict(self._clock.spent)
+        self.report.clock = dict(self.clock.spent)
         return self.report
 
-    def _seconds(self, shard: Shard) -> float:
+    def begin(self) -> None:
+        """Go to where the last checkpoint stands: ``done`` counts finished shards.
+
+        Raises:
+            StorageError: the state cannot be read, or is of another run.
+        """
+        self.done = self._saved = self._resume()
+
+    def seconds(self, shard: Shard) -> float:
+        """Audio of a shard."""
         return sum(self.utterances[member].duration_s for member in shard.members)
 
-    def _shard(self, shard: Shard, advance: Advance) -> None:
+    def batches(self, shard: Shard) -> list[list[Utterance]]:
+        """Recordings of a shard as models get them."""
         groups = make_batches(self.utterances, shard.members, self.batch_s)
-        batches = [[self.utterances[member] for member in group] for group in groups]
-        begun = time.perf_counter()
-        for loaded in prefetch(batches):
-            self._clock.add("waiting for audio", begun)
-            for utterance, error in loaded.failed:
-                self._skip(utterance, error)
-            with torch.inference_mode():
-                good, failed = encode_batch(self.models, self.stack, loaded, self._clock)
-                for utterance, error in failed:
-                    self._skip(utterance, error)
-                for utterance, outputs in good:
-                    self._feed(utterance, outputs, shard.fold)
-            advance(sum(u.duration_s for u in loaded.utterances))
-            advance(sum(u.duration_s for u, _ in loaded.failed))
-            begun = time.perf_counter()
+        return [[self.utterances[member] for member in group] for group in groups]
+
+    def _shard(self, shard: Shard, advance: Advance) -> None:
+        work_shard([self], [shard], advance)
+
+    def take(self, shard: Shard, unread: Sequence[tuple[Utterance, VoxstrataError]],
+             encoded: Encoded) -> None:  # fmt: skip
+        """Feed the outputs of a batch to the sinks.
+
+        Args:
+            shard: the shard that the batch belongs to.
+            unread: recordings that could not be read, with the reason.
+            encoded: what models made of the others.
+        """
+        good, failed = encoded
+        own = {self.utterances[member].id: member for member in shard.members}
+        for utterance, error in [*unread, *failed]:
+            self._skip(utterance, error)
+        for utterance, outputs in good:
+            # Another pass may have read the recording: labels are this one's.
+            member = own[utterance.id]
+            fold = shard.fold if self.folds is None else self.folds[member]
+            self._feed(self.utterances[member], outputs, fold)
+
+    def end_shard(self, shard: Shard) -> None:
+        """Finish a shard that all sinks have seen, and write a checkpoint where one is due."""
         begun = time.perf_counter()
         with torch.inference_mode():
             for sink in self.sinks:
                 sink.reducer.end_shard(shard.number)
-        self._clock.add("reducers", begun)
-        self._since_trim += self._seconds(shard)
+        self.clock.add("reducers", begun)
+        self._since_trim += self.seconds(shard)
         if self._since_trim >= TRIM_SECONDS:
             give_back_memory()
             self._since_trim = 0.0
+        self.done += 1
+        if self.done % self.every == 0 or self.done == len(self.shards):
+            self.keep()
+
+    def keep(self) -> None:
+        """Write a checkpoint of the shards done, if there is none yet."""
+        if self.done > self._saved:
+            self._checkpoint(self.done)
+            self._saved = self.done
 
     def _feed(self, utterance: Utterance, outputs: list[torch.Tensor], fold: int) -> None:
         for sink in self.sinks:
             begun = time.perf_counter()
             layers = [self.stack[position] for position in sink.layers]
             cut = sink.unit.rows(utterance, [outputs[p] for p in sink.layers], layers)
-            begun = self._clock.add("pooling", begun)
+            begun = self.clock.add("pooling", begun)
             rows = Rows(utterance.id, fold, cut.values, cut.start_s, cut.end_s, cut.labels)
             sink.reducer.update(rows)
-            self._clock.add("reducers", begun)
+            self.clock.add("reducers", begun)
             self.report.rows[sink.name] = self.report.rows.get(sink.name, 0) + len(cut)
             by_fold = self.report.fold_rows.setdefault(sink.name, {})
             by_fold[str(fold)] = by_fold.get(str(fold), 0) + len(cut)
@@ -237,7 +272,7 @@ class Pass:
         for old in self.state.glob("*.safetensors"):
             if old.name not in files.values():
                 old.unlink()
-        self._clock.add("checkpoints", begun)
+        self.clock.add("checkpoints", begun)
 
     def _resume(self) -> int:
         for broken in self.state.glob(".*.tmp") if self.state else ():
@@ -260,6 +295,59 @@ class Pass:
         self.report.dropped = saved["dropped"]
         self.report.noted = saved["noted"]
         return int(saved["done"])
+
+
+def work_shard(
+    passes: Sequence[Pass],
+    shards: Sequence[Shard],
+    advance: Advance,
+    *,
+    forwards: Forwards | None = None,
+    failed: Callable[[Pass, VoxstrataError], None] | None = None,
+) -> None:
+    """Read the recordings of a shard once, run every model once, and feed all passes.
+
+    Args:
+        passes: passes whose shards hold the same recordings in the same batches.
+        shards: the shard of each of them.
+        advance: called with seconds of audio as they are done.
+        forwards: counts models run.
+        failed: told of a pass that cannot go on; the others do. Without it the error is raised.
+
+    Raises:
+        VoxstrataError: what a pass, or reading the audio, raises.
+    """
+    gone: set[int] = set()
+
+    def attempt(number: int, act: Callable[[], None]) -> None:
+        if number in gone:
+            return
+        try:
+            act()
+        except VoxstrataError as error:
+            if failed is None:
+                raise
+            gone.add(number)
+            failed(passes[number], error)
+
+    everyone = range(len(passes))
+    begun = time.perf_counter()
+    for loaded in prefetch(passes[0].batches(shards[0])):
+        waited = (time.perf_counter() - begun) / len(passes)
+        for one in passes:
+            one.clock.book("waiting for audio", waited)
+        live = [number for number in everyone if number not in gone]
+        with torch.inference_mode():
+            askings = [Asking(passes[i].models, passes[i].stack, passes[i].clock) for i in live]
+            encoded = dict(zip(live, encode_shared(askings, loaded, forwards), strict=True))
+            for number in live:
+                feed, own = passes[number].take, shards[number]
+                attempt(number, partial(feed, own, loaded.failed, encoded.pop(number)))
+        advance(sum(u.duration_s for u in loaded.utterances))
+        advance(sum(u.duration_s for u, _ in loaded.failed))
+        begun = time.perf_counter()
+    for number in everyone:
+        attempt(number, partial(passes[number].end_shard, shards[number]))
 
 
 def _count(totals: dict[str, int], found: Mapping[str, int]) -> None:

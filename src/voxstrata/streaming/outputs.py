@@ -25,8 +25,12 @@ class Clock:
     def add(self, what: str, since: float) -> float:
         """Book the time since ``since``; returns now."""
         now = time.perf_counter()
-        self.spent[what] = self.spent.get(what, 0.0) + now - since
+        self.book(what, now - since)
         return now
+
+    def book(self, what: str, seconds: float) -> None:
+        """Book some time."""
+        self.spent[what] = self.spent.get(what, 0.0) + seconds
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,50 @@ def prefetch(batches: Sequence[Sequence[Utterance]], depth: int = 2) -> Iterator
             yield waiting.pop(0).result()
 
 
+Encoded = tuple[list[tuple[Utterance, list[torch.Tensor]]], list[tuple[Utterance, VoxstrataError]]]
+"""Each good recording with its layer outputs in stack order ([T, D] each), and the recordings that
+failed with the reason (too short for a model, NaN activations)."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What one pass wants to know of a batch.
+
+    Attributes:
+        models: its models.
+        stack: its layers of all these models.
+        clock: where its share of the time is booked.
+    """
+
+    models: Sequence[SpeechModel]
+    stack: Sequence[StackLayer]
+    clock: Clock
+
+
+@dataclass
+class Forwards:
+    """How often models were run, in recordings.
+
+    Attributes:
+        asked: what several passes would run alone.
+        run: what was run.
+    """
+
+    asked: int = 0
+    run: int = 0
+
+
+def model_key(model: SpeechModel) -> tuple[str, str]:
+    """What models of equal numbers share: fingerprint (precision is in it) and device."""
+    return model.fingerprint, str(getattr(model, "device", ""))
+
+
 def encode_batch(
     models: Sequence[SpeechModel],
     stack: Sequence[StackLayer],
     loaded: Loaded,
     clock: Clock,
-) -> tuple[list[tuple[Utterance, list[torch.Tensor]]], list[tuple[Utterance, VoxstrataError]]]:
+) -> Encoded:
     """Run every model over a batch.
 
     Args:
@@ -86,20 +128,50 @@ def encode_batch(
         stack: chosen layers of all models.
         loaded: the batch.
         clock: where time is booked.
-
-    Returns:
-        for each good recording its layer outputs in stack order ([T, D] each); and the
-        recordings that failed with the reason (too short for a model, NaN activations).
     """
+    return encode_shared([Asking(models, stack, clock)], loaded)[0]
+
+
+def encode_shared(
+    askings: Sequence[Asking], loaded: Loaded, forwards: Forwards | None = None
+) -> list[Encoded]:
+    """Run every model over a batch once, for all who ask, and give each what it asks.
+
+    Each gets the bits that it would get alone: those for whom other recordings of the batch are
+    too short are served by a run of their own, since what else is in a batch may change the last
+    bit.
+
+    Args:
+        askings: who asks for what.
+        loaded: the batch.
+        forwards: counts models run.
+    """
+    fitting = [_long_enough(asking, loaded) for asking in askings]
+    outputs: dict[int, list[list[torch.Tensor]]] = {}
+    for keep in dict.fromkeys(keep for keep, _ in fitting):
+        alike = [i for i, (kept, _) in enumerate(fitting) if kept == keep]
+        audio = [loaded.audio[position] for position in keep]
+        together = _run([askings[i] for i in alike], audio, forwards or Forwards())
+        outputs |= dict(zip(alike, together, strict=True))
+    return [
+        _checked(asking, loaded, keep, outputs[number], failed)
+        for number, (asking, (keep, failed)) in enumerate(zip(askings, fitting, strict=True))
+    ]
+
+
+def _long_enough(
+    asking: Asking, loaded: Loaded
+) -> tuple[tuple[int, ...], list[tuple[Utterance, VoxstrataError]]]:
+    """Places of the recordings that give a frame of every layer; the others, with the reason."""
     failed: list[tuple[Utterance, VoxstrataError]] = []
     keep = []
     for position, samples in enumerate(loaded.audio):
         short = [
             model.spec
-            for number, model in enumerate(models)
+            for number, model in enumerate(asking.models)
             if any(
                 model.frames(layer.info.name, len(samples)) < 1
-                for layer in stack
+                for layer in asking.stack
                 if layer.model == number
             )
         ]
@@ -116,16 +188,49 @@ def encode_batch(
             )
         else:
             keep.append(position)
-    outputs: list[list[torch.Tensor]] = [[] for _ in keep]
-    audio = [loaded.audio[position] for position in keep]
-    for number, model in enumerate(models):
-        if not audio:
-            break
+    return tuple(keep), failed
+
+
+def _run(
+    askings: Sequence[Asking], audio: Sequence[torch.Tensor], forwards: Forwards
+) -> list[list[list[torch.Tensor]]]:
+    """Outputs in stack order of every recording, for each who asks."""
+    found: list[list[list[torch.Tensor]]] = [[[] for _ in audio] for _ in askings]
+    if not audio:
+        return found
+    asked: dict[tuple[str, str], list[tuple[int, int, list[str]]]] = {}
+    for who, asking in enumerate(askings):
+        for number, model in enumerate(asking.models):
+            names = [layer.info.name for layer in asking.stack if layer.model == number]
+            asked.setdefault(model_key(model), []).append((who, number, names))
+    encoded: dict[tuple[int, int], list[dict[str, torch.Tensor]]] = {}
+    for users in asked.values():
         begun = time.perf_counter()
-        names = [layer.info.name for layer in stack if layer.model == number]
-        for found, held in zip(model.encode(audio, names), outputs, strict=True):
-            held += [found[name] for name in names]
-        clock.add(f"model {model.spec}", begun)
+        who, number, _ = users[0]
+        every = dict.fromkeys(name for _, _, names in users for name in names)
+        outputs = askings[who].models[number].encode(audio, list(every))
+        encoded |= {(who, number): outputs for who, number, _ in users}
+        spent = time.perf_counter() - begun
+        for who, number, _ in users:
+            clock, spec = askings[who].clock, askings[who].models[number].spec
+            clock.book(f"model {spec}", spent / len(users))
+        forwards.asked += len(users) * len(audio)
+        forwards.run += len(audio)
+    for who, asking in enumerate(askings):
+        for number in range(len(asking.models)):
+            names = [layer.info.name for layer in asking.stack if layer.model == number]
+            for held, made in zip(found[who], encoded[who, number], strict=True):
+                held += [made[name] for name in names]
+    return found
+
+
+def _checked(
+    asking: Asking,
+    loaded: Loaded,
+    keep: Sequence[int],
+    outputs: Sequence[list[torch.Tensor]],
+    failed: list[tuple[Utterance, VoxstrataError]],
+) -> Encoded:
     begun = time.perf_counter()
     good = []
     for position, tensors in zip(keep, outputs, strict=True):
@@ -138,14 +243,14 @@ def encode_batch(
                 (
                     utterance,
                     NumericsError(
-                        f"layer {stack[bad].key} is not finite on {utterance.id}",
+                        f"layer {asking.stack[bad].key} is not finite on {utterance.id}",
                         got="NaN or infinity in its activations",
                         fix="check the weights and the recording; half precision may overflow "
                         "(use --dtype float32)",
                     ),
                 )
             )
-    clock.add("checks", begun)
+    asking.clock.add("checks", begun)
     return good, failed
 
 

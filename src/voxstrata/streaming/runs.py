@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from voxstrata.config import Config
 from voxstrata.errors import ResultsError, RunInterruptedError, StorageError
@@ -24,10 +24,16 @@ from voxstrata.models.base import SpeechModel
 from voxstrata.results import CSV, RECORD, TABLE, Results, load_results
 from voxstrata.streaming.stack import StackLayer
 
+if TYPE_CHECKING:
+    from voxstrata.streaming.onepass import Pass
+
 Overwrite = Literal["always", "missing", "never", "only-cache"]
 
 STATE, PLAN, STORE = "state", "plan.json", "store"
 """Where an unfinished run keeps its checkpoints, its plan among them, and its rows."""
+
+NOTE = "shared.json"
+"""What a pass shared with other jobs left in ``state/`` for the job whose pass it was."""
 
 
 class Planned(Protocol):
@@ -185,6 +191,78 @@ def remember_plan(folder: Path, identity: str, plan: Any) -> bool:
             fix="use another output folder, or --overwrite always to discard that run",
         )
     return True
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """How a run begins.
+
+    Attributes:
+        resumed: an earlier sitting was stopped, and this one goes on.
+        shared: facts of a pass shared with other jobs that came before; empty if none did.
+    """
+
+    resumed: bool
+    shared: Mapping[str, Any]
+
+    def timed(self, seconds: float, parts: Mapping[str, float]) -> dict[str, Any]:
+        """How the run began and what it took, for the record.
+
+        A shared pass is not among ``seconds``; its share is added, so that the times of jobs that
+        were served together add up to the time that went by.
+
+        Args:
+            seconds: wall time of the job itself.
+            parts: the same by what it was spent on.
+        """
+        shared = {"shared pass": self.shared["share_s"]} if self.shared else {}
+        spent = shared | {name: round(value, 3) for name, value in parts.items()}
+        found = {
+            "resumed": self.resumed,
+            "wall_s": round(seconds + sum(shared.values()), 3),
+            "wall_parts_s": spent,
+        }
+        return found | ({"shared_pass": dict(self.shared)} if shared else {})
+
+
+def sit_down(folder: Path, identity: str, plan: Any) -> Sitting:
+    """Write down the plan, or go on with an unfinished run (:func:`remember_plan`).
+
+    A run that only a shared pass has begun is no resumed one, unless that pass resumed it.
+
+    Raises:
+        StorageError: the unfinished run is another one.
+    """
+    begun, path = remember_plan(folder, identity, plan), folder / STATE / NOTE
+    if not begun or not path.exists():
+        return Sitting(begun, {})
+    note = read_json(path)
+    resumed = note["resumed"] or note["taken"]
+    write_json(path, note | {"taken": True})
+    return Sitting(resumed, note["served"])
+
+
+def open_in(
+    folder: Path, *, prepare: Callable[[], P], begin: Callable[[P], Pass | None]
+) -> Pass | None:
+    """The pass of a job, where there is one to make: the beginning of :func:`run_in`.
+
+    The caller holds the folder's lock (:func:`voxstrata.streaming.together.advance_together`).
+
+    Args:
+        folder: output folder.
+        prepare: checks and plans.
+        begin: what the job does before its pass.
+
+    Returns:
+        the pass; ``None`` where the folder holds results, or the job has no pass to be shared.
+
+    Raises:
+        VoxstrataError: whatever ``prepare`` and ``begin`` raise.
+    """
+    if (folder / TABLE).exists() and (folder / RECORD).exists():
+        return None
+    return begin(prepare())
 
 
 def plain(value: Any) -> Any:

@@ -14,13 +14,17 @@ from voxstrata.corpora import Corpus
 from voxstrata.errors import LabelError
 from voxstrata.models.base import SpeechModel
 from voxstrata.numerics.jackknife import assign_folds
-from voxstrata.streaming.runs import STORE
+from voxstrata.streaming.batches import Shard, make_shards
+from voxstrata.streaming.runs import PLAN, STATE, STORE
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.streaming.units import Unit
-from voxstrata.types import SAMPLE_RATE
+from voxstrata.types import SAMPLE_RATE, Utterance
 
 SHARD_S = 60.0
 """Seconds of audio a shard aims at: what a kill may cost."""
+
+ORDER_FOLDS = 10
+"""Folds that the order of work follows where a job has none of its own."""
 
 DISK_RESERVE = 2 << 30
 """Bytes of free disk that the row store never uses."""
@@ -81,15 +85,39 @@ def fold_recordings(corpus: Corpus, groups: Sequence[str], folds: int, seed: int
     return [chosen[group] for group in groups]
 
 
+def order_of_work(
+    utterances: Sequence[Utterance], seed: int, seconds: float = SHARD_S
+) -> list[Shard]:
+    """The order in which a job goes through a corpus whose folds do not rule it.
+
+    It is that of a similarity run with its default folds, so that jobs over one corpus go the same
+    way and a pass can serve several of them (:mod:`voxstrata.streaming.together`). The folds of
+    these shards mean nothing: the pass is given folds of its own.
+
+    Args:
+        utterances: the corpus.
+        seed: of the run.
+        seconds: target length of a shard.
+    """
+    if len(utterances) < 2:
+        return make_shards(utterances, [0] * len(utterances), seconds)
+    ids = [utterance.id for utterance in utterances]
+    lengths = [utterance.duration_s for utterance in utterances]
+    dealt = assign_folds(ids, min(ORDER_FOLDS, len(ids)), seed, lengths)
+    return make_shards(utterances, [dealt[name] for name in ids], seconds)
+
+
 def free_disk(out: Path, afresh: bool) -> float:
     """Bytes of disk that rows may take below ``out``.
 
     Args:
         out: output folder, which need not exist.
-        afresh: rows that an earlier run left there will be deleted first.
+        afresh: rows that an earlier run left there will be deleted first. Those of an unfinished
+            run are a part of what this one needs, and so count as free too.
     """
     store = out / STORE
-    held = sum(f.stat().st_size for f in store.rglob("*") if f.is_file()) if afresh else 0
+    ours = afresh or (out / STATE / PLAN).exists()
+    held = sum(f.stat().st_size for f in store.rglob("*") if f.is_file()) if ours else 0
     place = out.absolute()
     while not place.exists():
         place = place.parent
