@@ -1,27 +1,28 @@
-"""``voxstrata demo``: what comes with the package, compared offline on speech made here."""
+"""``voxstrata demo``: the study ``quickstart``, offline, on speech made here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-FAMILIES = ("ecapa", "melhubert")
-"""Families of the models that come with the package, in the order in which they are shown."""
+STUDY = "quickstart"
 
-BASELINE = "log-mel"
+FAMILIES = ("ecapa", "melhubert")
+"""Families of the models that come with the package."""
 
 SIZES: Mapping[str, Mapping[str, Any]] = {
-    "tiny": {"corpus": "synthetic:tiny", "scale": "small", "phones_per_type": 10, "folds": 3},
-    "demo": {"corpus": "synthetic:demo,speakers=40,sentences=6", "phones_per_type": 100},
+    "demo": {},
+    "tiny": {
+        "corpora.speech": "synthetic:tiny",
+        "analyses.properties.scale": "small",
+        "analyses.properties.phones_per_type": 10,
+        "analyses.properties.folds": 3,
+    },
 }
-"""Settings of the properties run by size; the similarity run takes the corpus of it."""
-
-PROPERTIES = ("linear-phone", "cca-phone", "linear-speaker")
-
-PAGE = "report.html"
+"""Changes to the study by size."""
 
 
 def demo(
@@ -39,23 +40,32 @@ def demo(
     """See what voxstrata does: no data, no network, a few minutes.
 
     Makes a small corpus of synthetic speech and runs the small trained models that come with
-    voxstrata (`voxstrata models list` names them), their untrained twins and log-mel over it.
-    OUT/report.html says where each holds phone and speaker information, and which layers of
-    different models are alike; OUT/properties and OUT/similarity hold all the numbers.
+    voxstrata (`voxstrata models list` names them), their untrained twins and log-mel over it: the
+    study `quickstart`. OUT/report.html says where each holds phone and speaker information, and
+    which layers of different models are alike; OUT/properties and OUT/similarity hold all the
+    numbers.
     """
-    typer.echo(str(run_demo(shipped(), out, size, overwrite, quiet=quiet)))
+    installed()
+    page = run_demo(out, size, overwrite, quiet=quiet)
+    if page is not None:
+        typer.echo(str(page))
 
 
 def run_demo(
-    models: Sequence[str], out: Path, size: str, overwrite: str, *, quiet: bool = False
-) -> Path:
-    """Properties and similarities of models and their twins on one synthetic corpus, as one page.
+    out: Path,
+    size: str,
+    overwrite: str,
+    *,
+    models: Mapping[str, str] | None = None,
+    quiet: bool = False,
+) -> Path | None:
+    """The study ``quickstart`` at a size.
 
     Args:
-        models: model names; log-mel and untrained twins are added.
         out: folder of the page; the two results folders lie in it.
         size: a name in :data:`SIZES`.
         overwrite: what to do with results that are there.
+        models: other models in place of the study's, by name.
         quiet: no progress bars.
 
     Returns:
@@ -63,35 +73,19 @@ def run_demo(
 
     Raises:
         UsageError: the size is not known.
-        VoxstrataError: whatever the two jobs raise.
+        VoxstrataError: whatever the study raises.
     """
-    from voxstrata.cli import properties, similarity
+    from voxstrata.cli.study import run_study_command
     from voxstrata.errors import UsageError
-    from voxstrata.properties.settings import PropertiesConfig
-    from voxstrata.report import draw_joined
-    from voxstrata.results import load_results
-    from voxstrata.similarity.settings import SimilarityConfig
+    from voxstrata.studies.load import read_study
 
     if size not in SIZES:
         raise UsageError("no such size of the demo", got=size, expected=" or ".join(SIZES))
-    folders = out / "properties", out / "similarity"
-    asked = PropertiesConfig(
-        models=(*models, BASELINE), properties=PROPERTIES, study="demo", **SIZES[size]
-    )
-    properties.run(asked, folders[0], overwrite, quiet=quiet)
-    twins = dict.fromkeys(load_results(folders[0]).record["twins"].values())
-    compared = SimilarityConfig(
-        models=tuple(dict.fromkeys((*asked.models, *twins))),
-        corpus=asked.corpus,
-        units=("frame", "utterance"),
-        measures=("cka",),
-        study="demo",
-    )
-    similarity.run(compared, folders[1], overwrite, quiet=quiet)
-    return draw_joined(folders, out / PAGE)
+    source = read_study(STUDY, models=models, changes=SIZES[size])
+    return run_study_command(source, out, overwrite, quiet=quiet)
 
 
-def shipped() -> list[str]:
+def installed() -> list[str]:
     """The trained models that come with the package.
 
     Raises:

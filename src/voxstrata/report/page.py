@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from voxstrata.report.join import join_views
 from voxstrata.report.pack import SCALE, pack_view
 from voxstrata.report.section import SECTIONS, SHOWS, TEMPLATES, Section, json_for_script, render
 from voxstrata.report.sections.opening import title
+from voxstrata.report.study_page import study_sections, study_title
+from voxstrata.report.study_view import StudyView, is_study, read_study_view
 from voxstrata.report.view import View, read_view
 from voxstrata.results import load_results
 
@@ -41,7 +44,10 @@ def draw_report(folder: Path) -> Path:
         ResultsError: the folder has no results, or they are damaged.
         StorageError: it cannot be written.
     """
-    view = read_view(load_results(folder))
+    results = load_results(folder)
+    if is_study(results.record):
+        return _draw_study(read_study_view(results))
+    view = read_view(results)
     draw_figures(view, Path(folder) / "figures")
     page = Path(folder) / PAGE
     with atomic_write(page) as file:
@@ -86,10 +92,27 @@ def page_html(view: View) -> str:
     Args:
         view: the results, arranged by :func:`voxstrata.report.view.read_view`.
     """
+    made = (SECTIONS.get(name)(view) for name in SECTIONS.names())
+    return _assembled(title(view), [section for section in made if section is not None], view)
+
+
+def _draw_study(study: StudyView) -> Path:
+    """The page of a study; those of its analyses are drawn by themselves."""
+    shown = study.main or (*study.others, *study.linked)[0]
+    if study.main is None:
+        # Without matrices and curves of layers nothing on the page reads the shared data.
+        shown = replace(shown, facets=(), curves=())
+    page = study.folder / PAGE
+    text = _assembled(study_title(study), study_sections(study), shown)
+    with atomic_write(page) as file:
+        file.write(text.encode("utf-8"))
+    return page
+
+
+def _assembled(heading: str, sections: list[Section], view: View) -> str:
+    """One page of sections, with the data that their scripts share."""
     from markupsafe import Markup
 
-    made = (SECTIONS.get(name)(view) for name in SECTIONS.names())
-    sections = [section for section in made if section is not None]
     library, script = _library(), _script(sections)
     data = {
         **pack_view(view),
@@ -99,7 +122,7 @@ def page_html(view: View) -> str:
     }
     return render(
         "page.html",
-        title=title(view),
+        title=heading,
         policy=_policy(library, script),
         style=Markup(_style()),
         sections=[_shown(section) for section in sections],

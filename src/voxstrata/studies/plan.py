@@ -12,7 +12,7 @@ from voxstrata.studies.jobs.job import Job
 from voxstrata.studies.settings import Analysis, StudyConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a key of what it brought
 class Part:
     """One analysis with one seed.
 
