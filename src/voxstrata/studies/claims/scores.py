@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from voxstrata.report.curve_view import PROBING, SCREEN
 from voxstrata.report.probing_view import OVER_OTHER, SUM, is_lower
@@ -15,9 +15,6 @@ from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Effect
 from voxstrata.studies.claims.evidence import Evidence
 from voxstrata.studies.claims.numbers import NOTHING, Number, less, mean, number_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 CONTENT = ("pr", "asr", "ic", "sf", "ks")
 """Tasks about what is said (A2024, Table 1; SUPERB's groups content and semantics)."""
 
@@ -26,6 +23,11 @@ SPEAKER = ("sid", "asv")
 
 DEALT = "permuted-labels"
 """Control of probing: heads trained on labels dealt anew."""
+
+COLUMNS = (
+    *("layer", "other_model", "control", "estimator"),
+    *("value", "ci_low", "ci_high", "groups"),
+)
 
 GROUPS = "groups of test recordings"
 """What intervals of probing draw again: speakers where they are known."""
@@ -88,15 +90,10 @@ def score(evidence: Evidence, task: Asked, model: str, control: str = "") -> Num
     Returns:
         turned so that more is better; ``None`` where the table has none.
     """
-    rows = _rows(evidence, task, model)
-    rows = rows[(rows["measure"] == task.main) & (rows["estimator"] != SCREEN)]
-    held = rows[rows["control"] == ""]
-    read = SUM if (held["layer"] == SUM).any() else task.best.get(f"{task.name} {model}")
-    mine = rows[(rows["layer"] == read) & (rows["control"] == control)]
-    if mine.empty or not math.isfinite(mine["value"].iloc[0]):
-        return None
-    found = number_of(mine.iloc[0].to_dict())
-    return found.turned if task.lower else found
+    rows = [r for r in _rows(evidence, task, model, task.main) if r["estimator"] != SCREEN]
+    whole = any(r["layer"] == SUM and not r["control"] for r in rows)
+    read = SUM if whole else task.best.get(f"{task.name} {model}")
+    return _first(task, (r for r in rows if (r["layer"], r["control"]) == (read, control)))
 
 
 def difference(evidence: Evidence, task: Asked, one: str, other: str) -> Number | None:
@@ -109,15 +106,10 @@ def difference(evidence: Evidence, task: Asked, one: str, other: str) -> Number 
     if one == other:
         return Number(0.0, 0.0, 0.0)
     for mine, its, sign in ((one, other, 1), (other, one, -1)):
-        rows = _rows(evidence, task, mine)
-        rows = rows[
-            (rows["measure"] == task.main + OVER_OTHER)
-            & (rows["other_model"] == its)
-            & (rows["control"] == "")
-        ]
-        if len(rows) and math.isfinite(rows["value"].iloc[0]):
-            paired = number_of(rows.iloc[0].to_dict())
-            return paired if (sign > 0) != task.lower else paired.turned
+        rows = _rows(evidence, task, mine, task.main + OVER_OTHER)
+        paired = _first(task, (r for r in rows if (r["other_model"], r["control"]) == (its, "")))
+        if paired is not None:
+            return paired if sign > 0 else paired.turned
     held = score(evidence, task, one), score(evidence, task, other)
     return less(held[0], held[1]) if held[0] and held[1] else None
 
@@ -223,10 +215,9 @@ def pair_table(evidence: Evidence, names: Sequence[str], sides: Sides) -> list[d
 def layer_losses(evidence: Evidence, name: str, model: str, layer: str) -> Number | None:
     """What the learned sum loses in a task without one layer (paired; more is a greater loss)."""
     for task in asked(evidence, name):
-        rows = _rows(evidence, task, model)
-        rows = rows[(rows["measure"] == "lost-without-layer") & (rows["layer"] == layer)]
-        if len(rows):
-            return number_of(rows.iloc[0].to_dict())
+        for row in _rows(evidence, task, model, "lost-without-layer"):
+            if row["layer"] == layer:
+                return number_of(row)
     return None
 
 
@@ -255,6 +246,19 @@ def _signed(number: Number, sign: int) -> Number:
     return number if sign > 0 else number.turned
 
 
-def _rows(evidence: Evidence, task: Asked, model: str) -> pd.DataFrame:
+def _first(task: Asked, rows: Iterable[Mapping[Any, Any]]) -> Number | None:
+    """The first row with a value, turned so that more is better."""
+    for row in rows:
+        if math.isfinite(row["value"]):
+            found = number_of(row)
+            return found.turned if task.lower else found
+    return None
+
+
+def _rows(evidence: Evidence, task: Asked, model: str, measure: str) -> list[Mapping[Any, Any]]:
     table = evidence.tables[task.analysis]
-    return table[(table["property"] == task.name) & (table["model"] == model)]
+    held = table[
+        (table["property"] == task.name) & (table["model"] == model) & (table["measure"] == measure)
+    ]
+    found: list[Mapping[Any, Any]] = [*held[list(COLUMNS)].to_dict("records")]
+    return found
