@@ -9,7 +9,7 @@ Australian Journal of Ecology 18, 1993), with distances in place of their ranks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,50 +107,67 @@ def distances(curves: Sequence[Floats]) -> Floats:
     return np.asarray(((stacked[:, None] - stacked[None]) ** 2).mean(axis=2) / 2)
 
 
-def between_within(apart: Floats, groups: Sequence[Hashable]) -> tuple[float, float]:
-    """Mean distance of pairs of different groups, and of pairs of one; NaN without such pairs."""
-    upper = np.triu_indices(len(groups), 1)
-    codes = {group: i for i, group in enumerate(dict.fromkeys(groups))}
-    member = np.array([codes[group] for group in groups])
-    same = member[upper[0]] == member[upper[1]]
-    held = apart[upper]
-    means = [float(held[which].mean()) if which.any() else np.nan for which in (~same, same)]
-    return means[0], means[1]
+def between_within(apart: Floats, groups: ArrayLike) -> tuple[Floats, Floats]:
+    """Mean distance of pairs of different groups, and of pairs of one; NaN without such pairs.
+
+    Args:
+        apart: [M, M].
+        groups: the group of each model, [..., M].
+
+    Returns:
+        two of [...].
+    """
+    given = np.asarray(groups)
+    one, other = np.triu_indices(given.shape[-1], 1)
+    same = given[..., one] == given[..., other]
+    held = apart[one, other]
+    with np.errstate(invalid="ignore"):
+        within = (same @ held) / same.sum(axis=-1)
+        between = (~same @ held) / (~same).sum(axis=-1)
+    return np.asarray(between), np.asarray(within)
 
 
-def separation(apart: Floats, groups: Sequence[Hashable]) -> float:
+def separation(apart: Floats, groups: ArrayLike) -> Floats:
     """Mean distance between groups less that within groups, as a share of that of all pairs.
 
     0 where groups mean nothing; NaN where there is no pair of one kind; 0 where all are alike.
+    Arguments are those of :func:`between_within`.
     """
     between, within = between_within(apart, groups)
-    every = float(apart[np.triu_indices(len(groups), 1)].mean()) if len(groups) > 1 else np.nan
-    if every == 0:
-        return 0.0
-    return (between - within) / every
+    held = apart[np.triu_indices(len(apart), 1)]
+    if not held.any():
+        return np.zeros(between.shape)
+    return np.asarray((between - within) / held.mean())
 
 
-Statistic = Callable[[Floats, Sequence[Hashable]], float]
-"""Of distances [M, M] and the group of each model."""
+Statistic = Callable[[Floats, NDArray[np.str_]], Floats]
+"""Of distances [M, M] and memberships [..., M, K] in K groupings, to [...]."""
 
 
-def over_models(statistic: Statistic, apart: Floats, groups: Sequence[Hashable]) -> Number:
+def over_models(statistic: Statistic, apart: Floats, members: NDArray[np.str_]) -> Number:
     """A statistic with its 95 % interval by the jackknife over models; without interval where it
-    is not defined once a model is left out."""
-    size = len(groups)
-    value = statistic(apart, groups)
+    is not defined once a model is left out.
+
+    Args:
+        statistic: of distances and memberships.
+        apart: [M, M].
+        members: [M, K].
+    """
+    size = len(members)
+    value = float(statistic(apart, members))
     left = []
     for out in range(size):
-        kept = [i for i in range(size) if i != out]
-        left.append(statistic(apart[np.ix_(kept, kept)], [groups[i] for i in kept]))
+        kept = np.delete(np.arange(size), out)
+        left.append(float(statistic(apart[np.ix_(kept, kept)], members[kept])))
     if size < LEAST or not np.isfinite([value, *left]).all():
         return Number(value, n=size)
     found = jackknife(value, left, np.ones(size))
     return Number(value, float(found.low), float(found.high), size)
 
 
-def dealt(statistic: Statistic, apart: Floats, groups: Sequence[Hashable], seed: int = 0) -> Floats:
-    """The statistic with memberships dealt anew among the models, [:data:`DEALS`]."""
+def dealt(statistic: Statistic, apart: Floats, members: NDArray[np.str_], seed: int = 0) -> Floats:
+    """The statistic with memberships dealt anew among the models, [:data:`DEALS`]; all groupings
+    of a model move together."""
     rng = np.random.default_rng(seed)
-    orders = [rng.permutation(len(groups)) for _ in range(DEALS)]
-    return np.array([statistic(apart, [groups[i] for i in order]) for order in orders])
+    orders = rng.permuted(np.tile(np.arange(len(members)), (DEALS, 1)), axis=1)
+    return statistic(apart, members[orders])

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voxstrata.report.words import counted, listing
 from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Claimed, Effect
@@ -55,7 +56,7 @@ def by_objective(evidence: Evidence) -> Claimed:
         "Properties evolve across layers differently depending on the model, and the variations "
         f"relate to the pre-training objective ({PAPER}).",
         OBJECTIVE,
-        separation,
+        _alone,
         "curves' distance between objectives less within, share of the mean distance",
     )
 
@@ -70,7 +71,7 @@ def by_modality(evidence: Evidence) -> Claimed:
         f"({PAPER}). Which way their curves differ was not read in the paper; asked here is "
         "whether they do.",
         MODALITY,
-        separation,
+        _alone,
         "curves' distance between modalities less within, share of the mean distance",
     )
     away = [one.title for one in paper_models() if not one.transformers]
@@ -88,9 +89,8 @@ def by_modality(evidence: Evidence) -> Claimed:
 def by_data(evidence: Evidence) -> Claimed:
     """The objective separates curves more than the amount of data does."""
 
-    def more(apart: Floats, groups: Sequence[Hashable]) -> float:
-        pairs = [g if isinstance(g, tuple) else (g, g) for g in groups]
-        return separation(apart, [p[0] for p in pairs]) - separation(apart, [p[1] for p in pairs])
+    def more(apart: Floats, members: NDArray[np.str_]) -> Floats:
+        return separation(apart, members[..., 0]) - separation(apart, members[..., 1])
 
     return _claimed(
         evidence,
@@ -102,6 +102,11 @@ def by_data(evidence: Evidence) -> Claimed:
         more,
         "separation of curves by objective less that by amount of data, share of the mean distance",
     )
+
+
+def _alone(apart: Floats, members: NDArray[np.str_]) -> Floats:
+    """Separation by the only grouping."""
+    return separation(apart, members[..., 0])
 
 
 def _claimed(
@@ -160,30 +165,24 @@ def _effect(
     what: str,
 ) -> Effect:
     said = f"{one.title}: {what}"
-    groups = [_groups(known[spec], by) for spec in mine]
+    groupings = (OBJECTIVE, AMOUNT) if by == AMOUNT else (by,)
+    members = np.array([[_group(known[spec], each) for each in groupings] for spec in mine])
     if why := _too_few(mine, known, by):
         return Effect(said, math.nan, n=len(mine), unit="models", missing=why)
     apart = distances([one.by_model[spec] for spec in mine])
-    found = over_models(statistic, apart, groups)
+    found = over_models(statistic, apart, members)
     if not math.isfinite(found.value):
         why = "no two models of one objective" if by == AMOUNT else f"no two models of one {by}"
         return Effect(said, math.nan, n=len(mine), unit="models", missing=why)
-    controls = {PERMUTATION: far(dealt(statistic, apart, groups), found.value)}
+    controls = {PERMUTATION: far(dealt(statistic, apart, members), found.value)}
     twins = [evidence.twin(spec) for spec in mine]
     curves = [one.by_model[t] for t in twins if t is not None and t in one.by_model]
     if len(curves) == len(mine):
-        controls[TWIN] = statistic(distances(curves), groups)
+        controls[TWIN] = float(statistic(distances(curves), members))
     why = "" if found.has_interval else "too few models: without one of them a group is alone"
     return Effect(
         said, found.value, found.low, found.high, controls, len(mine), "models", missing=why
     )
-
-
-def _groups(facts: ModelFacts, by: str) -> Hashable:
-    """Its group; of amounts of data the objective beside it."""
-    if by == AMOUNT:
-        return (facts.objective, facts.amount)
-    return facts.objective if by == OBJECTIVE else facts.modality
 
 
 def _group(facts: ModelFacts, by: str) -> str:
@@ -209,8 +208,8 @@ def _line(
     line: dict[str, Any] = {"property": one.title, "models": len(mine)}
     for each in dict.fromkeys((by, OBJECTIVE)):
         between, within = between_within(apart, [_group(known[spec], each) for spec in mine])
-        line[f"between {WORDS[each]}"] = between
-        line[f"within {WORDS[each]}"] = within
+        line[f"between {WORDS[each]}"] = float(between)
+        line[f"within {WORDS[each]}"] = float(within)
     return line
 
 
