@@ -79,6 +79,7 @@ def check(source: Source, out: Path, *, afresh: bool = False) -> Checked:
     if config is None:
         return found
     _claims(config, source, found)
+    _specs(config, source, found)
     study = _study(config, source, out, found)
     _prepare(study, source, found, afresh)
     found.study = study
@@ -106,25 +107,23 @@ def checked(source: Source, out: Path, *, afresh: bool = False) -> Checked:
 def _config(source: Source, found: Checked) -> StudyConfig | None:
     """The study without what is wrong in it, so that the rest can be checked too."""
     raw: Any = _copy(source.raw)
-    for _ in range(100):
+    for _ in range(len(_LEVELS)):
         try:
             return StudyConfig.model_validate(raw)
         except ValidationError as error:
-            before = len(found.problems)
             for item in error.errors():
-                path = [str(part) for part in item["loc"]]
-                found.problems.append(_problem(item, StudyConfig, path, source))
+                problem = _problem(item, StudyConfig, [str(part) for part in item["loc"]], source)
+                if not any(problem.where == one.where for one in found.problems):
+                    found.problems.append(problem)
                 _drop(raw, item["loc"])
-            if any(len(item["loc"]) <= 1 for item in error.errors()[:1]) and not _whole(raw):
-                return None
-            if len(found.problems) == before:
-                return None
+                if item["loc"] and item["loc"][0] == "name":
+                    raw["name"] = "study"
     return None
 
 
-def _whole(raw: Mapping[str, Any]) -> bool:
-    """Whether what a study cannot do without is there."""
-    return all(raw.get(key) for key in ("corpora", "models", "analyses"))
+_LEVELS = ("study", "model or analysis", "setting", "value")
+"""What is wrong is taken away, at most this deep; a study that is still not one is not checked
+further."""
 
 
 def _copy(value: Any) -> Any:
@@ -183,6 +182,18 @@ def _claims(config: StudyConfig, source: Source, found: Checked) -> None:
             found.problems.append(_told(error, "claims", source))
 
 
+def _specs(config: StudyConfig, source: Source, found: Checked) -> None:
+    """Names of models, once for all analyses; nothing is loaded."""
+    from voxstrata.models.load import find_family
+    from voxstrata.models.spec import parse
+
+    for name, entry in config.models.items():
+        try:
+            find_family(parse(entry.spec))
+        except VoxstrataError as error:
+            found.problems.append(_told(error, f"models.{name}", source))
+
+
 def _told(error: VoxstrataError, where: str, source: Source) -> Problem:
     said = error.what if error.got is None else f"{error.what} ({error.got})"
     expected = str(error.expected) if error.expected is not None else ""
@@ -200,15 +211,14 @@ def _study(config: StudyConfig, source: Source, out: Path, found: Checked) -> St
         except UsageError as error:
             found.problems.append(_told(error, f"{where}.job", source))
             continue
-        before = len(found.problems)
         values = _settings(config, name, analysis, job, source, found, out, maps)
-        if len(found.problems) > before:
-            continue
         for seed in seeds_of(config, analysis):
             given = values if seed is None else {**values, "seed": seed}
             settings = _built(job, given, where, source, found)
-            if settings is None:
-                break
+            if settings is None or any(
+                one.where in [f"{where}.{key}" for key in job.corpora] for one in found.problems
+            ):
+                break  # without its recordings nothing more can be checked
             folder = folder_of(out, name, seed, several)
             used = {str(analysis.settings.get(field, "")) for field in job.corpora}
             lenient = analysis.missing == "skip" or bool(used & source.changed)
@@ -348,15 +358,19 @@ def _pairs(
 def _built(
     job: Job, values: Mapping[str, Any], where: str, source: Source, found: Checked
 ) -> Config | None:
-    """Settings of a job; every problem is told, none twice."""
-    try:
-        return job.settings.model_validate(dict(values))
-    except ValidationError as error:
-        for item in error.errors():
-            path = [str(part) for part in item["loc"]]
-            problem = _problem(item, job.settings, path, source, above=where)
-            if problem not in found.problems:
-                found.problems.append(problem)
+    """Settings of a job, without what is wrong in them, so that the job can check the rest."""
+    left = dict(values)
+    for _ in _LEVELS:
+        try:
+            return job.settings.model_validate(left)
+        except ValidationError as error:
+            for item in error.errors():
+                path = [str(part) for part in item["loc"]]
+                problem = _problem(item, job.settings, path, source, above=where)
+                if not any(problem.where == one.where for one in found.problems):
+                    found.problems.append(problem)
+                if path:
+                    left.pop(path[0], None)
     return None
 
 
@@ -375,7 +389,7 @@ def _prepare(study: Study, source: Source, found: Checked, afresh: bool) -> None
             prepared = part.job.prepare(part.settings, part.folder, afresh)
         except VoxstrataError as error:
             problem = _told(error, where, source)
-            if problem not in found.problems:
+            if not any(problem.what == one.what for one in found.problems):
                 found.problems.append(problem)
             continue
         found.prepared[position] = prepared

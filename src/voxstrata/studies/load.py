@@ -134,7 +134,7 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 def _with_corpora(
     raw: dict[str, Any], given: Mapping[str, str], name: str
 ) -> tuple[dict[str, Any], frozenset[str]]:
-    known = dict(raw.get("corpora") or {})
+    known = _mapping(raw.get("corpora"))
     changed = set()
     for key, spec in given.items():
         if key and key not in known:
@@ -153,7 +153,7 @@ def _with_corpora(
 
 
 def _with_models(raw: dict[str, Any], given: Mapping[str, str], name: str) -> dict[str, Any]:
-    known = dict(raw.get("models") or {})
+    known = _mapping(raw.get("models"))
     for key, spec in given.items():
         if key not in known:
             raise UsageError(
@@ -164,6 +164,11 @@ def _with_models(raw: dict[str, Any], given: Mapping[str, str], name: str) -> di
         entry = known[key]
         known[key] = {**entry, "spec": spec} if isinstance(entry, Mapping) else spec
     return {**raw, "models": known} if given else raw
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """A copy; empty for what is no mapping, which checking tells."""
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def _with(raw: Mapping[str, Any], path: str, value: Any, name: str) -> dict[str, Any]:
