@@ -27,7 +27,6 @@ root_doc = "index"
 exclude_patterns = ["_ext"]
 nitpicky = False
 suppress_warnings = [
-    "toc.empty_glob",  # a group of pages in a table of contents may still be empty
     "ref.python",  # a type in a signature may have the name of several things ("Wave", "name")
 ]
 
@@ -50,7 +49,9 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 
-def keep_bars(_app: Sphinx, _what: str, _name: str, _obj: Any, _opts: Any, lines: list[str]) -> None:
+def keep_bars(
+    _app: Sphinx, _what: str, _name: str, _obj: Any, _opts: Any, lines: list[str]
+) -> None:
     """Bars in docstrings are norms and absolute values, never substitutions."""
     for number, line in enumerate(lines):
         parts = line.split("`")
@@ -58,6 +59,13 @@ def keep_bars(_app: Sphinx, _what: str, _name: str, _obj: Any, _opts: Any, lines
         lines[number] = "`".join(parts)
 
 
+def without_absent(app: Sphinx, name: str, source: list[str]) -> None:
+    """The first page lists the page of studies if there is one."""
+    if name == root_doc and not Path(app.srcdir, "studies.md").exists():
+        source[0] = source[0].replace("\nstudies\n", "\n")
+
+
 def setup(app: Sphinx) -> None:
     """What a list of settings cannot say; called by Sphinx."""
     app.connect("autodoc-process-docstring", keep_bars)
+    app.connect("source-read", without_absent)

@@ -56,7 +56,11 @@ def pages() -> list[Path]:
 def runnable() -> list[Path]:
     """The pages whose Python is run."""
     chosen = [ROOT / "README.md", DOCS / "index.md", DOCS / "from_s3prl.md"]
-    return [*chosen, *sorted((DOCS / "tutorial").glob("*.md")), *sorted((DOCS / "howto").glob("*.md"))]
+    return [
+        *chosen,
+        *sorted((DOCS / "tutorial").glob("*.md")),
+        *sorted((DOCS / "howto").glob("*.md")),
+    ]
 
 
 def parsed(text: str, page: str = "page") -> tuple[list[Block], list[tuple[int, str]]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sphinx.application import Sphinx
-from sphinx.util import logging
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 # `href` of these is only followed when a reader clicks or a program asks.
 LINKS = {"a", "area"}
@@ -66,6 +67,8 @@ def check(app: Sphinx, error: Exception | None) -> None:
     """Warn of every page and style sheet that would fetch something from elsewhere."""
     if error is not None or app.builder.format != "html":
         return
+    from sphinx.util import logging
+
     logger = logging.getLogger(__name__)
     for file in sorted(Path(app.outdir).rglob("*")):
         search = {".html": outside, ".css": styles}.get(file.suffix)

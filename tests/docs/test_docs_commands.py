@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from docs_commands import words, wrong
 from docs_reading import ROOT, pages, parsed, read, typed
 
