@@ -148,7 +148,7 @@ def prepare(config: NeuronsConfig) -> Prepared:
     notices = untrained_notice([m for m in models if m.spec not in trained_for]) + without
     if corpus.skipped:
         notices.append(f"{len(corpus.skipped)} recordings were left out before the run.")
-    shards = order_of_work(corpus.utterances, config.seed, SHARD_S)
+    shards = order_of_work(corpus.utterances, config.seed, seconds=SHARD_S)
     identity = fingerprint(
         {
             "version": voxstrata.__version__,

@@ -126,7 +126,7 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
         if one.unit not in kinds
     ]
     properties = [one for one in properties if one.unit in kinds]
-    shards = order_of_work(corpus.utterances, config.seed)
+    shards = order_of_work(corpus.utterances, config.seed, group=config.group)
     for sample in samples:
         sample.unit.prepare(corpus.utterances, config.seed)
     samples = [

@@ -109,7 +109,7 @@ def run_in(
                 clean_up(folder, prepared.config)
             return load_results(folder)
         if overwrite == "always":
-            _clear(folder)
+            clear(folder)
         planned(prepared)
         try:
             return compute(prepared)
@@ -143,7 +143,8 @@ def _same_run(folder: Path, prepared: Planned) -> None:
     )
 
 
-def _clear(folder: Path) -> None:
+def clear(folder: Path) -> None:
+    """Delete results, and what an unfinished run left."""
     for name in (RECORD, TABLE, CSV):
         (folder / name).unlink(missing_ok=True)
     for name in (STATE, STORE):
@@ -228,7 +229,8 @@ class Sitting:
 def sit_down(folder: Path, identity: str, plan: Any) -> Sitting:
     """Write down the plan, or go on with an unfinished run (:func:`remember_plan`).
 
-    A run that only a shared pass has begun is no resumed one, unless that pass resumed it.
+    A run that only a shared pass has begun is no resumed one, unless that pass resumed it or was
+    stopped.
 
     Raises:
         StorageError: the unfinished run is another one.
@@ -237,7 +239,7 @@ def sit_down(folder: Path, identity: str, plan: Any) -> Sitting:
     if not begun or not path.exists():
         return Sitting(begun, {})
     note = read_json(path)
-    resumed = note["resumed"] or note["taken"]
+    resumed = note["resumed"] or note["taken"] or not note["ended"]
     write_json(path, note | {"taken": True})
     return Sitting(resumed, note["served"])
 

@@ -86,25 +86,30 @@ def fold_recordings(corpus: Corpus, groups: Sequence[str], folds: int, seed: int
 
 
 def order_of_work(
-    utterances: Sequence[Utterance], seed: int, seconds: float = SHARD_S
+    utterances: Sequence[Utterance],
+    seed: int,
+    *,
+    group: str = "utterance",
+    seconds: float = SHARD_S,
 ) -> list[Shard]:
     """The order in which a job goes through a corpus whose folds do not rule it.
 
-    It is that of a similarity run with its default folds, so that jobs over one corpus go the same
-    way and a pass can serve several of them (:mod:`voxstrata.streaming.together`). The folds of
-    these shards mean nothing: the pass is given folds of its own.
+    It is that of a similarity run with its default number of folds, so that jobs over one corpus go
+    the same way and a pass can serve several of them (:mod:`voxstrata.streaming.together`). The
+    folds of these shards mean nothing: the pass is given folds of its own.
 
     Args:
         utterances: the corpus.
         seed: of the run.
+        group: "utterance", or "speaker" (of those that have one).
         seconds: target length of a shard.
     """
-    if len(utterances) < 2:
-        return make_shards(utterances, [0] * len(utterances), seconds)
-    ids = [utterance.id for utterance in utterances]
-    lengths = [utterance.duration_s for utterance in utterances]
-    dealt = assign_folds(ids, min(ORDER_FOLDS, len(ids)), seed, lengths)
-    return make_shards(utterances, [dealt[name] for name in ids], seconds)
+    names = [u.id if group == "utterance" else str(u.tiers.get(group, u.id)) for u in utterances]
+    dealt = dict.fromkeys(names, 0)
+    if len(dealt) > 1:
+        lengths = [utterance.duration_s for utterance in utterances]
+        dealt = assign_folds(names, min(ORDER_FOLDS, len(dealt)), seed, lengths)
+    return make_shards(utterances, [dealt[name] for name in names], seconds)
 
 
 def free_disk(out: Path, afresh: bool) -> float:

@@ -23,7 +23,7 @@ from voxstrata.streaming.batches import Shard
 from voxstrata.streaming.onepass import Pass, work_shard
 from voxstrata.streaming.outputs import Forwards, model_key
 from voxstrata.streaming.progress import Advance, bar
-from voxstrata.streaming.runs import NOTE, PLAN, STATE
+from voxstrata.streaming.runs import NOTE, PLAN, STATE, clear
 
 Opener = Callable[[], Pass | None]
 """Does what a job does before its pass, and gives the pass; ``None`` where there is none."""
@@ -87,6 +87,7 @@ class Report:
 def advance_together(
     openers: Sequence[tuple[Path, Opener]],
     *,
+    afresh: bool = False,
     progress: bool = False,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Report:
@@ -98,6 +99,7 @@ def advance_together(
     Args:
         openers: output folder of each job, and what opens its pass (``open_similarity`` and its
             like). Folders are locked until the end.
+        afresh: delete first what folders hold ("always" would delete what is made here).
         progress: show a progress bar.
         say: shows a line.
 
@@ -113,6 +115,8 @@ def advance_together(
     with ExitStack() as held:
         for folder, opener in openers:
             held.enter_context(lock(folder))
+            if afresh:
+                clear(folder)
             resumed = (folder / STATE / PLAN).exists()
             try:
                 one = opener()
@@ -124,6 +128,7 @@ def advance_together(
             if one is None:
                 left[folder] = "it has no pass to share"
                 continue
+            assert one.state is not None  # without one, what is done here would be lost
             _unite(one, known)
             _note(folder, resumed=resumed)
             folders.append(folder)
@@ -135,13 +140,14 @@ def advance_together(
         done = _nothing(passes)
         total = _seconds(passes, steps)
         with bar("models, for several jobs", total, "s of speech", show=progress) as advance:
+            ended = False
             try:
                 _work(passes, steps, done, advance)
+                ended = True
             finally:
                 for number, folder in enumerate(folders):
-                    if done.shards[number]:
-                        partners = [folders[other].name for other in done.partners[number]]
-                        _served(folder, passes[number], done, number, partners)
+                    partners = [folders[other].name for other in done.partners[number]]
+                    _close(folder, passes[number], done, number, partners, ended=ended)
     for number, folder in enumerate(folders):
         if number in done.failed:
             left[folder] = done.failed[number].what
@@ -201,6 +207,7 @@ def _work(passes: Sequence[Pass], steps: Sequence[Step], done: Shared, advance: 
     def failed(one: Pass, error: VoxstrataError) -> None:
         done.failed[next(i for i, other in enumerate(passes) if other is one)] = error
 
+    first = [one.done for one in passes]
     try:
         for step in steps:
             live = [number for number in step if number not in done.failed]
@@ -218,7 +225,6 @@ def _work(passes: Sequence[Pass], steps: Sequence[Step], done: Shared, advance: 
             for number in live:
                 done.wall_s[number] += spent
                 if number not in done.failed:
-                    done.shards[number] += 1
                     done.partners[number] |= {i for i in live if i != number}
         for number, one in enumerate(passes):
             if number not in done.failed:
@@ -229,6 +235,9 @@ def _work(passes: Sequence[Pass], steps: Sequence[Step], done: Shared, advance: 
             got=", ".join(f"{one.done} of {len(one.shards)} shards done" for one in passes),
             fix="run the same command again: it goes on from the last checkpoints",
         ) from None
+    finally:
+        for number, one in enumerate(passes):
+            done.shards[number] = one.done - first[number]
 
 
 def plan_steps(passes: Sequence[Pass]) -> list[Step]:
@@ -323,23 +332,27 @@ def _note(folder: Path, *, resumed: bool) -> None:
     """Say in a run's folder that its pass is about to be shared."""
     path = folder / STATE / NOTE
     served = read_json(path)["served"] if path.exists() else {}
-    write_json(path, {"resumed": resumed, "taken": False, "served": served})
+    write_json(path, {"resumed": resumed, "ended": False, "taken": False, "served": served})
 
 
-def _served(folder: Path, one: Pass, done: Shared, number: int, partners: list[str]) -> None:
+def _close(
+    folder: Path, one: Pass, done: Shared, number: int, partners: list[str], *, ended: bool
+) -> None:
     """Say in a run's folder what its pass was given here, on top of earlier sittings."""
     path = folder / STATE / NOTE
     note = read_json(path)
     before = note["served"]
-    clock = dict(before.get("clock_s", {}))
-    for name, spent in one.clock.spent.items():
-        clock[name] = round(clock.get(name, 0.0) + spent, 3)
-    served = {
-        "with": sorted({*before.get("with", []), *partners}),
-        "shards": before.get("shards", 0) + done.shards[number],
-        "of_shards": len(one.shards),
-        "wall_s": round(before.get("wall_s", 0.0) + done.wall_s[number], 3),
-        "share_s": round(before.get("share_s", 0.0) + sum(one.clock.spent.values()), 3),
-        "clock_s": clock,
-    }
-    write_json(path, note | {"served": served})
+    served = before
+    if done.shards[number]:
+        clock = dict(before.get("clock_s", {}))
+        for name, spent in one.clock.spent.items():
+            clock[name] = round(clock.get(name, 0.0) + spent, 3)
+        served = {
+            "with": sorted({*before.get("with", []), *partners}),
+            "shards": before.get("shards", 0) + done.shards[number],
+            "of_shards": len(one.shards),
+            "wall_s": round(before.get("wall_s", 0.0) + done.wall_s[number], 3),
+            "share_s": round(sum(clock.values()), 3),
+            "clock_s": clock,
+        }
+    write_json(path, note | {"ended": ended, "served": served})
