@@ -43,7 +43,7 @@ Start with one of these:
                                          layer holds
   voxstrata study list                   whole papers as recipes; then
                                          voxstrata study run NAME -o out
-  voxstrata explain                      what all the names mean, how to read them
+  voxstrata explain                      what measures mean, how to read them
   voxstrata doctor                       is everything installed?
 
 MODEL is a name (voxstrata models list), a hub id, a folder or a checkpoint.

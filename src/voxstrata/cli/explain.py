@@ -18,6 +18,9 @@ WIDEST = 100
 
 Facts = list[tuple[str, str]]
 
+GIVEN = "source"
+"""Label of the source that a thing names itself: shown where the bibliography has none."""
+
 _BETTER = {
     "high": "higher is better",
     "low": "lower is better",
@@ -38,7 +41,7 @@ class Kind:
         file: where its explanations are (:func:`voxstrata.references.explanation.explanations`).
         lines: all names, a line on each; loads nothing heavy.
         facts: what the thing itself says of a name (may be slow).
-        command: what computes it; ``{}`` is the name.
+        command: what computes it, ``{}`` being the name; empty where that is several.
     """
 
     noun: str
@@ -77,12 +80,14 @@ def explain(
         _list(console)
         return
     found = list(_found(name))
+    _, colon, rest = name.strip().partition(":")
+    argument = colon + rest  # of a property, as in linear:emotion
     if not found:
         raise _unknown(name)
     for number, (kind, held) in enumerate(found):
         if number:
             console.print()
-        _show(console, kind, held, name if held in name.partition(":")[0] else held)
+        _show(console, kind, held, f"{held}{argument}" if kind.noun == "property" else held)
 
 
 def _found(name: str) -> Iterator[tuple[Kind, str]]:
@@ -139,6 +144,7 @@ def _show(console: Console, kind: Kind, name: str, asked: str) -> None:
     from voxstrata.references.explanation import explanations
 
     about = explanations(kind.file).get(name)
+    facts = [*kind.facts(asked), *_own_facts(about)]  # before a word is said: it may refuse
 
     def part(heading: str, lines: list[str], mark: str = "") -> None:
         rows = Table.grid(padding=(0, 1))
@@ -149,12 +155,16 @@ def _show(console: Console, kind: Kind, name: str, asked: str) -> None:
             console.print(Text(heading, style="bold"))
             console.print(rows)
 
-    console.print(Text.assemble((name, "bold cyan"), f", {kind.noun}"))
+    article = "an" if kind.noun[0] in "aeiou" else "a"
+    console.print(Text.assemble((name, "bold cyan"), f", {article} {kind.noun}"))
     console.print(Text(about.what if about else kind.lines()[name]))
     if about:
         part("Formula", about.formula.rstrip().splitlines())
-    facts = [*kind.facts(asked), *_own_facts(about)]
-    part("In short", [f"{label}: {fact}" for label, fact in facts if fact])
+    given = about is not None and bool(about.cite)
+    part(
+        "In short",
+        [f"{is_}: {fact}" for is_, fact in facts if fact and not (given and is_ == GIVEN)],
+    )
     if about:
         part("How to read it", [about.read])
         part("What misleads", list(about.pitfalls), "-")
@@ -166,7 +176,7 @@ def _show(console: Console, kind: Kind, name: str, asked: str) -> None:
             ],
             "-",
         )
-    part("Computed by", [kind.command.format(asked)])
+    part("Computed by", [kind.command.format(asked)] if kind.command else [])
     if about and about.page:
         part("More", [about.page])
 
@@ -190,9 +200,9 @@ def _measure_facts(name: str) -> Facts:
     low, high = measure.range
     kept = sorted(measure.invariances)
     sides = [
-        f"{side} also {', '.join(sorted(more))}"
+        f"{side} alone: {', '.join(sorted(more - measure.invariances))}"
         for side, more in (("x", measure.invariances_x), ("y", measure.invariances_y))
-        if more
+        if more - measure.invariances
     ]
     return [
         ("range", f"{low:.4g} to {high:.4g}"),
@@ -202,7 +212,7 @@ def _measure_facts(name: str) -> Facts:
         ("not changed by", "; ".join([", ".join(kept), *sides])),
         ("fewest rows", str(measure.min_rows)),
         ("cost beyond one pass", measure.cost),
-        ("source as given", measure.reference),
+        (GIVEN, measure.reference),
     ]
 
 
@@ -223,7 +233,7 @@ def _property_facts(name: str) -> Facts:
         ("main measure", f"{made.main}, {_BETTER[made.better]}"),
         ("range", main.range if main else ""),
         ("unit", made.unit),
-        ("tells about", made.group),
+        ("tells about", "" if takes or made.group == "task" else made.group),
         ("needs the tiers", ", ".join(getattr(made, "tiers", ()))),
         ("argument", f"{name}:NAME" if takes and ":" not in name else ""),
     ]
@@ -251,8 +261,9 @@ def _task_facts(name: str) -> Facts:
     tiers = ", ".join(dict.fromkeys(task.tiers))
     return [
         ("in tables", task.title),
-        ("scores", f"{', '.join(task.measures)} (the first chooses, {_BETTER[task.better]})"),
-        ("range", f"{main.range} ({task.measures[0]})" if main else ""),
+        ("main score", f"{task.measures[0]}, {_BETTER[task.better]}"),
+        ("range", main.range if main else ""),
+        ("other scores", ", ".join(task.measures[1:])),
         ("head", task.head),
         ("needs the tiers", tiers + (f"; or {', '.join(other.values())}" if other else "")),
         ("test speakers", speakers.get(task.speakers, task.speakers)),
@@ -270,7 +281,7 @@ def _ranking_facts(name: str) -> Facts:
 
     ranking = RANKINGS.get(name)
     needs = {"means": "mean activations", "rates": "mean activations and rates of activity"}
-    return [("looks at", needs[ranking.needs]), ("source as given", ranking.reference)]
+    return [("looks at", needs[ranking.needs]), (GIVEN, ranking.reference)]
 
 
 def _described(file: str) -> Callable[[], Mapping[str, str]]:
@@ -319,7 +330,7 @@ KINDS = (
         "scores",
         _described("scores"),
         _no_facts,
-        "the properties and tasks that have it; voxstrata verify: eer, min-dcf",
+        "",
     ),
     Kind(
         "ranking",

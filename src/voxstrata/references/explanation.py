@@ -85,5 +85,6 @@ def _whole(held: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
     base = _whole(held, other, path)
     whole = {**base, **own}
     whole["pitfalls"] = [*own.get("pitfalls", ()), *base.get("pitfalls", ())]
-    whole["cite"] = {**own.get("cite", {}), **base.get("cite", {})}
+    cite = own.get("cite", {})  # first, and its sections count
+    whole["cite"] = {**cite, **{k: v for k, v in base.get("cite", {}).items() if k not in cite}}
     return whole

@@ -11,6 +11,7 @@ from typing import Any
 
 from voxstrata.config import Config, build, read_yaml
 from voxstrata.errors import ResultsError
+from voxstrata.references.bibliography import bibliography
 from voxstrata.references.explanation import explanations
 from voxstrata.results import RECORD, TABLE, Results, load_results
 
@@ -29,7 +30,8 @@ class Cited(Config):
     """
 
     jobs: Keys
-    studies: Keys
+    estimators: Keys
+    called: Keys
     families: Keys
     types: Keys
     releases: Keys
@@ -48,6 +50,11 @@ def cited() -> Cited:
         ConfigError: it is malformed.
     """
     return build(Cited, read_yaml(FILE), source=FILE.name)
+
+
+def keys_called(name: str) -> tuple[str, ...]:
+    """Keys of the bibliography behind a key or a short name ("a2024"); empty where unknown."""
+    return (name,) if name in bibliography() else cited().called.get(name, ())
 
 
 @dataclass
@@ -137,9 +144,13 @@ def _of_run(results: Results, used: Used) -> None:
     versions = record.get("versions")
     version = versions.get("voxstrata") if isinstance(versions, Mapping) else None
     used.add(["voxstrata"], f"the program, version {version or '?'}")
-    job, study = str(record.get("job", "")), str(record.get("study", ""))
-    used.add(tables.studies.get(study, ()), f"the study {study}")
+    job = str(record.get("job", ""))
     used.add(tables.jobs.get(job, ()), f"the job {job}")
+    for name in _list(record.get("cites")):
+        keys = keys_called(str(name))
+        used.add(keys, f"the study {record.get('study', '')}")
+        if not keys:
+            used.lack(f"what the study calls {name}")
     _of_table(results, used)
     models = [held for held in _list(record.get("models")) if isinstance(held, Mapping)]
     for model in models:
@@ -161,6 +172,9 @@ def _of_run(results: Results, used: Used) -> None:
 
 def _of_table(results: Results, used: Used) -> None:
     """Works of the measures, properties, tasks and scores that the table holds numbers of."""
+    for name, keys in cited().estimators.items():
+        if (results.table["estimator"] == name).any():
+            used.add(keys, f"the {name} estimate")
     pairs = results.table[["property", "measure"]].drop_duplicates()
     for what, measure in zip(pairs["property"], pairs["measure"], strict=True):
         asked, number = str(what).partition(":")[0], str(measure)
