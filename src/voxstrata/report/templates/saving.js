@@ -108,6 +108,7 @@
   V.spots = (view) => {
     const found = [];
     const [left, top] = view.origin();
+    const pad = view.padding();
     const visit = (mark, x, y) => mark.items.forEach((item) => {
       if (mark.marktype === "group") {
         item.items.forEach((child) => visit(child, x + (item.x || 0), y + (item.y || 0)));
@@ -115,7 +116,7 @@
         found.push({ x: x + item.x + (item.width || 0) / 2, y: y + item.y + (item.height || 0) / 2, datum: item.datum });
       }
     });
-    visit(view.scenegraph().root, left, top);
+    visit(view.scenegraph().root, left + pad.left, top + pad.top);
     return found;
   };
   const readable = (holder, view) => {

@@ -45,7 +45,8 @@
   };
 
   // Spreadsheets run text that starts so; a name of a model or recording must not.
-  const harmless = (text) => (/^[=+@\t\r]|^-(?![\d.])/.test(text) ? `'${text}` : text);
+  const NUMBER = /^[-+][\d.,]+(e[-+]?\d+)?( [^=|!@+*/&]*)?$/i;
+  const harmless = (text) => (/^[-=+@\t\r]/.test(text) && !NUMBER.test(text) ? `'${text}` : text);
   const cellText = (cell) => {
     if (cell.dataset.value) return cell.dataset.value;
     const copy = cell.cloneNode(true);
