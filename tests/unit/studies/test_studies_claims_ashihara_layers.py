@@ -257,6 +257,22 @@ def ecapa_made(lowest: str, half: float = 0.02) -> Made:
     return made
 
 
+def test_debiased_cka_of_dealt_recordings_is_zero_in_the_mean() -> None:
+    """Over all orders of five recordings; the biased estimate is not."""
+    from itertools import permutations
+
+    from voxstrata.similarity.api import compare
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 3)), rng.normal(size=(5, 2))
+    dealt = [list(order) for order in permutations(range(5))]
+    assert np.mean([float(compare("cka", x, y[o], folds=0)) for o in dealt]) == pytest.approx(
+        0, abs=1e-9
+    )
+    biased = [float(compare("cka-biased", x, y[o], folds=0)) for o in dealt]
+    assert np.mean(biased) > 0.1
+
+
 class TestFourthLayer:
     @pytest.mark.parametrize(("lowest", "reading"), [("block3", 0), ("mfa", 1)])
     def test_true_in_one_reading(self, lowest: str, reading: int) -> None:
@@ -276,18 +292,42 @@ class TestFourthLayer:
     def test_too_little(self) -> None:
         assert fourth_layer(ecapa_made("block3", half=0.5).evidence()).verdict == "cannot tell"
 
-    def test_a_layer_unlike_all_others_is_not_told_from_its_namesake(self) -> None:
-        """Where block3 is unlike every layer of the other model, dealing layers anew shows as
-        much."""
+    def test_two_layers_as_unlike_are_no_fourth_layer(self) -> None:
         made = ecapa_made("block3")
         for row in made.rows["similarity"]:
-            if "block3" in (row["layer"], row["other_layer"]):
-                row["value"] = 0.2
-            elif row["layer"] != row["other_layer"]:
-                row["value"] = 0.8
+            if row["layer"] == row["other_layer"] == "mfa":
+                row["value"] = row["ci_low"] = row["ci_high"] = 0.21
+        found = fourth_layer(made.evidence())
+        assert found.effects[0].value == pytest.approx(0.01)
+        assert found.effects[0].doubt == "the interval holds zero"
+
+    def test_recordings_dealt_anew_are_known_of_debiased_estimates_alone(self) -> None:
+        made = ecapa_made("block3")
+        assert fourth_layer(made.evidence()).effects[0].controls[PERMUTATION] == 0
+        for row in made.rows["similarity"]:
+            row["estimator"], row["measure"] = "biased", "cka-biased"
         effect = fourth_layer(made.evidence()).effects[0]
         assert effect.value == pytest.approx(0.6)
-        assert effect.doubt == "the control (permutation) shows as much"
+        assert effect.doubt == "the control (permutation) was not run"
+
+    def test_twins_are_those_of_the_analysis(self) -> None:
+        """Another analysis may name the twin that two models share after another model."""
+        made = ecapa_made("block3")
+        made.analysis("probing")
+        evidence = made.evidence()
+        evidence.records["probing"]["twins"] = {"sup": "random:else", "dino": "random:dino"}
+        assert fourth_layer(evidence).effects[0].controls[TWIN] == 0
+
+    def test_twins_of_an_analysis_that_does_not_name_them(self) -> None:
+        """Similarity has twins among its models; whose they are, other analyses know."""
+        made = ecapa_made("block3")
+        made.analysis("probing")
+        evidence = made.evidence()
+        record = evidence.records["similarity"]
+        del record["twins"]
+        assert math.isnan(fourth_layer(evidence).effects[0].controls[TWIN])
+        record["models"] = [{"spec": "sup"}, {"spec": "dino"}, {"spec": "random:ecapa"}]
+        assert fourth_layer(evidence).effects[0].controls[TWIN] == 0
 
     def test_rows_the_other_way_round(self) -> None:
         made = ecapa_made("block3")
@@ -403,4 +443,4 @@ def test_hostile_names_in_matrices() -> None:
         row["model"] = HOSTILE
     found = fourth_layer(made.evidence())
     assert found.effects[0].value == pytest.approx(0.6)
-    assert HOSTILE in found.tables["Readings of the fourth layer"][0].get("of", HOSTILE)
+    assert HOSTILE in found.effects[0].what

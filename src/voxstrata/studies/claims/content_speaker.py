@@ -78,15 +78,21 @@ def content_speaker_uncorrelated(evidence: Evidence) -> Claimed:
     )
 
 
-def scores_of(evidence: Evidence, models: Sequence[str]) -> Scores:
+def scores_of(evidence: Evidence, models: Sequence[str], *, twins: bool = False) -> Scores:
     """Scores of models in every task that all of them have.
 
     Models without a score in any content task, or in any speaker task, are left out.
+
+    Args:
+        twins: of their untrained twins instead; those that models share count once.
     """
     held: dict[str, tuple[Asked, dict[str, float]]] = {}
     for name in (*CONTENT, *SPEAKER):
         for task in asked(evidence, name):
-            found = {spec: score(evidence, task, spec) for spec in models}
+            named = {spec: _meant(evidence, task, spec, twins=twins) for spec in models}
+            first = dict.fromkeys(of for of in named.values() if of is not None)
+            once = {next(s for s in models if named[s] == of): of for of in first}
+            found = {spec: score(evidence, task, of) for spec, of in once.items()}
             values = {spec: one.value for spec, one in found.items() if one is not None}
             if values and (name not in held or len(values) > len(held[name][1])):
                 held[name] = task, values
@@ -104,6 +110,10 @@ def scores_of(evidence: Evidence, models: Sequence[str]) -> Scores:
     )
 
 
+def _meant(evidence: Evidence, task: Asked, spec: str, *, twins: bool) -> str | None:
+    return evidence.twin_in(task.analysis, spec) if twins else spec
+
+
 def _rho(held: Scores) -> Number:
     if len(held.models) < 3 or all(held.content) or not any(held.content):
         return Number(math.nan, n=len(held.models))
@@ -117,8 +127,7 @@ def _effect(evidence: Evidence, held: Scores) -> Effect:
         return Effect(what, math.nan, missing=_missing(held))
     content, speaker = held.sides()
     null = np.abs(_standard(content)[orders(rho.n, ORDERS, SEED)] @ _standard(speaker))
-    twins = tuple(dict.fromkeys(t for spec in held.models if (t := evidence.twin(spec))))
-    twin = _rho(scores_of(evidence, twins))
+    twin = _rho(scores_of(evidence, held.models, twins=True))
     sizes = abs(rho.low), abs(rho.high)
     least = 0.0 if rho.low <= 0 <= rho.high else min(sizes)
     return Effect(

@@ -91,7 +91,7 @@ def _curve(evidence: Evidence, speaker: str, wavlm: str) -> Curve | None:
         return None
     numbers = {name: found.at(EMBEDDING, name) for name in found.others}
     known = {name: number for name, number in numbers.items() if number is not None}
-    return Curve(tuple(known), tuple(known.values())) if known else None
+    return Curve(tuple(known), tuple(known.values()), found.analysis) if known else None
 
 
 def _effect(evidence: Evidence, speaker: str, wavlm: str) -> Effect:
@@ -104,7 +104,7 @@ def _effect(evidence: Evidence, speaker: str, wavlm: str) -> Effect:
     found = valley(curve)
     if len(curve.layers) < LEAST_LAYERS or not math.isfinite(found.value):
         return Effect(what, math.nan, missing=f"{other} has too few layers here")
-    twins = evidence.twin(speaker), evidence.twin(wavlm)
+    twins = [evidence.twin_in(curve.analysis, spec) for spec in (speaker, wavlm)]
     its = _curve(evidence, twins[0], twins[1]) if twins[0] and twins[1] else None
     return Effect(
         what,

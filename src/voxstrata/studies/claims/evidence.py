@@ -63,6 +63,22 @@ class Evidence:
         """Its untrained twin, where one was run."""
         return self.twins.get(spec)
 
+    def twin_in(self, analysis: str, spec: str) -> str | None:
+        """Its untrained twin in one analysis.
+
+        Models of one shape share a twin, which is named after the first of them in that analysis.
+        Where an analysis does not say whose twins its models are (similarity), the others do.
+        """
+        record = self.records.get(analysis, {})
+        own = record.get("twins")
+        if isinstance(own, Mapping):
+            return None if own.get(spec) is None else str(own[spec])
+        listed = record.get("models")
+        here = {str(m.get("spec")) for m in listed or () if isinstance(m, Mapping)}
+        twins = [other.get("twins") for other in self.records.values()]
+        named = [str(t[spec]) for t in twins if isinstance(t, Mapping) and spec in t]
+        return next((name for name in named if name in here), None)
+
     def label(self, spec: str) -> str:
         """What a sentence calls a model."""
         return self.labels.get(spec, spec)

@@ -37,11 +37,15 @@ class Curve:
 
     Attributes:
         layers: names, in order of depth.
-        numbers: one a layer.
+        numbers: one a layer, turned so that more is better.
+        analysis: name of the analysis they are from.
+        lower: whether they were turned.
     """
 
     layers: tuple[str, ...]
     numbers: tuple[Number, ...]
+    analysis: str = ""
+    lower: bool = False
 
     @property
     def depths(self) -> list[float]:
@@ -176,4 +180,4 @@ def _curve(
     if not held:
         return None
     names = layer_order(evidence, analysis, model, list(held))
-    return Curve(tuple(names), tuple(held[name] for name in names))
+    return Curve(tuple(names), tuple(held[name] for name in names), analysis, lower)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,7 @@ class Matrix:
         values, low, high: [layers, others]; NaN where the table has none.
         n: groups behind the intervals.
         unit: what was compared.
+        analysis, estimator: as in the table.
     """
 
     layers: tuple[str, ...]
@@ -39,6 +40,17 @@ class Matrix:
     high: NDArray[np.float64]
     n: int
     unit: str
+    analysis: str
+    estimator: str
+
+    @property
+    def dealt(self) -> float:
+        """Mean CKA where the recordings of one model are dealt anew to those of the other.
+
+        0 by the algebra for debiased estimates, whose centred matrices sum to 0 without their
+        diagonals; NaN for others, of which the table does not tell.
+        """
+        return 0.0 if self.estimator in ("debiased", "minibatch") else float("nan")
 
     def at(self, layer: str, other: str) -> Number | None:
         """The similarity of two layers by name."""
@@ -53,8 +65,14 @@ class Matrix:
         rows = [self.layers.index(name) for name in layers]
         columns = [self.others.index(name) for name in others]
         cut = np.ix_(rows, columns)
-        held = self.values[cut], self.low[cut], self.high[cut]
-        return Matrix(tuple(layers), tuple(others), *held, self.n, self.unit)
+        return replace(
+            self,
+            layers=tuple(layers),
+            others=tuple(others),
+            values=self.values[cut],
+            low=self.low[cut],
+            high=self.high[cut],
+        )
 
 
 def likeness(
@@ -104,5 +122,14 @@ def _matrix(
         numbers = part[["value", "ci_low", "ci_high"]].to_numpy(dtype=np.float64)
         for one, two, triple in zip(part[mine], part[its], numbers, strict=True):
             held[:, place[one], its_place[two]] = triple
-    groups = int(min([*forward["groups"], *back["groups"]]))
-    return Matrix(tuple(layers), tuple(others), held[0], held[1], held[2], groups, unit)
+    return Matrix(
+        layers=tuple(layers),
+        others=tuple(others),
+        values=held[0],
+        low=held[1],
+        high=held[2],
+        n=int(min([*forward["groups"], *back["groups"]])),
+        unit=unit,
+        analysis=analysis,
+        estimator=str([*forward["estimator"], *back["estimator"]][0]),
+    )

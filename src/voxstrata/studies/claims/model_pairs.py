@@ -99,7 +99,9 @@ def _nearer(evidence: Evidence) -> tuple[Effect, list[dict[str, Any]]]:
         return Effect(what, math.nan, missing=missing), []
     whole = mean(numbers)
     values = np.array([x.value for x in numbers])
-    twins = [evidence.twin(spec) for spec in (one, two, three)]
+    near = sames(evidence, one, two)
+    analysis = near.matrix.analysis if near is not None else ""
+    twins = [evidence.twin_in(analysis, spec) for spec in (one, two, three)]
     twin = math.nan
     if twins[0] and twins[1] and twins[2]:
         same = twins[1] == twins[2]

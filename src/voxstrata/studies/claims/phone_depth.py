@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from voxstrata.report.words import interval, layer_called
+from voxstrata.report.words import counted, interval, layer_called
 from voxstrata.studies.claims.ashihara import PAPER
 from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Claimed, Effect
 from voxstrata.studies.claims.evidence import Evidence
@@ -123,7 +123,7 @@ def _effect(evidence: Evidence, source: Source, role: str, words: str, half: Hal
     if len(known) < len(held):
         what += f" ({len(known)} of {len(held)} models)"
     whole = mean(list(known.values()))
-    twins = [(evidence.twin(spec), False) for spec in known]
+    twins = [(_twin(evidence, source, spec), False) for spec in known]
     dealt = [(spec, True) for spec in known]
     return Effect(
         what,
@@ -159,6 +159,11 @@ def _control(
     return mean([one if one is not None else Number(math.nan) for one in found]).value
 
 
+def _twin(evidence: Evidence, source: Source, spec: str) -> str | None:
+    curve = source.curve(evidence, spec, False)
+    return evidence.twin_in(curve.analysis, spec) if curve is not None else None
+
+
 def _frames(curve: Curve | None) -> Curve | None:
     """Without layers of one vector a recording."""
     if curve is None:
@@ -174,10 +179,11 @@ def _peak(evidence: Evidence, source: Source, model: str, curve: Curve) -> str:
     top = curve.at(curve.top)
     assert top is not None
     rivals = sum(x.high >= top.low for x in curve.numbers if x is not top)
-    tied = f"; {rivals} other layers are not told apart from it" if rivals else ""
+    tied = f"; {counted(rivals, 'other layer')} not told apart from it" if rivals else ""
+    shown = top.turned if curve.lower else top
     return (
-        f"{source.title} is highest in {layer_called(curve.top)} of {evidence.label(model)} "
-        f"({interval(top.value, top.low, top.high)}{tied})."
+        f"{source.title} is best in {layer_called(curve.top)} of {evidence.label(model)} "
+        f"({interval(shown.value, shown.low, shown.high)}{tied})."
     )
 
 

@@ -224,7 +224,7 @@ def layer_losses(evidence: Evidence, name: str, model: str, layer: str) -> Numbe
 def _twins(evidence: Evidence, task: Asked, sides: Sides) -> Number:
     found = []
     for a, b in sides.pairs:
-        one, other = evidence.twin(a), evidence.twin(b)
+        one, other = (evidence.twin_in(task.analysis, spec) for spec in (a, b))
         less_ = difference(evidence, task, one, other) if one and other else None
         if less_ is None:
             return NOTHING

@@ -105,7 +105,7 @@ def _search(evidence: Evidence, spec: str) -> Searched | tuple[str, str]:
     matrix = _own(evidence, spec)
     if isinstance(matrix, str):
         return spec, matrix
-    twin = evidence.twin(spec)
+    twin = evidence.twin_in(matrix.analysis, spec)
     its = _own(evidence, twin) if twin else ""
     return Searched(
         model=spec,
