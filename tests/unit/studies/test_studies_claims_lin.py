@@ -252,9 +252,12 @@ def test_what_counts_cannot_be_told_of(made: Made, reason: str) -> None:
     assert doubts(found) == [reason]
 
 
-def test_clusters_of_ivectors_come_before_speakers_themselves() -> None:
-    made = counted(Made(), "m", EVENLY, FEW, contrast="speaker/clusters=3")
-    found = claim("neurons-above-chance", counted(made, "m", EVENLY, TOTAL))
+@pytest.mark.parametrize("first", [0, 1])
+def test_clusters_of_ivectors_come_before_speakers_themselves(first: int) -> None:
+    made, asked = Made(), [("speaker/clusters=3", FEW), (CONTRAST, TOTAL)]
+    for contrast, total in (asked[first], asked[1 - first]):
+        counted(made, "m", EVENLY, total, contrast=contrast)
+    found = claim("neurons-above-chance", made)
     (effect,) = found.effects
     assert CONTRAST in effect.what
     assert effect.value == pytest.approx(0.22)
