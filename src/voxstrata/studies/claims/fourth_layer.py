@@ -51,10 +51,10 @@ def fourth_layer(evidence: Evidence) -> Claimed:
     Effect: the least CKA of the other frame layers with their namesakes, less that of the fourth
     layer; above 0 where the fourth is the least alike. Both readings have a verdict in the tables;
     that of the claim is of the reading with the greater effect. (Two tries are no second chance
-    here: at most one layer can be the least alike.) Controls: the same of the twins; and 0, what it is at
-    most in the mean where the recordings of one model are dealt anew to those of the other
-    (:attr:`~voxstrata.studies.claims.matrices.Matrix.dealt`). To deal the names of layers would say
-    nothing: that one layer of five is the least alike happens by chance once in five times.
+    here: at most one layer can be the least alike.) Controls: the same of the twins; and 0, what it
+    is at most in the mean where the recordings of one model are dealt anew to those of the other
+    (:attr:`~voxstrata.studies.claims.matrices.Matrix.dealt`). To deal the names of layers would
+    say nothing: that one layer of five is the least alike happens by chance once in five times.
     Tables: what leaving the layer out of the sum costs in SID and KS, and CKA beside the
     difference in SID by layer.
     """
