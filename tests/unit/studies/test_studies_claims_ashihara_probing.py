@@ -110,6 +110,16 @@ class TestSpeakerAgainstSpeech:
         found = speaker_against_speech(made.evidence()).effects[0]
         assert found.value == pytest.approx(0.3)
 
+    def test_another_analysis_of_the_same_task_counts_once(self) -> None:
+        made = sides_made(0.2, 0.3)
+        for model in ("dino", "wavlm", "dino + wavlm"):
+            made.score("sid", model, 0.5, analysis="together")
+        made.records["together"]["job"] = "probing"
+        found = speaker_against_speech(made.evidence())
+        assert found.effects[0].value == pytest.approx(0.225)
+        lines = found.tables["Every pair of models"]
+        assert sum(line["task"] == "SID" for line in lines) == 2
+
     def test_missing_tasks_are_named(self) -> None:
         made = sides_made(0.2, 0.3)
         made.rows["probing"] = [r for r in made.rows["probing"] if r["property"] != "sf"]

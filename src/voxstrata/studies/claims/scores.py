@@ -188,11 +188,12 @@ def pair_table(evidence: Evidence, names: Sequence[str], sides: Sides) -> list[d
     that more is better."""
     lines = []
     for name in names:
-        for task in asked(evidence, name):
-            for a, b in sides.pairs:
-                found = difference(evidence, task, a, b)
-                if found is None:
-                    continue
+        tasks = asked(evidence, name)
+        for a, b in sides.pairs:
+            # Several analyses may have asked both: the first speaks.
+            of = ((task, difference(evidence, task, a, b)) for task in tasks)
+            task, found = next(((t, x) for t, x in of if x is not None), (None, None))
+            if task is not None and found is not None:
                 both = [score(evidence, task, model) or NOTHING for model in (a, b)]
                 turn = -1 if task.lower else 1
                 lines.append(
