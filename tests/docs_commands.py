@@ -56,7 +56,8 @@ def wrong(given: list[str], *, whole: bool = True) -> list[str]:
     """
     command, rest, name = tree(), given[1:], "voxstrata"
     while children := getattr(command, "commands", None):
-        if not rest or PLACEHOLDER.fullmatch(rest[0]) or rest[0] in ("--version", "--help"):
+        known = {"--help", *(spelling for one in command.params for spelling in one.opts)}
+        if not rest or PLACEHOLDER.fullmatch(rest[0]) or rest[0] in known:
             return []
         if rest[0] not in children:
             return [f"{name} has no command {rest[0]!r}"]

@@ -37,6 +37,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 def said(text: str | None) -> list[str]:
     """The paragraphs of a help text, without the terminal's markup."""
     plain = MARKUP.sub("", inspect.cleandoc((text or "").replace("\b", "").replace("\f", "")))
+    plain = plain.replace("\\[", "[")
     return [" ".join(part.split()) for part in plain.split("\n\n") if part.strip()]
 
 

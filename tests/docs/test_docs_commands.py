@@ -41,6 +41,7 @@ def test_there_are_commands_to_check():
     [
         ("voxstrata similarty a -c b", "no command 'similarty'"),
         ("voxstrata similarity a --corpsu b", "no option '--corpsu'"),
+        ("voxstrata --verison", "no command '--verison'"),
         ("voxstrata similarity a -c b --folds ten", "takes a number, not 'ten'"),
         ("voxstrata similarity a -c", "needs a value"),
         ("voxstrata corpora prepare librispeech FROM", "needs"),
@@ -59,6 +60,7 @@ def test_a_fault_is_found(line, fault):
         "voxstrata corpora prepare NAME SOURCE OUT [--part PART ...]",
         "voxstrata models list                            registered names",
         "voxstrata COMMAND --help",
+        "voxstrata --version",
         "voxstrata report OUT OUT2 -o page.html",
     ],
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
+import tomllib
 
 import pytest
+import yaml
 
 from docs_given import MAKERS, given
 from docs_reading import ROOT, pages, parsed, read, runnable
@@ -116,3 +118,12 @@ def test_what_is_given_is_known():
     }
     assert asked <= set(MAKERS)
     assert set(MAKERS) <= asked, "made for no example"
+
+
+@pytest.mark.parametrize("page", [p for p in pages() if "```" in p.read_text()], ids=named)
+def test_settings_on_a_page_can_be_read(page):
+    for block in read(page)[0]:
+        if block.language == "yaml":
+            assert yaml.safe_load(block.text), block.place
+        elif block.language == "toml":
+            assert tomllib.loads(block.text), block.place
