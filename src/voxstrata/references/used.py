@@ -17,8 +17,8 @@ from voxstrata.results import RECORD, TABLE, Results, load_results
 
 FILE = Path(__file__).parent / "cited.yaml"
 
-DEPTH = 4
-"""How many folders deep results are looked for (a study holds parts, a part may hold jobs)."""
+DEPTH = 8
+"""How many folders deep results are looked for: a study holds parts, which hold jobs, which train."""
 
 Keys = dict[str, tuple[str, ...]]
 
@@ -36,6 +36,8 @@ class Cited(Config):
     types: Keys
     releases: Keys
     objectives: Keys
+    backends: Keys
+    normalised: tuple[str, ...]
     corpora: Keys
     sources: Keys
     libraries: Keys
@@ -156,17 +158,7 @@ def _of_run(results: Results, used: Used) -> None:
     for model in models:
         _of_model(model, used)
     _of_corpora(record, used)
-    config = record.get("config")
-    if isinstance(config, Mapping):
-        if config.get("rankings"):
-            for name, about in explanations("rankings").items():
-                used.add(about.cite, f"the ranking {name}")
-        if config.get("lm"):
-            used.add(explanations("scores")["wer-lm"].cite, "the language model")
-        objective = config.get("objective")
-        if isinstance(objective, Mapping):
-            name = str(objective.get("name", ""))
-            used.add(tables.objectives.get(name, ()), f"training by {name}")
+    _of_settings(record.get("config"), used)
     _of_libraries(versions if isinstance(versions, Mapping) else {}, job, models, used)
 
 
@@ -212,6 +204,26 @@ def _of_model(model: Mapping[str, Any], used: Used) -> None:
         _of_spec(str(corpus), used, f"training of {spec}")
     if not keys and family not in tables.families:
         used.lack(f"the model {spec}")
+
+
+def _of_settings(config: Any, used: Used) -> None:
+    """Works of what a run was asked to do beside its main measures."""
+    if not isinstance(config, Mapping):
+        return
+    tables = cited()
+    if config.get("rankings"):
+        for name, about in explanations("rankings").items():
+            used.add(about.cite, f"the ranking {name}")
+    if config.get("lm"):
+        used.add(explanations("scores")["wer-lm"].cite, "the language model")
+    objective = config.get("objective")
+    if isinstance(objective, Mapping):
+        name = str(objective.get("name", ""))
+        used.add(tables.objectives.get(name, ()), f"training by {name}")
+    for backend in _list(config.get("backend")):
+        used.add(tables.backends.get(str(backend), ()), f"the backend {backend}")
+    if config.get("as_norm"):
+        used.add(tables.normalised, "normalisation of scores")
 
 
 def _of_corpora(record: Mapping[str, Any], used: Used) -> None:

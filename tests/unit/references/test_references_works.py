@@ -22,6 +22,7 @@ from voxstrata.references.used import cited, keys_called, works_used
 from voxstrata.results import RECORD, TABLE, Row, write_results
 from voxstrata.studies.load import shipped
 from voxstrata.training.registry import OBJECTIVES
+from voxstrata.verification.backend import BACKENDS
 
 ENTRY = re.compile(r"@(\w+)\{(\w+),\n((?:  \w+ = \{.*\},?\n)+)\}")
 
@@ -129,6 +130,7 @@ def test_an_unknown_work_is_told() -> None:
 def test_every_key_is_of_the_bibliography_and_every_work_is_cited() -> None:
     tables = [t for t in cited().model_dump().values() if isinstance(t, dict)]
     keys = {key for table in tables for held in table.values() for key in held}
+    keys |= set(cited().normalised)
     keys |= {key for k in kinds() for about in explanations(k).values() for key in about.cite}
     assert keys <= set(bibliography())
     assert set(bibliography()) - keys == {"voxstrata"}
@@ -141,6 +143,17 @@ def test_all_corpora_families_types_and_objectives_have_an_entry() -> None:
     assert {*tables.families, "huggingface"} == set(FAMILIES.names())
     assert set(tables.types) == {row.model_type for row in architectures.table().values()}
     assert set(tables.objectives) == set(OBJECTIVES.names())
+    assert set(tables.backends) == set(BACKENDS.names())
+    assert set(tables.learners) <= set(tables.jobs)
+
+
+def test_settings_of_a_verification(tmp_path: Path) -> None:
+    config = {"backend": ["plda"], "as_norm": "vox2", "lm": None, "rankings": False}
+    _run(tmp_path, "verify", [("verification", "eer-interpolated")], config=config)
+    reasons = works_used(tmp_path).reasons
+    assert reasons["prince2007"] == ["the backend plda"]
+    assert reasons["matejka2017"] == ["normalisation of scores"]
+    assert not {"hatch2006", "heafield2011", "dalvi2019"} & set(reasons)
 
 
 def test_works_that_shipped_studies_name_are_known() -> None:
