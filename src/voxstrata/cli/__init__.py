@@ -49,7 +49,7 @@ Start with one of these:
 MODEL is a name (voxstrata models list), a hub id, a folder or a checkpoint.
 FOLDER holds audio, a sub-folder a speaker; voxstrata corpora --help has more.
 
-voxstrata --help lists all commands; voxstrata cite out what to cite;
+voxstrata --help lists all commands, voxstrata cite out says what to cite, and
 voxstrata --install-completion makes the shell complete them.
 """
 

@@ -18,7 +18,7 @@ from voxstrata.results import RECORD, TABLE, Results, load_results
 FILE = Path(__file__).parent / "cited.yaml"
 
 DEPTH = 8
-"""How many folders deep results are looked for: a study holds parts, which hold jobs, which train."""
+"""How many folders deep results are looked for: a study holds parts, which hold jobs that train."""
 
 Keys = dict[str, tuple[str, ...]]
 
