@@ -12,6 +12,7 @@ def attach(app: typer.Typer) -> None:
     """Add every command and command group to ``app``."""
     from voxstrata.cli import (
         cite,
+        compare,
         corpora,
         demo,
         doctor,
@@ -43,6 +44,7 @@ def attach(app: typer.Typer) -> None:
     app.command("prune", help=flowing(prune.prune))(prune.prune)
     app.command("protect", help=flowing(protect.protect))(protect.protect)
     app.command("report")(report.report)
+    app.command("compare", help=flowing(compare.compare))(compare.compare)
     app.command("explain", help=flowing(explain.explain))(explain.explain)
     app.command("cite", help=flowing(cite.cite))(cite.cite)
     app.command("doctor")(doctor.doctor)

@@ -93,7 +93,7 @@ def page_html(view: View) -> str:
         view: the results, arranged by :func:`voxstrata.report.view.read_view`.
     """
     made = (SECTIONS.get(name)(view) for name in SECTIONS.names())
-    return _assembled(title(view), [section for section in made if section is not None], view)
+    return assembled(title(view), [section for section in made if section is not None], view)
 
 
 def _draw_study(study: StudyView) -> Path:
@@ -103,17 +103,19 @@ def _draw_study(study: StudyView) -> Path:
         # Without matrices and curves of layers nothing on the page reads the shared data.
         shown = replace(shown, facets=(), curves=())
     page = study.folder / PAGE
-    text = _assembled(study_title(study), study_sections(study), shown)
+    text = assembled(study_title(study), study_sections(study), shown)
     with atomic_write(page) as file:
         file.write(text.encode("utf-8"))
     return page
 
 
-def _assembled(heading: str, sections: list[Section], view: View) -> str:
+def assembled(heading: str, sections: list[Section], view: View) -> str:
     """One page of sections, with the data that their scripts share."""
     from markupsafe import Markup
 
-    library, script = _library(), _script(sections)
+    # Pages without charts that scripts draw are smaller by the library.
+    library = _library() if any(section.specs for section in sections) else ""
+    script = _script(sections)
     data = {
         **pack_view(view),
         "scale": SCALE,
