@@ -11,6 +11,8 @@ from typing import Any
 
 # What stands for something that the reader fills in: MODEL, OUT..., SIZE|FILE, and so on.
 PLACEHOLDER = re.compile(r"[\[(<]*[A-Z][A-Z0-9_|]*[\])>]*(?:\.\.\.|,\.\.\.)?[\])]*|\.\.\.|…")
+FILES = (".yaml", ".py")
+OF_EXAMPLES = {"cca-first"}  # what a page tells how to add
 GAP = re.compile(r"\s{3,}\S")
 
 
@@ -83,6 +85,7 @@ def wrong(given: list[str], *, whole: bool = True) -> list[str]:
         elif not options[spelling].is_flag:
             taken = value if equals else next(waiting, None)
             found += unfit(number(command, options[spelling].name), spelling, taken, whole=whole)
+            found += unknown(name, options[spelling].name, taken)
     most = sum(one.nargs for one in arguments if one.nargs > 0)
     if free > most and all(one.nargs > 0 for one in arguments):
         found.append(f"{name} takes {most} arguments, not {free}")
@@ -96,6 +99,40 @@ def number(command: Any, name: str) -> type | None:
     hint = typing.get_type_hints(inspect.unwrap(command.callback))[name]
     kinds = {hint, *typing.get_args(hint)}
     return next((kind for kind in (int, float) if kind in kinds), None)
+
+
+def unknown(command: str, option: str, value: str | None) -> list[str]:
+    """Names in the value of an option that are in no registry."""
+    names = registered().get((command, option), registered().get(("", option)))
+    if names is None or value is None:
+        return []
+    parts = [part.strip() for part in value.split(",")]
+    return [
+        f"{command}: {part!r} is not known"
+        for part in parts
+        if part and not PLACEHOLDER.fullmatch(part) and not part.endswith(FILES)
+        if part.partition(":")[0] not in names
+    ]
+
+
+@cache
+def registered() -> dict[tuple[str, str], set[str]]:
+    """Names that options take, by command (empty: any) and option."""
+    from voxstrata.probing.registry import TASKS
+    from voxstrata.properties.choosing.uses import uses
+    from voxstrata.properties.registry import PROPERTIES
+    from voxstrata.similarity.registry import MEASURES
+    from voxstrata.streaming.registry import UNITS
+    from voxstrata.streaming.runs import Overwrite
+
+    return {
+        ("voxstrata similarity", "measure"): {*MEASURES.names(), *OF_EXAMPLES},
+        ("voxstrata similarity", "unit"): set(UNITS.names()),
+        ("voxstrata properties", "wanted"): {*PROPERTIES.names(), "all"},
+        ("", "tasks"): {*TASKS.names(), "superb", "all"},
+        ("voxstrata layers", "use"): set(uses()),
+        ("", "overwrite"): set(typing.get_args(Overwrite)),
+    }
 
 
 def unfit(kind: type | None, spelling: str, value: str | None, *, whole: bool) -> list[str]:
