@@ -116,6 +116,11 @@ SECTIONS.add(
     "voxstrata.report.sections.probing_layers:probing_layers",
     "weights of layers, beside their scores",
 )
+SECTIONS.add(
+    "probing-summed",
+    "voxstrata.report.sections.probing_summed:probing_summed",
+    "which layers enter the learned sum",
+)
 SECTIONS.add("curves", "voxstrata.report.sections.curves:curves", "what each layer encodes")
 SECTIONS.add("peaks", "voxstrata.report.sections.peaks:peaks_table", "best layer of every model")
 SECTIONS.add("matrix", "voxstrata.report.sections.matrix:matrix", "every layer against every layer")

@@ -22,6 +22,10 @@ from voxstrata.report.words import counted, duration, listing, number
 OWN = ("study", "claims", "provenance")
 """Sections that only a study's page has."""
 
+OF_PARTS = ("probing-layers", "probing-summed")
+"""Sections that a page of several results leaves to the pages of the parts; a study's has the first
+part's that has one."""
+
 ALONE = ("opening", "paper", "run", "parts")
 """Sections of single results that a study's page says in its own way."""
 
@@ -49,6 +53,12 @@ def study_sections(study: StudyView) -> list[Section]:
             if section is not None and section.id not in seen:
                 seen.add(section.id)
                 found.append(_moved(section, view, study.folder))
+    for part in study.main.parts if study.main is not None else ():
+        for name in OF_PARTS:
+            section = SECTIONS.get(name)(part)
+            if section is not None and section.id not in seen:
+                seen.add(section.id)
+                found.append(_moved(section, part, study.folder))
     found.append(_provenance(study))
     wanted = _wanted(study)
     if wanted is None:
@@ -171,7 +181,7 @@ def _claims(study: StudyView) -> Section:
     """Every claim: what the paper found, the comparisons, what this run found."""
     told = []
     for claim in study.claims:
-        seeds = mappings(claim.get("seeds"))
+        seeds = list(mappings(claim.get("seeds")))
         told.append(
             {
                 "name": str(claim.get("name", "")),

@@ -1,0 +1,201 @@
+"""Studies as a user runs them: one folder with all of it, resumed, repeated, killed, failing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from voxstrata.cli import app, commands
+from voxstrata.errors import ConfigError, ResultsError
+from voxstrata.files import read_json
+from voxstrata.report import draw_report
+from voxstrata.results import load_results
+from voxstrata.studies.load import read_study
+from voxstrata.studies.run import run_study
+
+if not app.registered_commands:
+    commands.attach(app)
+
+STUDY = """\
+name: small
+title: "Two <b>features</b> & nothing"
+question: Do they differ?
+corpora: {speech: synthetic:tiny}
+models: {mel: log-mel, coefficients: {spec: mfcc, roles: [speaker]}}
+analyses:
+  similar:
+    job: similarity
+    corpus: speech
+    units: [frame, utterance]
+    folds: 3
+    measures: [cka]
+  known:
+    job: properties
+    corpus: speech
+    properties: [linear-phone, variance-shares]
+    scale: small
+    folds: 3
+    phones_per_type: 10
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+def _values(folder: Path) -> pd.DataFrame:
+    return load_results(folder).table
+
+
+def test_a_study_leaves_one_table_one_page_and_a_folder_each(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    results = run_study(read_study(str(file)), out)
+    parts = [load_results(out / name) for name in ("similar", "known")]
+    whole = pd.concat([part.table for part in parts], ignore_index=True)
+    pd.testing.assert_frame_equal(
+        results.table.drop(columns="study"), whole.drop(columns="study"), check_dtype=False
+    )
+    assert set(results.table["study"]) == {"small"}
+    record = results.record
+    assert record["job"] == "study"
+    assert [entry["folder"] for entry in record["analyses"]] == ["similar", "known"]
+    assert record["roles"]["speaker"] == ["mfcc"]
+    page = draw_report(out)
+    text = page.read_text()
+    assert "Two &lt;b&gt;features&lt;/b&gt; &amp; nothing" in text
+    assert "<b>features</b>" not in text
+    assert "Do they differ?" in text
+    # The same call again computes nothing, and what was written runs by itself.
+    before = (out / "similar" / "results.parquet").stat().st_mtime_ns
+    again = run_study(read_study(str(file)), out)
+    assert again.record["finished"] == record["finished"]
+    assert (out / "similar" / "results.parquet").stat().st_mtime_ns == before
+    copy = run_study(read_study(str(out / "study.yaml")), tmp_path / "copy")
+    pd.testing.assert_frame_equal(copy.table, results.table)
+
+
+def test_another_study_in_the_same_folder_is_refused(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    only = {"analyses": {"similar": {"job": "similarity", "corpus": "speech", "folds": 3}}}
+    run_study(read_study(str(file), changes=only), out)
+    with pytest.raises(ResultsError, match="holds results already"):
+        run_study(read_study(str(file), changes=only), out, overwrite="never")
+    other = {"analyses": {"similar": {"job": "similarity", "corpus": "speech", "folds": 4}}}
+    with pytest.raises(ResultsError, match="other settings"):
+        run_study(read_study(str(file), changes=other), out)
+    assert run_study(read_study(str(file), changes=other), out, overwrite="always").record
+    cached = run_study(read_study(str(file), changes=only), out, overwrite="only-cache")
+    assert cached.record["config"]["analyses"]["similar"]["settings"]["folds"] == 4
+
+
+def test_an_analysis_that_fails_does_not_take_the_others_along(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voxstrata.errors import NumericsError
+    from voxstrata.studies.jobs.job import JOBS
+
+    def fail(*_given: object, **_named: object) -> None:
+        raise NumericsError("numbers that <are> not finite")
+
+    job = JOBS.get("properties")
+    from dataclasses import replace
+
+    monkeypatch.setitem(JOBS._objects, "properties", replace(job, run=fail))
+    out = tmp_path / "out"
+    results = run_study(read_study(str(file)), out)
+    assert results.record["failed"] == ["known"]
+    assert set(results.table["property"]) == {"similarity"}
+    text = draw_report(out).read_text()
+    assert "known failed" in text
+    assert "numbers that &lt;are&gt; not finite" in text
+    monkeypatch.setitem(JOBS._objects, "properties", job)
+    healed = run_study(read_study(str(file)), out)
+    assert healed.record["failed"] == []
+    assert "linear-phone" in set(healed.table["property"])
+
+
+def test_seeds_are_runs_of_their_own(file: Path, tmp_path: Path) -> None:
+    changes = {
+        "analyses": {"known": {"job": "properties", "corpus": "speech", "scale": "small",
+                               "properties": ["variance-shares"], "folds": 3}},
+        "seeds": [0, 1],
+    }  # fmt: skip
+    results = run_study(read_study(str(file), changes=changes), tmp_path / "out")
+    assert set(results.table["seed"]) == {0, 1}
+    assert [e["folder"] for e in results.record["analyses"]] == ["known-seed0", "known-seed1"]
+    assert draw_report(tmp_path / "out").exists()
+
+
+def test_the_command_shows_a_plan_runs_and_says_where_the_page_is(
+    file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    runner = CliRunner()
+    dry = runner.invoke(app, ["study", "run", str(file), "-o", str(out), "--dry-run"])
+    assert dry.exit_code == 0, dry.output
+    assert "similar" in dry.output
+    assert not (out / "similar").exists()
+    only = "analyses.known=null"
+    odd = runner.invoke(app, ["study", "run", str(file), "-o", str(out), "--set", only])
+    assert isinstance(odd.exception, ConfigError)
+    done = runner.invoke(app, ["study", "run", str(file), "-o", str(out), "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert str(out / "report.html") in done.output
+    assert (out / "known" / "report.html").exists()
+
+
+def test_studies_are_listed_and_shown() -> None:
+    runner = CliRunner()
+    listed = runner.invoke(app, ["study", "list"])
+    assert "ashihara2024" in listed.output
+    shown = runner.invoke(app, ["study", "show", "lin2025", "--scale", "small"])
+    assert "tune: melhubert-small-tune" in shown.output
+    jobs = runner.invoke(app, ["study", "jobs"])
+    assert "properties" in jobs.output
+
+
+@pytest.mark.slow
+def test_killed_ten_times_a_study_ends_with_the_same_numbers(file: Path, tmp_path: Path) -> None:
+    whole = run_study(read_study(str(file)), tmp_path / "whole")
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "voxstrata", "study", "run", str(file), "-o", str(out), "-q"]
+    began = time.monotonic()
+    subprocess.run([*command[:-3], "-o", str(tmp_path / "timed"), "-q"], check=True, env=_env())
+    length = time.monotonic() - began
+    draw, killed = random.Random(0), 0
+    while killed < 10:
+        process = subprocess.Popen(
+            command, env=_env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            process.wait(timeout=draw.uniform(0.1, 1.0) * length)
+            if process.returncode == 0:
+                # Finished before its moment came: begin again, so that ten kills are ten.
+                import shutil
+
+                shutil.rmtree(out)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+    subprocess.run(command, check=True, env=_env())
+    pd.testing.assert_frame_equal(_values(out), whole.table)
+    assert (out / "report.html").stat().st_size > 10_000
+    assert read_json(out / "claims.json") == []
+
+
+def _env() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
