@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SCHEMA = 2
 """Version of the results table and run record written by this release (2 added ``control``)."""
 
+SHOWN = 10
+"""Rows of the table that a notebook shows."""
+
 TABLE, CSV, RECORD = "results.parquet", "results.csv", "run.json"
 
 
@@ -159,6 +162,39 @@ class Results:
     table: pd.DataFrame
     record: dict[str, Any]
     folder: Path
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was run, on what, and the ends of the table; escaped."""
+        from html import escape
+
+        models = self.record.get("models")
+        named = [m.get("spec") for m in models if isinstance(m, dict)] if models else []
+        corpus = self.record.get("corpus")
+        known = corpus if isinstance(corpus, dict) else {}
+        facts = {
+            "folder": self.folder,
+            "study": self.record.get("study"),
+            "models": ", ".join(str(name) for name in named),
+            "corpus": known.get("spec") or known.get("name"),
+            "finished": self.record.get("finished"),
+            "numbers": f"{len(self.table):,}",
+        }
+        rows = "".join(
+            f"<tr><th style='text-align: left'>{escape(key)}</th>"
+            f"<td style='text-align: left'>{escape(str(value))}</td></tr>"
+            for key, value in facts.items()
+            if value
+        )
+        notices = self.record.get("notices")
+        told = notices if isinstance(notices, list) else []
+        warned = "".join(f"<li>{escape(str(text))}</li>" for text in told)
+        title = escape(f"Results of voxstrata {self.record.get('job') or ''}".strip())
+        shown = self.table.loc[:, (self.table != "").any()]  # columns that say something
+        ends = shown.to_html(index=False, escape=True, max_rows=SHOWN, na_rep="", border=0)
+        return (
+            f"<div><p><b>{title}</b></p><table>{rows}</table>"
+            f"{f'<ul>{warned}</ul>' if warned else ''}{ends}</div>"
+        )
 
 
 def load_results(folder: str | Path) -> Results:

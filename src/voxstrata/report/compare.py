@@ -79,6 +79,13 @@ class Comparison:
     facts: tuple[Fact, ...]
     table: pd.DataFrame
 
+    def _repr_html_(self) -> str:
+        from voxstrata.report.compare_words import beyond_said, facts_said, numbers_said
+        from voxstrata.report.section import render
+
+        said = [*numbers_said(self), beyond_said(self), *facts_said(self)]
+        return render("compare_short.html", title=f"{self.first} and {self.second}", said=said)
+
     def count(self, verdict: str) -> int:
         """How many numbers have this verdict."""
         return int((self.table["verdict"] == verdict).sum())

@@ -224,6 +224,8 @@ def _figure(panels: list[tuple[tuple[str, ...], pd.DataFrame]]) -> Figure:
     """Second over first, a panel a property and measure."""
     from matplotlib.figure import Figure
 
+    from voxstrata.report.figure_lines import settle
+
     columns = min(4, len(panels))
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(1.95 * columns, 2.1 * lines), layout="constrained")
@@ -255,4 +257,5 @@ def _figure(panels: list[tuple[tuple[str, ...], pd.DataFrame]]) -> Figure:
             axes.spines[side].set_visible(False)
     for axes in grid.flat[len(panels) :]:
         axes.remove()
+    settle(figure)
     return figure

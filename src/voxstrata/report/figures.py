@@ -265,18 +265,23 @@ def draw_figures(view: View, folder: Path) -> list[Path]:
             box = drawn_box(figure)
             for ending in ENDINGS:
                 path = folder / f"{plan.stem}.{ending}"
-                buffer = io.BytesIO()
-                figure.savefig(
-                    buffer,
-                    format=ending,
-                    dpi=300,
-                    metadata=_METADATA[ending],
-                    bbox_inches=box,
-                )
                 with atomic_write(path) as file:
-                    file.write(buffer.getvalue())
+                    file.write(encoded(figure, ending, box))
                 written.append(path)
     return written
+
+
+def encoded(figure: Figure, ending: str, box: Bbox) -> bytes:
+    """A figure as the bytes of a file; to be called in the style it was drawn in.
+
+    Args:
+        figure: drawn.
+        ending: one of :data:`ENDINGS`.
+        box: what is kept of it, from :func:`drawn_box`.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=ending, dpi=300, metadata=_METADATA[ending], bbox_inches=box)
+    return buffer.getvalue()
 
 
 def drawn_box(figure: Figure) -> Bbox:

@@ -136,6 +136,7 @@ def assembled(heading: str, sections: list[Section], view: View) -> str:
         units=list(dict.fromkeys(facet.unit for facet in view.facets)),
         version=__version__,
         data=Markup(json_for_script(data)),
+        charts=bool(library),
         library=Markup(library),
         script=Markup(script),
     )

@@ -114,7 +114,12 @@ window.voxstrata = (() => {
     if (!datum || !datum.lines) hideTip();
     else showTip(datum.lines, event.clientX, event.clientY);
   };
-  const draw = async (element, name, data, { edit = null, onHover = linesAt, legend = [], keys = true } = {}) => {
+  // A colour scale as a legend of five steps.
+  const ladder = (view, [low, high]) => [0, 0.25, 0.5, 0.75, 1].map((share) => {
+    const value = low + share * (high - low);
+    return { label: number(value), colour: view.scale("color")(value) };
+  });
+  const draw = async (element, name, data, { edit = null, onHover = linesAt, legend = [], scale = null, keys = true } = {}) => {
     const spec = structuredClone(page.specs[name]);
     spec.datasets = data;
     if (edit) edit(spec);
@@ -126,7 +131,7 @@ window.voxstrata = (() => {
       mode: "vega-lite", renderer: "canvas", actions: false, config: theme(), tooltip: handler,
       scaleFactor: 1, ast: false,
     });
-    window.voxstrata.dress(element, result.view, { legend, keys });
+    window.voxstrata.dress(element, result.view, { legend: scale ? ladder(result.view, scale) : legend, keys });
     return result.view;
   };
   const room = (stage) => {

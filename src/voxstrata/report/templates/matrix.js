@@ -126,6 +126,7 @@
     view = await V.draw(holder, "matrix", { cells, texts, marks, cursor: [] }, {
       onHover: hover,
       keys: false,
+      scale: f.ends,
       edit: (spec) => {
         spec.width = width;
         spec.height = height;
