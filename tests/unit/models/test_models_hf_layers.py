@@ -24,6 +24,19 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return request.param, module, folder
 
 
+@pytest.mark.parametrize("batching", ["single", "padded"])
+def test_a_layer_does_not_depend_on_what_else_is_asked_for(pair: Any, batching: str) -> None:
+    """To the last bit: runs that ask for other layers can share one forward pass."""
+    _, _, folder = pair
+    model = load_model(f"{folder},batching={batching}" if batching == "padded" else str(folder))
+    names = [info.name for info in model.layers]
+    waves = [hf.noise(samples) for samples in (16_000, 16_000, 37_123, 9_000)]
+    every = model.encode(waves, names)
+    for name in names:
+        for one, whole in zip(model.encode(waves, [name]), every, strict=True):
+            assert torch.equal(one[name], whole[name]), name
+
+
 def caught(name: str, module: Any, wave: torch.Tensor) -> dict[str, torch.Tensor]:
     """What hooks of our own see in transformers' forward pass over one recording [S]."""
     seen: dict[str, torch.Tensor] = {}

@@ -114,47 +114,68 @@ class Wav2Vec2Shape(Shape):
         for rows in share_calls(lengths, padded=together, limit=CONV_SAMPLES):
             hidden, _, _ = pad([self.scale(waves[row]) for row in rows])
             hidden = hidden[:, None].to(self.dtype)
+            given = [f"conv{number}" in wanted for number in range(1, len(convs) + 1)]
+            outputs = self._convolved(convs, hidden, given)
             counts: list[int] = []
-            # Layers that are given, or normalise over time, run whole; those above in pieces.
-            whole = max(wanted.convs, 1 if self.group_norm else 0)
-            for number, conv in enumerate(convs[:whole], start=1):
-                hidden = conv(hidden)
+            for number, output in outputs.items():
                 counts = [self.conv_tracks[number - 1].frames(lengths[row]) for row in rows]
-                sink.put(f"conv{number}", hidden.transpose(1, 2), counts, rows)
+                sink.put(f"conv{number}", output.transpose(1, 2), counts, rows)
             if climb:
-                hidden = self._in_pieces(whole, hidden)
-                counts = [self.conv_tracks[-1].frames(lengths[row]) for row in rows]
-                last = hidden.transpose(1, 2)
+                last = outputs[len(convs)].transpose(1, 2)
                 if self.options.layer0 == "cnn":
                     sink.put("0", last, counts, rows)
                 for index, (row, count) in enumerate(zip(rows, counts, strict=True)):
                     found[row] = Piece(row, last[index, :count], count)
         return [found[row] for row in sorted(found)]
 
-    def _in_pieces(self, done: int, hidden: Tensor) -> Tensor:
-        """Run the convolutions above the first ``done`` a stretch of frames at a time.
+    def _convolved(
+        self, convs: Sequence[nn.Module], hidden: Tensor, given: Sequence[bool]
+    ) -> dict[int, Tensor]:
+        """Run the first convolutions, a stretch of frames at a time where none normalises over it.
 
         Without padding each output frame reads a fixed span of its input, so stretches that
         overlap by the receptive field give the very same numbers, in the processor's cache and
-        with memory that does not grow with the recording.
+        with memory that does not grow with the recording. Stretches are the same whatever is asked
+        for: other sizes of a product may change its last bit.
+
+        Args:
+            convs: those to run.
+            hidden: waveforms [B, 1, S].
+            given: which are asked for; outputs of the others are kept no longer than needed.
+
+        Returns:
+            by number, outputs [B, D, T] of those that are asked for, and of the last one.
         """
-        convs = list(self.module.feature_extractor.conv_layers)[done:]
-        if not convs:
-            return hidden
-        kernels, strides = self.config.conv_kernel[done:], self.config.conv_stride[done:]
-        span = conv_tracks(kernels, strides)[-1]
-        total = span.frames(hidden.shape[-1])
+        found: dict[int, Tensor] = {}
+        done = 1 if self.group_norm else 0
+        for number, conv in enumerate(convs[:done], start=1):
+            hidden = conv(hidden)
+            if given[number - 1] or number == len(convs):
+                found[number] = hidden
+        if len(convs) <= done:
+            return found
+        tracks = conv_tracks(self.config.conv_kernel[done:], self.config.conv_stride[done:])
+        top = tracks[-1]
+        # A kernel shorter than its stride leaves gaps that only frames below it have read.
+        beyond = max(track.first - track.step for track in tracks)
+        total = max(1, top.frames(hidden.shape[-1]))
         samples = STRETCH_SAMPLES if hidden.device.type == "cpu" else CONV_SAMPLES
         size = max(1, samples // (self.conv_tracks[-1].grid.stride * hidden.shape[0]))
-        outputs = []
+        parts: dict[int, list[Tensor]] = {}
         for start in range(0, total, size):
             stop = min(start + size, total)
-            low, high = start * span.step, (stop - 1) * span.step + span.first
-            part = hidden[..., low:high]
-            for conv in convs:
+            # The last stretch takes in the frames at the end that no frame above them reads.
+            high = hidden.shape[-1] if stop == total else stop * top.step + beyond
+            part = hidden[..., start * top.step : high]
+            for number, (conv, track) in enumerate(
+                zip(convs[done:], tracks, strict=False), start=done + 1
+            ):
                 part = conv(part)
-            outputs.append(part)
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+                if given[number - 1] or number == len(convs):
+                    own = (stop - start) * (top.step // track.step)
+                    parts.setdefault(number, []).append(part if stop == total else part[..., :own])
+        joined = {n: one[0] if len(one) == 1 else torch.cat(one, -1) for n, one in parts.items()}
+        return found | joined
 
     def embed(self, pieces: list[Piece]) -> State:
         """Projection, positional convolution, and in post-norm models a LayerNorm."""
