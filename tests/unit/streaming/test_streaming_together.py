@@ -179,6 +179,16 @@ def test_a_pass_that_is_behind_catches_up(tmp_path: Path, ahead: int) -> None:
     assert_same(finished(other_without, tmp_path / "b"), alone(other_without, tmp_path / "y"))
 
 
+def test_a_pass_that_ends_here_is_kept_between_its_checkpoints(tmp_path: Path) -> None:
+    a, b = one_with_folds(tmp_path / "a"), other_without(tmp_path / "b")
+    a.shards = a.shards[:4]
+    assert run_together([a, b]).shards == [4, 4]
+    again = other_without(tmp_path / "b")  # every third shard, by itself
+    again.begin()
+    assert again.done == 4
+    assert_same(finished(other_without, tmp_path / "b"), alone(other_without, tmp_path / "y"))
+
+
 class KilledError(Exception):
     pass
 
@@ -476,6 +486,7 @@ def test_a_stopped_shared_pass_is_resumed_and_says_so(
     note = read_json(a / STATE / NOTE)
     assert note["ended"] is False
     assert note["served"]["shards"] >= 3
+    assert sit_down(b, "x", None).resumed is True  # a job that went on from here by itself
     both()
     sitting = sit_down(a, "x", None)
     assert sitting.resumed is True
