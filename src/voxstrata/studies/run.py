@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from voxstrata.results import (
     load_results,
     write_results,
 )
-from voxstrata.streaming.runs import Hooks, Overwrite, command_line, peak_memory, plain
+from voxstrata.streaming.runs import Hooks, Overwrite, clear, command_line, peak_memory, plain
+from voxstrata.streaming.together import advance_together
 from voxstrata.studies.check import Checked, checked
 from voxstrata.studies.claims.claim import Claimed, joint
 from voxstrata.studies.claims.evidence import Evidence
@@ -86,12 +88,17 @@ def run_study(
         if old is not None:
             return old
         telling.planned(found)
-        ran, failed, clock = _run_parts(study, overwrite, telling)
+        found.prepared.clear()  # models; every analysis loads its own
+        shared = _share(study, overwrite, telling)
+        # What was to be discarded is gone; "always" would now discard the shared pass.
+        then: Overwrite = "missing" if overwrite == "always" else overwrite
+        ran, failed, clock = _run_parts(study, then, telling)
         if not ran:
             raise next(iter(failed.values()))
         claims = hold(study, ran)
         write_json(folder / CLAIMED, plain(claims))
-        _write(folder, study, ran, failed, found, claims, identity, clock, begun)
+        clock["shared pass"] = shared["wall_s"]
+        _write(folder, study, ran, failed, found, claims, identity, clock, begun, shared)
     return load_results(folder)
 
 
@@ -138,6 +145,22 @@ def _old(folder: Path, identity: str, overwrite: Overwrite) -> Results | None:
             fix="choose another folder, or --overwrite always",
         )
     return None  # what changed is refused by the analysis it belongs to
+
+
+def _share(study: Study, overwrite: Overwrite, telling: Telling) -> dict[str, Any]:
+    """One pass for the analyses that share models and recordings; they go on from it."""
+    openers = [
+        (part.folder, partial(part.job.open_pass, part.settings, part.folder))
+        for part in study.parts
+        if part.job.open_pass is not None
+    ]
+    for part in study.parts if overwrite == "always" else ():
+        if part.job.open_pass is None:
+            clear(part.folder)
+    report = advance_together(
+        openers, afresh=overwrite == "always", progress=telling.progress, say=telling.say
+    )
+    return report.facts()
 
 
 def _run_parts(
@@ -234,6 +257,7 @@ def _write(
     identity: str,
     clock: Mapping[str, float],
     begun: float,
+    shared: Mapping[str, Any],
 ) -> None:
     """One table of all analyses, and the record that says which is which."""
     names = [field.name for field in fields(Row)]
@@ -271,6 +295,10 @@ def _write(
         "failed": [part.folder.name for part in failed],
         "claims": [{k: one[k] for k in ("name", "title", "verdict")} for one in claims],
         "notices": list(found.notes),
+        "shared": {
+            "groups": [[Path(place).name for place in group] for group in shared["groups"]],
+            "forwards": shared["forwards"],
+        },
         "seed": study.config.seeds[0],
         "wall_s": round(time.perf_counter() - begun, 3),
         "wall_parts_s": dict(clock),

@@ -9,6 +9,7 @@ from typing import Any
 
 from voxstrata.config import Config
 from voxstrata.registry import Registry
+from voxstrata.streaming.onepass import Pass
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Job:
             ``models``.
         cost: forecast of a prepared run.
         missing: what was named and cannot be done here, with reasons.
-        open_pass: the pass over the recordings, that other analyses can share; ``None`` for jobs
-            without such a pass.
+        open_pass: (settings, folder) to the pass over the recordings, which other analyses can
+            share; ``None`` for jobs without such a pass.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Job:
     cost: Callable[[Any], Cost]
     missing: Callable[[Any], list[tuple[str, str]]] = lambda _prepared: []
     one_model: str | None = None
-    open_pass: Callable[..., Any] | None = None
+    open_pass: Callable[[Any, Path], Pass | None] | None = None
 
 
 JOBS: Registry[Job] = Registry("job", "voxstrata.jobs")

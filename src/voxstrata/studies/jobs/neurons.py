@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from voxstrata.neurons.job import run_neurons
+from voxstrata.neurons.job import open_neurons, run_neurons
 from voxstrata.neurons.prepare import Prepared, prepare
 from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.similarity.estimate import MODEL_EFFICIENCY, product_rate
@@ -44,6 +44,7 @@ JOB = Job(
     settings=NeuronsConfig,
     prepare=_prepare,
     run=run_neurons,
+    open_pass=open_neurons,
     corpora={"corpus": False},
     cost=_cost,
     missing=_missing,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from voxstrata.probing.extract import layers_of, reads_of, systems_of
-from voxstrata.probing.job import run_probing
+from voxstrata.probing.job import open_probing, run_probing
 from voxstrata.probing.kinds.kind import KINDS
 from voxstrata.probing.prepare import Prepared, prepare
 from voxstrata.probing.settings import ProbeConfig
@@ -75,6 +75,7 @@ JOB = Job(
     settings=ProbeConfig,
     prepare=_prepare,
     run=run_probing,
+    open_pass=open_probing,
     corpora={"corpus": False, "corpus_map": True},
     cost=cost_of_probing,
     missing=_missing,

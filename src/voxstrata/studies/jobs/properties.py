@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from voxstrata.properties.forecast import forecast
-from voxstrata.properties.job import run_properties
+from voxstrata.properties.job import open_properties, run_properties
 from voxstrata.properties.prepare import Prepared, prepare
 from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.studies.jobs.job import Cost, Job
@@ -35,6 +35,7 @@ JOB = Job(
     settings=PropertiesConfig,
     prepare=_prepare,
     run=run_properties,
+    open_pass=open_properties,
     corpora={"corpus": False},
     cost=_cost,
     missing=_missing,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from voxstrata.similarity.estimate import estimate
-from voxstrata.similarity.job import run_similarity
+from voxstrata.similarity.job import open_similarity, run_similarity
 from voxstrata.similarity.prepare import Prepared, prepare
 from voxstrata.similarity.settings import SimilarityConfig
 from voxstrata.studies.jobs.job import Cost, Job
@@ -26,6 +26,7 @@ JOB = Job(
     settings=SimilarityConfig,
     prepare=_prepare,
     run=run_similarity,
+    open_pass=open_similarity,
     corpora={"corpus": False},
     cost=_cost,
 )
