@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-JOINED = "joined"
+JOINED, COMPARED = "joined", "compared"
 
 HOSTILE: list[tuple[str, int, int, list[str] | None]] = [
     ("</script><script>window.owned=1</script>", 2, 4, ["<b>x</b>", "'\"&"]),
@@ -90,7 +90,18 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "hostile": _hostile,
 }
 
-KINDS = (*(kind for kind in WRITERS if kind != "hostile"), JOINED)
+
+def _compared(folder: Path) -> Path:
+    from report_made_joined import PLANTED_CURVES, write_properties
+    from voxstrata.report import draw_comparison
+
+    other = {key: value + 0.2 * (key[1] == "a") for key, value in PLANTED_CURVES.items()}
+    one = write_properties(folder / "one", PLANTED_CURVES)
+    draw_comparison(one, write_properties(folder / "two", other), folder / "report.html")
+    return folder / "report.html"
+
+
+KINDS = (*(kind for kind in WRITERS if kind != "hostile"), JOINED, COMPARED)
 
 
 def draw(kind: str, folder: Path) -> Path:
@@ -101,6 +112,8 @@ def draw(kind: str, folder: Path) -> Path:
     from voxstrata.results import load_results
 
     folder.mkdir(exist_ok=True)
+    if kind == COMPARED:
+        return _compared(folder)
     view = joined(folder) if kind == JOINED else read_view(load_results(WRITERS[kind](folder)))
     page = folder / PAGE
     page.write_text(page_html(view), "utf-8")

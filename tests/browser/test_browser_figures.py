@@ -309,7 +309,7 @@ def test_figures_are_saved_as_svg(visit: Visit, tmp_path: Path) -> None:
     opened = visit("similarity")
     path = saved(opened, "[data-chart=matrix] .tool", tmp_path)
     tree = ElementTree.parse(path).getroot()
-    assert {"small", "0", "4"} <= words(tree)
+    assert {"small", "0", "4", "0.25", "1.00"} <= words(tree)  # names, and the colour scale
     fills = {e.get("fill") for e in tree.iter(f"{SVG}path")} | {
         e.get("fill") for e in tree.iter(f"{SVG}rect")
     }

@@ -77,6 +77,24 @@ def test_a_hostile_name_does_nothing(visit: Visit) -> None:
     assert opened.requests == []
 
 
+def test_what_is_wrong_would_be_found(visit: Visit) -> None:
+    opened = visit("pruning")
+    tab = opened.tab
+    assert tab.evaluate("checks.nameless().length + checks.cut().length") == 0
+    tab.evaluate(
+        """document.querySelector("main").insertAdjacentHTML("beforeend", `<canvas></canvas>
+        <img src="data:,"><button></button><table></table><div style="width: 9000px">wide</div>
+        <div style="overflow: hidden; height: 5px">cut<br>below</div>`)"""
+    )
+    assert len(tab.evaluate("checks.nameless()")) == 4
+    assert any("beyond the edge" in line for line in tab.evaluate("checks.cut()"))
+    assert any("cut below" in line for line in tab.evaluate("checks.cut()"))
+    tab.add_style_tag(content="* { outline: none !important; }")
+    tab.evaluate("checks.stops()")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("window.reached") == [[0, False]]
+
+
 def test_requests_and_complaints_would_be_seen(visit: Visit) -> None:
     opened = visit("pruning")
     opened.tab.evaluate("console.error('made'); setTimeout(() => { throw Error('thrown'); })")
