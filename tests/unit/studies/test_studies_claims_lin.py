@@ -180,6 +180,9 @@ def counted(
             "estimator": "published",
         }  # fmt: skip
         made.row("neurons", seen, None, measure="neurons", **keys)
+        for group, part in (("1", 0.4), ("2", 0.6)):
+            own = {**keys, "other_layer": group}
+            made.row("neurons", part * seen, None, measure="neurons", **own)
         if null:
             made.row("neurons", mean, None, measure="neurons", control="permuted-labels", **keys)
             made.rows["neurons"][-1].update(ci_low=low, ci_high=high)
@@ -270,20 +273,23 @@ def gendered(
     again: Sequence[float] = (20, 22, 18, 21),
     twin: Sequence[float] | None = (1, 0, 1, 0),
     expected: float = 0.5,
+    contrast: str = CONTRAST,
 ) -> Made:
-    """30 speaker neurons a layer, and so many found again in each gender."""
+    """30 speaker neurons of 100 in a layer, 12 and 18 of a group, and so many found again in each
+    gender, where two random sets would share ``expected``."""
 
     def strata(counts: Sequence[float]) -> dict[str, list[tuple[float, float]]]:
         return {
             "F": [(x + 2, 2 * expected) for x in counts],
             "M": [(x + 3, 2 * expected) for x in counts],
-            "every": [(x, expected) for x in counts],
+            "every": [(x, expected * 12 / WIDTH) for x in counts],
         }
 
     made = Made(twins={"m": "random:m"})
-    counted(made, "m", [(30, 8)] * len(again), TOTAL, survive=strata(again))
+    counted(made, "m", [(30, 8)] * len(again), TOTAL, survive=strata(again), contrast=contrast)
     if twin is not None:
-        counted(made, "random:m", [(10, 8)] * len(twin), FEW, survive=strata(twin))
+        held = [(30, 8)] * len(twin)
+        counted(made, "random:m", held, FEW, survive=strata(twin), contrast=contrast)
     return made
 
 
@@ -324,8 +330,12 @@ def test_neurons_that_are_gender_neurons() -> None:
     [
         (gendered(again=(0, 1, 0, 1)), "the interval holds zero"),
         (gendered(twin=None), "the control (untrained twin) was not run"),
-        (gendered(twin=(9, 9, 9, 9)), "the control (untrained twin) shows as much"),
+        (gendered(twin=(21, 22, 23, 22)), "the control (untrained twin) shows as much"),
         (gendered(again=(20, 21), twin=(1, 0)), "2 layers, and 3 are needed"),
+        (
+            gendered(contrast="speaker/clusters=3"),
+            "every speaker is of one gender: nothing can be found again in the other",
+        ),
         (
             speakers(),
             "the selection was not repeated within genders, or a gender holds one group only",

@@ -109,6 +109,9 @@ def _effect(evidence: Evidence, match: Match, twin: float) -> Effect:
 
 
 def _who(evidence: Evidence, match: Match) -> str:
+    """The model; an extractor that the run trained for itself has no name but its folder's."""
+    if VECTORS.match(match.clusters):
+        return evidence.labels.get(match.spec, "i-vectors")
     layer = f", layer {match.layer}" if match.layer else ""
     return f"{evidence.label(match.spec)}{layer}"
 
@@ -129,8 +132,7 @@ def _said(evidence: Evidence, match: Match) -> str:
 def _line(evidence: Evidence, match: Match, name: str) -> dict[str, Any]:
     value, low, high, chance = match.measures[name]
     return {
-        "model": evidence.label(match.spec),
-        "layer": match.layer,
+        "model": _who(evidence, match),
         "clusters": match.clusters,
         "classes": match.classes,
         "measure": name,

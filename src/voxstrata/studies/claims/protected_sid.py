@@ -37,6 +37,7 @@ from voxstrata.report.protection_view import (
     tasks,
 )
 from voxstrata.report.view import View
+from voxstrata.report.words import counted
 from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Claimed, Effect
 from voxstrata.studies.claims.evidence import Evidence
 from voxstrata.studies.claims.numbers import NORMAL, Number
@@ -199,8 +200,8 @@ def _said(evidence: Evidence, view: View) -> list[str]:
                 other = "none" if rival == "none" else instead(view)
                 parts.append(
                     f"{100 * held.mean:+.1f} points against {other} on average (better in "
-                    f"{held.count('better')}, worse in {held.count('worse')} of {held.known} "
-                    "comparisons with intervals)"
+                    f"{held.count('better')}, worse in {held.count('worse')} of "
+                    f"{counted(held.known, 'comparison')} with interval)"
                 )
         if parts:
             lead = f"{evidence.label(_model(view))}, {task.label}, + is better"

@@ -8,9 +8,11 @@ dealt anew. The interval is observed less the 97.5th and 2.5th percentile of the
 about chance labels of the same recordings, not about other recordings.
 
 Within one gender: neurons found again, for the same cluster of recordings, among the women alone
-and among the men alone, less as many as random sets of these sizes would share, as a share of the
-speaker neurons. The interval is the jackknife over layers; the permutation is the 97.5th
-percentile of a Poisson number with the mean expected of random sets.
+and among the men alone, less as many as random sets of the sizes found in the two genders would
+share, as a share of the speaker neurons. (The table's own chance is of three random sets; but all
+recordings include those of a gender, so only the two genders are independent.) The interval is the
+jackknife over layers: the only parts that results hold. The permutation is the 97.5th percentile
+of a Poisson number with the mean of the random sets.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ from voxstrata.studies.claims.views import seen
 if TYPE_CHECKING:
     import pandas as pd
 
-GROUPS = ("ivector=", "vectors=", "speaker/")
+SPEAKER = "speaker/"
+GROUPS = ("ivector=", "vectors=", SPEAKER)
 """What tells speakers apart, by how contrasts begin; the first that was asked speaks."""
 
 LAYERS = 3
@@ -144,7 +147,7 @@ def _above(evidence: Evidence, one: Asked, every: Sequence[Asked], what: str) ->
         (count.observed - count.low) / size,
         controls,
         one.selection.units,
-        "units whose labels were dealt",
+        "recordings or speakers",
         f"too few labels can be dealt for a p of {LEVEL:g} (it is {count.p:.2g})" if few else "",
     )
 
@@ -185,6 +188,9 @@ def _layer_lines(evidence: Evidence, one: Asked) -> list[dict[str, Any]]:
 
 def _remaining(evidence: Evidence, one: Asked, every: Sequence[Asked], what: str) -> Effect:
     said = f"{evidence.label(one.spec)}, {one.selection.contrast}: {what}"
+    if one.selection.contrast.startswith(SPEAKER):
+        missing = "every speaker is of one gender: nothing can be found again in the other"
+        return Effect(said, math.nan, missing=missing)
     counts = _survivors(one, EVERY)
     if not len(counts):
         missing = "the selection was not repeated within genders, or a gender holds one group only"
@@ -192,7 +198,7 @@ def _remaining(evidence: Evidence, one: Asked, every: Sequence[Asked], what: str
     found = share_above(counts)
     if not math.isfinite(found.value):
         return Effect(said, math.nan, missing="there are no speaker neurons that could remain")
-    _, expected, whole = counts.sum(axis=0)
+    _, expected, whole = (float(x) for x in counts.sum(axis=0))
     controls = {PERMUTATION: (_reached(expected, found.value) - expected) / whole}
     twin = _twin(evidence, one, every)
     other = np.empty((0, 3)) if twin is None else _survivors(twin, EVERY)
@@ -233,7 +239,12 @@ def _reached(expected: float, value: float) -> float:
 
 def _survivors(one: Asked, stratum: str) -> NDArray[np.float64]:
     """Found again, expected by chance, and speaker neurons of each layer, [L, 3]; empty where the
-    stratum was not asked."""
+    stratum was not asked.
+
+    In every gender: with w, f and m neurons of a group (all recordings, women, men) among D, the
+    table has the sum over groups of w f m / D^2. The sum of f m / D, which random sets of the two
+    genders share, is at most that times D over the least w above 0.
+    """
     rows = one.table[
         (one.table["measure"] == "neurons-survive") & (one.table["other_layer"] == stratum)
     ]
@@ -241,12 +252,16 @@ def _survivors(one: Asked, stratum: str) -> NDArray[np.float64]:
         (str(layer), str(control)): float(value)
         for layer, control, value in rows[["layer", "control", "value"]].itertuples(index=False)
     }
-    whole = dict(zip(one.selection.layers, one.selection.by_layer, strict=True))
-    found = [
-        (held[layer, ""], held[layer, "chance"], count.observed)
-        for layer, count in whole.items()
-        if (layer, "") in held and (layer, "chance") in held
-    ]
+    found = []
+    for i, layer in enumerate(one.selection.layers):
+        if (layer, "") not in held or (layer, "chance") not in held:
+            continue
+        by_chance = held[layer, "chance"]
+        if stratum == EVERY and by_chance > 0:
+            groups = [counts[i].observed for counts in one.selection.by_group.values()]
+            least = min((w for w in groups if w > 0), default=math.nan)
+            by_chance *= one.selection.widths[i] / least
+        found.append((held[layer, ""], by_chance, one.selection.by_layer[i].observed))
     kept = [line for line in found if np.isfinite(line).all()]
     return np.array(kept, dtype=np.float64).reshape(-1, 3)
 
@@ -257,8 +272,9 @@ def _survived(evidence: Evidence, one: Asked) -> str:
         counts = _survivors(one, stratum)
         if len(counts):
             again, expected, _ = counts.sum(axis=0)
-            where = "each gender" if stratum == EVERY else stratum
-            parts.append(f"{again:,.0f} in {where} (chance {expected:,.1f})")
+            # One gender's recordings are among all of them: random sets are no chance for that.
+            beside = f"each gender (chance {expected:,.1f})" if stratum == EVERY else stratum
+            parts.append(f"{again:,.0f} in {beside}")
     total = one.selection.total.observed
     lead = f"{evidence.label(one.spec)}: of {total:,.0f} speaker neurons"
     if not parts:
@@ -278,7 +294,7 @@ def _strata_lines(evidence: Evidence, one: Asked) -> list[dict[str, Any]]:
                     "gender": "each" if stratum == EVERY else stratum,
                     "speaker neurons": whole,
                     "found again": again,
-                    "by chance": expected,
+                    "by chance": expected if stratum == EVERY else math.nan,
                 }
             )
     return lines
