@@ -1,5 +1,6 @@
 """Sphinx settings of the documentation site: `make docs` builds it into `build/docs`."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,23 +50,22 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 
-def keep_bars(
-    _app: Sphinx, _what: str, _name: str, _obj: Any, _opts: Any, lines: list[str]
+def as_meant(
+    _app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]
 ) -> None:
-    """Bars in docstrings are norms and absolute values, never substitutions."""
+    """Signs that would be markup and are not meant so.
+
+    Bars in docstrings are norms and absolute values, never substitutions; what ends with ``_`` in
+    the type of a field is part of a pattern, never a reference.
+    """
     for number, line in enumerate(lines):
         parts = line.split("`")
         parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
         lines[number] = "`".join(parts)
-
-
-def without_absent(app: Sphinx, name: str, source: list[str]) -> None:
-    """The first page lists the page of studies if there is one."""
-    if name == root_doc and not Path(app.srcdir, "studies.md").exists():
-        source[0] = source[0].replace("\nstudies\n", "\n")
+        if line.startswith(":vartype"):
+            lines[number] = re.sub(r"_(?=\W|$)", r"\_", lines[number])
 
 
 def setup(app: Sphinx) -> None:
     """What a list of settings cannot say; called by Sphinx."""
-    app.connect("autodoc-process-docstring", keep_bars)
-    app.connect("source-read", without_absent)
+    app.connect("autodoc-process-docstring", as_meant)
