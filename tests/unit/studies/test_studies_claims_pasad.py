@@ -6,16 +6,20 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from made_tables import HOSTILE, LOWER, Made
+from scipy.stats import spearmanr
 from scipy.stats import t as student
 
 from voxstrata.config import build
 from voxstrata.errors import ConfigError
 from voxstrata.models.card import BUNDLED
 from voxstrata.models.huggingface.architectures import lookup, table
+from voxstrata.report.probing_claims import Link
 from voxstrata.report.probing_view import SUM
 from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Claimed
 from voxstrata.studies.claims.curves import (
@@ -28,6 +32,8 @@ from voxstrata.studies.claims.curves import (
     separation,
 )
 from voxstrata.studies.claims.evidence import Evidence
+from voxstrata.studies.claims.layer_guides import mean_over_models, turned_round
+from voxstrata.studies.claims.numbers import far
 from voxstrata.studies.claims.registry import CLAIMS
 from voxstrata.studies.model_facts import ModelFacts, facts_of, model_facts, paper_models
 
@@ -327,6 +333,23 @@ def test_objective_rather_than_data() -> None:
     assert few.doubt == "all models are of one amount of data: under 100 h"
 
 
+def walk(rng: np.random.Generator) -> Floats:
+    """A smooth curve that has nothing to do with any other."""
+    return np.cumsum(rng.standard_normal(13))
+
+
+def test_groups_of_unrelated_curves_are_rarely_told_apart() -> None:
+    rng, hits = np.random.default_rng(0), 0
+    members = np.array(["a"] * 3 + ["b"] * 4)[:, None]
+    for seed in range(100):
+        curves = [on_grid([str(i) for i in range(13)], walk(rng)) for _ in members]
+        apart = distances([curve for curve in curves if curve is not None])
+        found = over_models(alone, apart, members)
+        chance = far(dealt(alone, apart, members, seed), found.value)
+        hits += found.low > 0 and found.value > chance
+    assert hits <= 5
+
+
 # ---- one layer against all
 
 
@@ -469,6 +492,21 @@ def test_curves_that_mislead() -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_unrelated_curves_foretell_nothing(seed: int) -> None:
     assert claim("cca-guides-layers", guided(0.0, seed=seed)).verdict == "cannot tell"
+
+
+def test_correlations_of_unrelated_curves_are_rarely_a_finding() -> None:
+    """Layers shuffled one by one would call more than a fifth of these correlations significant."""
+    rng, hits, shuffled = np.random.default_rng(1), 0, 0
+    for seed in range(100):
+        pairs = [(walk(rng), walk(rng)) for _ in range(5)]
+        tests = [spearmanr(held, done) for held, done in pairs]
+        shuffled += sum(one.pvalue < 0.05 for one in tests)
+        mine = [cast(Link, SimpleNamespace(held=held, done=done)) for held, done in pairs]
+        rho = np.array([one.statistic for one in tests])
+        found = mean_over_models(rho)
+        hits += found.low > 0 and found.value > far(turned_round(mine, seed), found.value)
+    assert hits <= 7
+    assert shuffled > 100
 
 
 def test_twins_that_foretell_as_well() -> None:

@@ -133,7 +133,7 @@ def _effect(evidence: Evidence, every: Sequence[Link]) -> Effect:
     if not mine:
         return Effect(what, math.nan, missing="too few layers, or no variation, for a correlation")
     rho = np.array([link.rho for link in mine])
-    found = _over_models(rho)
+    found = mean_over_models(rho)
     by = {link.model: link.rho for link in every if link.is_known}
     twins = [by.get(evidence.twin(link.model) or "", math.nan) for link in mine]
     missing = "" if found.has_interval else f"{counted(len(mine), 'model')}, and {LEAST} are needed"
@@ -149,7 +149,8 @@ def _effect(evidence: Evidence, every: Sequence[Link]) -> Effect:
     )
 
 
-def _over_models(rho: NDArray[np.float64]) -> Number:
+def mean_over_models(rho: NDArray[np.float64]) -> Number:
+    """Mean of the models' correlations [M], with the jackknife over models from three on."""
     value, size = float(rho.mean()), len(rho)
     if size < LEAST:
         return Number(value, n=size)
