@@ -28,12 +28,17 @@ def hovered(opened: Opened, chart: str, k: int = 0, most: int = 4) -> list[list[
     """What the page says at some points of a figure, from its first to its last."""
     spots = opened.tab.evaluate(f"checks.spots('{chart}', {k})")
     assert spots, f"nothing to point at in {chart}"
-    step = max(1, len(spots) // most)
+    every = max(1, len(spots) // most)
     said = []
-    for spot in spots[::step][:most]:
+    for spot in spots[::every][:most]:
         opened.tab.mouse.move(0, 0)
         opened.tab.mouse.move(spot["x"], spot["y"])
         opened.tab.wait_for_function("checks.tip().length", timeout=4000)
+        # What marks the place under the pointer must not hide it.
+        for step in (1, 2):
+            opened.tab.mouse.move(spot["x"] + step, spot["y"])
+            opened.tab.wait_for_timeout(60)
+            assert opened.tab.evaluate("checks.tip()"), spot
         said.append(opened.tab.evaluate("checks.tip()"))
     return said
 
@@ -53,11 +58,15 @@ def by_label(found: pd.DataFrame, label: str) -> pd.DataFrame:
     return found[[key == (kind == "random", name) for key in names]]
 
 
-def test_cells_of_the_matrix_are_those_of_the_table(visit: Visit) -> None:
+@pytest.mark.parametrize(
+    ("chart", "which"),  # the first of the pairs has numbers in its cells, the third has dots
+    [("matrix", 0), ("pairs", 0), ("pairs", 2), ("paths", 0), ("steps", 0)],
+)
+def test_similarities_are_those_of_the_table(visit: Visit, chart: str, which: int) -> None:
     opened = visit("similarity")
     rows = table(opened)
     rows = rows[(rows["unit"] == "frame") & (rows["estimator"] == "debiased")]
-    for lines in hovered(opened, "matrix", most=6):
+    for lines in hovered(opened, chart, which, most=6):
         (model, layer), (other, other_layer) = (
             line.partition(" ")[0].split("/") for line in lines[:2]
         )

@@ -16,7 +16,9 @@ SCHEME = "viridis"
 
 def matrix_chart() -> dict[str, Any]:
     """A heat map: data sets ``cells`` (x, x2, y, y2, v), ``texts`` (x, y, text, angle, align,
-    weight), ``marks`` (x, y, tie) for best matches, ``cursor`` (x, x2, y, y2)."""
+    weight), ``marks`` (x, y, tie) for best matches, ``cursor`` (x, x2, y, y2). All but the texts
+    name their cell (i, j): what lies over a cell must not hide it from the pointer."""
+    told = alt.TooltipContent("data")
     x = alt.X("x:Q", scale=None, axis=None)
     y = alt.Y("y:Q", scale=None, axis=None)
     colour = alt.condition(
@@ -26,7 +28,7 @@ def matrix_chart() -> dict[str, Any]:
     )
     cells = (
         alt.Chart(alt.NamedData("cells"))
-        .mark_rect(tooltip=alt.TooltipContent("data"))
+        .mark_rect(tooltip=told)
         .encode(x=x, x2="x2:Q", y=y, y2="y2:Q", color=colour)
     )
     texts = [
@@ -45,7 +47,7 @@ def matrix_chart() -> dict[str, Any]:
     values = (
         alt.Chart(alt.NamedData("cells"))
         .transform_filter("datum.text")
-        .mark_text(baseline="middle", fontSize=10, dx=0)
+        .mark_text(baseline="middle", fontSize=10, dx=0, tooltip=told)
         .encode(
             x=alt.X("cx:Q", scale=None, axis=None),
             y=alt.Y("cy:Q", scale=None, axis=None),
@@ -56,7 +58,7 @@ def matrix_chart() -> dict[str, Any]:
     )
     dots = (
         alt.Chart(alt.NamedData("marks"))
-        .mark_point(size=26, strokeWidth=1.4, stroke="#fff")
+        .mark_point(size=26, strokeWidth=1.4, stroke="#fff", tooltip=told)
         .encode(
             x=x,
             y=y,
@@ -65,7 +67,7 @@ def matrix_chart() -> dict[str, Any]:
     )
     cursor = (
         alt.Chart(alt.NamedData("cursor"))
-        .mark_rect(fillOpacity=0, stroke="#ff4d4d", strokeWidth=2)
+        .mark_rect(fillOpacity=0, stroke="#ff4d4d", strokeWidth=2, tooltip=told)
         .encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
     )
     return plain_spec(alt.layer(cells, values, dots, cursor, *texts))

@@ -105,7 +105,7 @@
     (best || []).forEach(([row, column, , tie]) => {
       const a = rows.indexOf(row);
       const b = columns.indexOf(column);
-      if (a >= 0 && b >= 0) marks.push({ x: left + across.at[b] + cell / 2, y: top + down.at[a] + cell / 2, tie });
+      if (a >= 0 && b >= 0) marks.push({ x: left + across.at[b] + cell / 2, y: top + down.at[a] + cell / 2, tie, i: row, j: column });
     });
 
     // Keyboard: arrow keys move a cursor over the cells, and what it is on is read out.
@@ -117,11 +117,16 @@
     let a = 0;
     let b = 0;
     let view = null;
+    const place = (i, j) => {
+      const x = left + across.at[columns.indexOf(j)];
+      const y = top + down.at[rows.indexOf(i)];
+      return { x, x2: x + cell, y, y2: y + cell, i, j };
+    };
     const mark = (datum) => view && view.data("cursor", datum ? [datum] : []).runAsync();
     const hover = (datum, event) => {
       if (!datum || datum.i === undefined) { V.hideTip(); mark(null); return; }
       V.showTip(V.cellLines(f, datum.i, datum.j), event.clientX, event.clientY);
-      mark({ x: datum.x, x2: datum.x2, y: datum.y, y2: datum.y2 });
+      mark(place(datum.i, datum.j));
     };
     view = await V.draw(holder, "matrix", { cells, texts, marks, cursor: [] }, {
       onHover: hover,
@@ -147,13 +152,12 @@
       event.preventDefault();
       a = Math.min(rows.length - 1, Math.max(0, a + by[0]));
       b = Math.min(columns.length - 1, Math.max(0, b + by[1]));
-      const x = left + across.at[b];
-      const y = top + down.at[a];
-      mark({ x, x2: x + cell, y, y2: y + cell });
+      const at = place(rows[a], columns[b]);
+      mark(at);
       const lines = V.cellLines(f, rows[a], columns[b]);
       live.textContent = lines.join("; ");
       const box = holder.getBoundingClientRect();
-      V.showTip(lines, box.left + x + cell, box.top + y + cell);
+      V.showTip(lines, box.left + at.x2, box.top + at.y2);
     };
     holder.addEventListener("keydown", move);
     holder.addEventListener("blur", () => { V.hideTip(); mark(null); });
