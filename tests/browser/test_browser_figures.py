@@ -286,6 +286,10 @@ def test_a_curve_is_read_with_the_arrow_keys(visit: Visit) -> None:
         said.append(lines)
     assert len({tuple(lines) for lines in said}) == 4
     assert said[2][0] != said[1][0]
+    # Values come first, from the first layer of the first model on; controls last.
+    assert said[0][:2] == ["hubert-base-ls960", "layer conv1 (768 wide)"]
+    assert said[0][2].startswith("PWCCA")
+    assert said[3][2].startswith("shuffled rows")
     opened.tab.keyboard.press("Escape")
     assert opened.tab.evaluate("checks.tip()") == []
 
@@ -317,6 +321,7 @@ def test_figures_are_saved_as_svg(visit: Visit, tmp_path: Path) -> None:
 
     opened = visit("similarity")
     path = saved(opened, "[data-chart=matrix] .tool", tmp_path)
+    assert path.name == "every-layer-against-every-layer-cka-debiased-one-row-per-frame.svg"
     tree = ElementTree.parse(path).getroot()
     assert {"small", "0", "4", "0.25", "1.00"} <= words(tree)  # names, and the colour scale
     fills = {e.get("fill") for e in tree.iter(f"{SVG}path")} | {

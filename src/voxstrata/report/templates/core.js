@@ -109,7 +109,7 @@ window.voxstrata = (() => {
   };
   // Draws a chart of the page's specs: `data` fills its named data sets, `edit` changes the copy.
   // What has `lines` is read by pointing or, unless `keys` is false, with arrow keys. `legend` goes
-  // below the downloaded figure.
+  // below the saved figure, `about` into its title.
   const linesAt = (datum, event) => {
     if (!datum || !datum.lines) hideTip();
     else showTip(datum.lines, event.clientX, event.clientY);
@@ -119,7 +119,7 @@ window.voxstrata = (() => {
     const value = low + share * (high - low);
     return { label: number(value), colour: view.scale("color")(value) };
   });
-  const draw = async (element, name, data, { edit = null, onHover = linesAt, legend = [], scale = null, keys = true } = {}) => {
+  const draw = async (element, name, data, { edit = null, onHover = linesAt, legend = [], scale = null, about = "", keys = true } = {}) => {
     const spec = structuredClone(page.specs[name]);
     spec.datasets = data;
     if (edit) edit(spec);
@@ -131,7 +131,7 @@ window.voxstrata = (() => {
       mode: "vega-lite", renderer: "canvas", actions: false, config: theme(), tooltip: handler,
       scaleFactor: 1, ast: false,
     });
-    window.voxstrata.dress(element, result.view, { legend: scale ? ladder(result.view, scale) : legend, keys });
+    window.voxstrata.dress(element, result.view, { legend: scale ? ladder(result.view, scale) : legend, about, keys });
     return result.view;
   };
   const room = (stage) => {

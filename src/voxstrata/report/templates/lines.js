@@ -73,6 +73,7 @@
     const width = Math.max(220, Math.min(460, Math.floor((V.room(element) - 150) / 2)));
     const view = await V.draw(holder, "paths", { points, diagonal }, {
       legend: keys.filter((key) => key.shown),
+      about: `${f.label}, one row per ${f.unit}`,
       edit: (spec) => {
         V.setColours(spec, others);
         spec.hconcat.forEach((panel) => { panel.width = width; });
@@ -123,6 +124,7 @@
     const width = Math.max(260, Math.min(940, V.room(element) - 70));
     const view = await V.draw(holder, "steps", { points }, {
       legend: keys.filter((key) => key.shown),
+      about: `${f.label}, one row per ${f.unit}`,
       edit: (spec) => {
         V.setColours(spec, models);
         spec.width = width;

@@ -132,6 +132,7 @@
       onHover: hover,
       keys: false,
       scale: f.ends,
+      about: `${f.label}, one row per ${f.unit}`,
       edit: (spec) => {
         spec.width = width;
         spec.height = height;

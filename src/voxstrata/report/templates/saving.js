@@ -109,11 +109,12 @@
     const found = [];
     const [left, top] = view.origin();
     const pad = view.padding();
+    let layer = 0;
     const visit = (mark, x, y) => mark.items.forEach((item) => {
       if (mark.marktype === "group") {
-        item.items.forEach((child) => visit(child, x + (item.x || 0), y + (item.y || 0)));
+        item.items.forEach((child) => { layer += 1; visit(child, x + (item.x || 0), y + (item.y || 0)); });
       } else if (item.tooltip && item.datum && (item.datum.lines || item.datum.i !== undefined)) {
-        found.push({ x: x + item.x + (item.width || 0) / 2, y: y + item.y + (item.height || 0) / 2, datum: item.datum });
+        found.push({ x: x + item.x + (item.width || 0) / 2, y: y + item.y + (item.height || 0) / 2, layer, datum: item.datum });
       }
     });
     visit(view.scenegraph().root, left + pad.left, top + pad.top);
@@ -128,6 +129,7 @@
     ring.hidden = true;
     holder.append(ring, live);
     const spots = V.spots(view).filter((spot) => Number.isFinite(spot.x) && Number.isFinite(spot.y));
+    spots.sort((a, b) => b.layer - a.layer); // what is drawn on top (values) before what lies below (controls)
     if (!spots.length) return false;
     const series = (spot) => spot.datum.lines[0];
     let at = -1;
@@ -164,7 +166,7 @@
   };
 
   // Called for every drawn chart.
-  V.dress = (holder, view, { legend, keys }) => {
+  V.dress = (holder, view, { legend, about, keys }) => {
     const name = V.nameOf(holder);
     holder.classList.add("drawing");
     holder.voxView = view;
@@ -173,7 +175,8 @@
     holder.dataset.key = `drawing-${name}`;
     holder.setAttribute("role", reads ? "application" : "img");
     holder.setAttribute("aria-label", reads ? `${name}; arrow keys read the points` : name);
-    const save = async () => V.save(V.fileName(name, "svg"), "image/svg+xml", framed(await view.toSVG(), name, legend));
+    const title = [name, about].filter(Boolean).join(": ");
+    const save = async () => V.save(V.fileName(title, "svg"), "image/svg+xml", framed(await view.toSVG(), title, legend));
     const tools = document.createElement("div");
     tools.className = "tools";
     const button = V.tool("SVG", `Download as SVG: ${name}`, save);
