@@ -30,7 +30,7 @@ def test_every_section_is_there(typical: tuple[str, Page]) -> None:
     of_others = {"curves", "peaks", "left-out", "verification", "training", "answers", "parts"}
     of_others |= {"probing", "probing-claims", "probing-layers", "neurons", "neurons-strongest"}
     of_others |= {"neurons-shared", "neurons-stability", "neurons-clusters"}
-    of_others |= {"neurons-ranked", "pruning", "protection"}
+    of_others |= {"neurons-ranked", "pruning", "protection", "probing-summed"}
     assert of_others < set(SECTIONS.names())
     for name in SECTIONS.names():
         assert page.with_id(name) == (name not in of_others)
