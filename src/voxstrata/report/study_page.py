@@ -224,7 +224,8 @@ def _effect(effect: Mapping[str, Any]) -> dict[str, str]:
 def _number(value: object) -> str:
     if not isinstance(value, int | float) or not math.isfinite(value):
         return "–"
-    return number(float(value))
+    small = 0 < abs(value) < 0.0995  # two decimals would hide what stands beside zero
+    return f"{value:.3f}".replace("-", "−") if small else number(float(value))
 
 
 def _interval(low: object, high: object) -> str:
