@@ -278,6 +278,7 @@ def test_a_curve_is_read_with_the_arrow_keys(visit: Visit) -> None:
     holder = opened.tab.locator("[data-chart=curves] .drawing[role=application]").first
     assert holder.get_attribute("aria-label").startswith("log-mel frames (PWCCA)")
     holder.focus()
+    opened.tab.wait_for_timeout(200)  # it scrolls there, and scrolling puts what was read away
     said = []
     for key in ("Home", "ArrowRight", "ArrowDown", "End"):
         opened.tab.keyboard.press(key)
