@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-JOINED, COMPARED = "joined", "compared"
+JOINED, COMPARED, STUDY = "joined", "compared", "study"
 
 HOSTILE: list[tuple[str, int, int, list[str] | None]] = [
     ("</script><script>window.owned=1</script>", 2, 4, ["<b>x</b>", "'\"&"]),
@@ -101,7 +101,7 @@ def _compared(folder: Path) -> Path:
     return folder / "report.html"
 
 
-KINDS = (*(kind for kind in WRITERS if kind != "hostile"), JOINED, COMPARED)
+KINDS = (*(kind for kind in WRITERS if kind != "hostile"), JOINED, COMPARED, STUDY)
 
 
 def draw(kind: str, folder: Path) -> Path:
@@ -114,6 +114,11 @@ def draw(kind: str, folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     if kind == COMPARED:
         return _compared(folder)
+    if kind == STUDY:
+        from report_made_study import write_study
+        from voxstrata.report import draw_report
+
+        return draw_report(write_study(folder))
     view = joined(folder) if kind == JOINED else read_view(load_results(WRITERS[kind](folder)))
     page = folder / PAGE
     page.write_text(page_html(view), "utf-8")
