@@ -9,7 +9,6 @@ from report_made_joined import PLANTED_CURVES, PLANTED_PAIRS, write_properties, 
 from report_made_neurons import write_neurons
 from report_made_probing import write_probing
 from report_made_protection import write_protection
-
 from voxstrata.files import write_json
 from voxstrata.results import load_results, write_results
 
@@ -30,7 +29,7 @@ SUPPORTED: dict[str, Any] = {
                  "unit": "speakers", "controls": {"untrained twin": 0.001, "permutation": 0.0},
                  "verdict": "supported", "doubt": "", "missing": ""},
             ],
-            "tables": {"By layer": [{"layer": "block1", "value": 0.5}, {"layer": "0", "more": None}]},
+            "tables": {"By layer": [{"layer": "block1", "value": 0.5}, {"layer": "0"}]},
         }
     ],
 }  # fmt: skip

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from report_made_study import HOSTILE, write_study
 
+from report_made_study import HOSTILE, write_study
 from voxstrata.errors import ConfigError
 from voxstrata.files import write_json
 from voxstrata.report import draw_report
