@@ -37,7 +37,6 @@ from voxstrata.streaming.runs import (
     open_in,
     peak_memory,
     plain,
-    remember_plan,
     run_in,
     sit_down,
 )
@@ -104,14 +103,13 @@ def open_neurons(config: NeuronsConfig, out: str | Path) -> Pass | None:
         VoxstrataError: see :func:`voxstrata.neurons.prepare.prepare`.
     """
     folder = Path(out)
-
-    def begin(prepared: Prepared) -> Pass | None:
-        if prepared.vectors or not learned(prepared, folder):
-            return None
-        remember_plan(folder, prepared.identity, describe(prepared))
-        return counting(prepared, folder, Hooks[Prepared]())
-
-    return open_in(folder, prepare=lambda: prepare(config), begin=begin)
+    return open_in(
+        folder,
+        prepare=lambda: prepare(config),
+        plan=describe,
+        make=lambda prepared, place: counting(prepared, place, Hooks[Prepared]()),
+        able=lambda prepared: not prepared.vectors and learned(prepared, folder),
+    )
 
 
 def _discard(folder: Path, prepared: Prepared) -> None:

@@ -43,7 +43,6 @@ from voxstrata.streaming.runs import (
     open_in,
     peak_memory,
     plain,
-    remember_plan,
     run_in,
     sit_down,
 )
@@ -97,12 +96,7 @@ def open_probing(config: ProbeConfig, out: str | Path) -> Pass | None:
         VoxstrataError: see :func:`voxstrata.probing.prepare.prepare`.
     """
     folder = Path(out)
-
-    def begin(prepared: Prepared) -> Pass:
-        remember_plan(folder, prepared.identity, _plan(prepared))
-        return extraction(prepared, folder)
-
-    return open_in(folder, prepare=lambda: prepare(config, folder), begin=begin)
+    return open_in(folder, prepare=lambda: prepare(config, folder), plan=_plan, make=extraction)
 
 
 def _plan(prepared: Prepared) -> dict[str, Any]:

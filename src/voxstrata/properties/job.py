@@ -31,7 +31,6 @@ from voxstrata.streaming.runs import (
     open_in,
     peak_memory,
     plain,
-    remember_plan,
     run_in,
     sit_down,
 )
@@ -86,12 +85,7 @@ def open_properties(config: PropertiesConfig, out: str | Path) -> Pass | None:
         VoxstrataError: see :func:`voxstrata.properties.prepare.prepare`.
     """
     folder = Path(out)
-
-    def begin(prepared: Prepared) -> Pass:
-        remember_plan(folder, prepared.identity, _plan(prepared))
-        return _pass(prepared, folder)
-
-    return open_in(folder, prepare=lambda: prepare(config, folder), begin=begin)
+    return open_in(folder, prepare=lambda: prepare(config, folder), plan=_plan, make=_pass)
 
 
 def _plan(prepared: Prepared) -> list[dict[str, Any]]:

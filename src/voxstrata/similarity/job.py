@@ -28,7 +28,6 @@ from voxstrata.streaming.runs import (
     open_in,
     peak_memory,
     plain,
-    remember_plan,
     run_in,
     sit_down,
 )
@@ -81,12 +80,7 @@ def open_similarity(config: SimilarityConfig, out: str | Path) -> Pass | None:
         VoxstrataError: see :func:`voxstrata.similarity.prepare.prepare`.
     """
     folder = Path(out)
-
-    def begin(prepared: Prepared) -> Pass:
-        remember_plan(folder, prepared.identity, _plan(prepared))
-        return _pass(prepared, folder)
-
-    return open_in(folder, prepare=lambda: prepare(config, folder), begin=begin)
+    return open_in(folder, prepare=lambda: prepare(config, folder), plan=_plan, make=_pass)
 
 
 def _plan(prepared: Prepared) -> list[dict[str, Any]]:

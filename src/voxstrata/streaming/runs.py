@@ -245,7 +245,12 @@ def sit_down(folder: Path, identity: str, plan: Any) -> Sitting:
 
 
 def open_in(
-    folder: Path, *, prepare: Callable[[], P], begin: Callable[[P], Pass | None]
+    folder: Path,
+    *,
+    prepare: Callable[[], P],
+    plan: Callable[[P], Any],
+    make: Callable[[P, Path], Pass],
+    able: Callable[[P], bool] = lambda _prepared: True,
 ) -> Pass | None:
     """The pass of a job, where there is one to make: the beginning of :func:`run_in`.
 
@@ -254,17 +259,23 @@ def open_in(
     Args:
         folder: output folder.
         prepare: checks and plans.
-        begin: what the job does before its pass.
+        plan: what is remembered of a prepared run (:func:`remember_plan`).
+        make: the pass of a prepared run in the folder.
+        able: whether nothing has to be learned first.
 
     Returns:
         the pass; ``None`` where the folder holds results, or the job has no pass to be shared.
 
     Raises:
-        VoxstrataError: whatever ``prepare`` and ``begin`` raise.
+        VoxstrataError: whatever ``prepare`` and ``make`` raise.
     """
     if (folder / TABLE).exists() and (folder / RECORD).exists():
         return None
-    return begin(prepare())
+    prepared = prepare()
+    if not able(prepared):
+        return None
+    remember_plan(folder, prepared.identity, plan(prepared))
+    return make(prepared, folder)
 
 
 def plain(value: Any) -> Any:
