@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -50,13 +51,35 @@ def inline(draw: Callable[[], Figure], alt: str, caption: str = "") -> dict[str,
 
 
 def slim(svg: str) -> str:
-    """The same drawing in fewer bytes: places to 1/100 point, no metadata, no line ends."""
+    """The same drawing in fewer bytes.
+
+    Places are rounded to 1/100 point; metadata, line ends and names of groups go; styles that stand
+    there several times become classes.
+    """
 
     def short(found: re.Match[str]) -> str:
         return f' {found[1]}="{_LONG.sub(_rounded, found[2])}"'
 
     text = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return re.sub(r">\s+<", "><", _PLACES.sub(short, text))
+    text = re.sub(r"^.*?(?=<svg )", "", text, flags=re.DOTALL)  # prolog and document type
+    text = re.sub(r">\s+<", "><", _PLACES.sub(short, text))
+    text = re.sub(r'(?<= d=")[^"]*', lambda found: " ".join(found[0].split()), text)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = re.sub(r' transform="rotate\(-?0(?:\.0+)? [^)]*\)"', "", text)
+    return _classes(text)
+
+
+def _classes(svg: str) -> str:
+    """Styles of single elements that stand there several times, as classes."""
+    counts = Counter(re.findall(r' style="([^"]*)"', svg))
+    names = {style: f"s{i}" for i, (style, n) in enumerate(counts.items()) if n > 1}
+    rules = "".join(f".{name}{{{style}}}" for style, name in names.items())
+
+    def named(found: re.Match[str]) -> str:
+        name = names.get(found[1])
+        return found[0] if name is None else f' class="{name}"'
+
+    return re.sub(r' style="([^"]*)"', named, svg.replace("</style>", f"{rules}</style>", 1))
 
 
 def _rounded(found: re.Match[str]) -> str:

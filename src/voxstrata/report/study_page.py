@@ -96,7 +96,7 @@ def _opening(study: StudyView) -> Section:
     """What was asked, and every claim with its verdict."""
     record = study.record
     views = [view for view in (study.main, *study.others) if view is not None]
-    corpora = dict.fromkeys(_corpus(view) for view in views)
+    corpora = list(dict.fromkeys(name for view in views for name in _corpora(view)))
     counts = {
         verdict: sum(claim.get("verdict") == verdict for claim in study.claims) for verdict in MARKS
     }
@@ -109,7 +109,7 @@ def _opening(study: StudyView) -> Section:
     kicker = [
         f"study {record['study']}" if record.get("study") else "",
         f"scale {record['scale']}" if record.get("scale") else "",
-        f"on {listing([c for c in corpora if c])}" if any(corpora) else "",
+        f"on {listing(corpora)}" if corpora else "",
     ]
     html = render(
         "sections/study.html",
@@ -168,13 +168,13 @@ def _seconds(view: View) -> float:
     return max((float(c.get("seconds") or 0) for c in found if isinstance(c, Mapping)), default=0.0)
 
 
-def _corpus(view: View) -> str:
-    names = []
+def _corpora(view: View) -> list[str]:
+    names: list[str] = []
     for part in view.parts or (view,):
         corpus = part.record.get("corpus")
         if isinstance(corpus, Mapping):
-            names.append(str(corpus.get("name") or corpus.get("spec") or ""))
-    return listing(list(dict.fromkeys(filter(None, names))))
+            names += str(corpus.get("name") or corpus.get("spec") or "").split(" + ")
+    return [name for name in names if name]
 
 
 def _claims(study: StudyView) -> Section:

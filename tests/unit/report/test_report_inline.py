@@ -51,3 +51,17 @@ def test_places_move_less_than_can_be_seen() -> None:
     short = [float(n) for n in re.findall(r"-?\d+\.\d+", slim(long))]
     assert len(short) == len(numbers)
     assert all(abs(a - b) <= 0.00501 for a, b in zip(numbers, short, strict=True))
+
+
+def test_styles_that_stand_twice_become_classes_and_groups_lose_their_names() -> None:
+    svg = (
+        '<?xml version="1.0"?><!DOCTYPE svg PUBLIC "x" "y"><svg ><defs><style>*{a: b}</style>'
+        '<path id="m1"/></defs><g id="axes_1"><path style="fill: red" d="M 0 0\nL 1 1\n"/>'
+        '<path style="fill: red"/><text style="fill: blue" transform="rotate(-0 1.5 2.5)">M 0\n1'
+        '</text><use href="#m1"/></g></svg>'
+    )
+    assert slim(svg) == (
+        '<svg ><defs><style>*{a: b}.s0{fill: red}</style><path id="m1"/></defs><g>'
+        '<path class="s0" d="M 0 0 L 1 1"/><path class="s0"/><text style="fill: blue">M 0\n1</text>'
+        '<use href="#m1"/></g></svg>'
+    )

@@ -84,9 +84,15 @@ def fourth_layer(evidence: Evidence) -> Claimed:
     lost = _lost(evidence, (one, other))
     tables |= {"CKA of supervised and DINO beside SID, by layer": beside} if beside else {}
     tables |= {"What the sum loses without the layer": lost} if lost else {}
-    said = [_reading(name, effect) for name, effect in effects.items()]
-    best = max(effects.values(), key=lambda x: x.value if math.isfinite(x.value) else -math.inf)
+    # The reading that the verdict is of comes first.
+    order = sorted(effects, key=lambda name: _size(effects[name]), reverse=True)
+    said = [_reading(name, effects[name]) for name in order]
+    best = effects[order[0]]
     return _claimed((best,), [*said, *_said(beside, lost)], tables)
+
+
+def _size(effect: Effect) -> float:
+    return effect.value if math.isfinite(effect.value) else -math.inf
 
 
 def _claimed(
