@@ -139,11 +139,40 @@ def _labelled(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], resumed:
 
 
 def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: float) -> Results:
-    config, asked = prepared.config, prepared.identity
+    asked = prepared.identity
     sitting = sit_down(folder, asked, describe(prepared))
     prepared = _labelled(prepared, folder, hooks, sitting.resumed)
     counted = count(prepared, folder, hooks)
     passed = time.perf_counter()
+    found = _selected(prepared, counted, hooks)
+    notes: list[str] = []
+    steps = sum(len(wanted(one, prepared)) * len(one.neurons) for one in prepared.analysed)
+    with bar("rankings", steps, "layers", show=hooks.progress) as advance:
+        ranked = list(rank(prepared, counted, notes, lambda _layer: advance(1)))
+    rows = _rows(prepared, counted, found, notes)
+    for layer in ranked:
+        rows += ranked_rows(layer, prepared.config.study, prepared.config.seed)
+    _save(folder, prepared, counted, found)
+    done = time.perf_counter()
+    record = {
+        **_record(prepared, counted, found, notes),
+        "identity": asked,
+        **sitting.timed(
+            done - begun, {"prepare and pass": passed - begun, "statistics": done - passed}
+        ),
+        "peak_memory_bytes": peak_memory(),
+    }
+    write_results(folder, rows, plain(record))
+    clean_up(folder, prepared.config)
+    return load_results(folder)
+
+
+def _selected(prepared: Prepared, counted: Counted, hooks: Hooks[Prepared]) -> list[Found]:
+    """Every contrast of every model, with its null; one with a group without frames is left out.
+
+    Raises:
+        LabelError: that is so of all of them.
+    """
     found: list[Found] = []
     refused: LabelError | None = None
     steps = sum(len(one.contrasts) * len(one.neurons) for one in prepared.analysed)
@@ -164,40 +193,49 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
                 found.append(made)
     if refused is not None and not found:
         raise refused
-    notes: list[str] = []
-    steps = sum(len(wanted(one, prepared)) * len(one.neurons) for one in prepared.analysed)
-    with bar("rankings", steps, "layers", show=hooks.progress) as advance:
-        ranked = list(rank(prepared, counted, notes, lambda _layer: advance(1)))
-    for name in (SETS, COUNTS):  # an earlier run's, of other contrasts, must not lie beside ours
-        shutil.rmtree(folder / name, ignore_errors=True)
+    return found
+
+
+def _rows(prepared: Prepared, counted: Counted, found: list[Found], notes: list[str]) -> list[Row]:
+    """Numbers of selections, of matches with known classes, and of the sweep."""
+    config = prepared.config
     rows: list[Row] = []
-    models = {one.model.spec: one.model for one in prepared.analysed}
     for each in found:
         rows += rows_of(each, config.study, config.seed)
-        model, place = models[each.model], folder / SETS / _name(each.model)
-        each.neuron_set(model).save(place / f"{_name(each.contrast)}.json")
-        if (tested := each.tested_set(model)) is not None:
-            tested.save(place / f"{_name(each.contrast)}-tested.json")
-    matched = list(matches(prepared, counted))
-    for match in matched:
+    for match in matches(prepared, counted):
         rows += match_rows(match, config.study, config.seed)
     for number, one in enumerate(prepared.analysed):
         for name, table in _swept(prepared, counted, number, notes):
             mine = next(e for e in found if (e.model, e.contrast) == (one.model.spec, name))
             rows += sweep_rows(mine, table, config.study, config.seed)
-    for layer in ranked:
-        rows += ranked_rows(layer, config.study, config.seed)
+    return rows
+
+
+def _save(folder: Path, prepared: Prepared, counted: Counted, found: list[Found]) -> None:
+    """Sets, counts, neurons, maps and labels beside the results."""
+    for name in (SETS, COUNTS):  # an earlier run's, of other contrasts, must not lie beside ours
+        shutil.rmtree(folder / name, ignore_errors=True)
+    models = {one.model.spec: one.model for one in prepared.analysed}
+    for each in found:
+        model, place = models[each.model], folder / SETS / _name(each.model)
+        each.neuron_set(model).save(place / f"{_name(each.contrast)}.json")
+        if (tested := each.tested_set(model)) is not None:
+            tested.save(place / f"{_name(each.contrast)}-tested.json")
     for one, counts in zip(prepared.analysed, counted.counts, strict=True):
         save_counts(counts, folder / COUNTS / _name(one.model.spec))
     _write_neurons(folder / NEURONS, found)
     _write_maps(folder / MAPS, found)
     _write_labels(folder / LABELS, prepared)
-    done = time.perf_counter()
-    stack = prepared.stack()
-    record = {
+
+
+def _record(
+    prepared: Prepared, counted: Counted, found: list[Found], notes: list[str]
+) -> dict[str, Any]:
+    config, stack, report = prepared.config, prepared.stack(), counted.report
+    said = [*prepared.notices, *(note for each in found for note in each.notes), *notes]
+    return {
         "job": "neurons",
         "study": config.study,
-        "identity": asked,
         "command": command_line(),
         "config": config.model_dump(mode="json"),
         "models": [
@@ -206,11 +244,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         ],
         "twins": prepared.twins,
         "corpus": corpus_record(
-            prepared.corpus,
-            config.corpus,
-            counted.report.recordings,
-            counted.report.seconds,
-            counted.report.skipped,
+            prepared.corpus, config.corpus, report.recordings, report.seconds, report.skipped
         ),
         "plan": describe(prepared),
         "contrasts": [_contrast(each) for each in found],
@@ -224,19 +258,10 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
         "units": prepared.by,
         "seed": config.seed,
         "device": prepared.device,
-        "rows": counted.report.rows,
-        "clock_s": {name: round(spent, 3) for name, spent in counted.report.clock.items()},
-        "notices": list(
-            dict.fromkeys([*prepared.notices, *(n for f in found for n in f.notes), *notes])
-        ),
-        **sitting.timed(
-            done - begun, {"prepare and pass": passed - begun, "statistics": done - passed}
-        ),
-        "peak_memory_bytes": peak_memory(),
+        "rows": report.rows,
+        "clock_s": {name: round(spent, 3) for name, spent in report.clock.items()},
+        "notices": list(dict.fromkeys(said)),
     }
-    write_results(folder, rows, plain(record))
-    clean_up(folder, config)
-    return load_results(folder)
 
 
 def _swept(

@@ -9,44 +9,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from voxstrata.config import Config, key_names, plain_message
+from voxstrata.config import Config
 from voxstrata.errors import ConfigError, UsageError, VoxstrataError
 from voxstrata.registry import unknown_name
 from voxstrata.studies.claims.registry import CLAIMS
 from voxstrata.studies.jobs.job import JOBS, Job
 from voxstrata.studies.load import Source
+from voxstrata.studies.lookup import Lookup
 from voxstrata.studies.plan import Part, Study, folder_of, seeds_of
-from voxstrata.studies.settings import Analysis, ModelEntry, StudyConfig
-
-OWN = {"models", "model", "study", "keep_store"}
-"""Settings of jobs that a study sets itself."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        where: dotted path in the study ("analyses.probing.tasks").
-        what: a sentence.
-        expected: what would be right.
-        fix: the remedy.
-        line: in the file; 0 where it is not known.
-    """
-
-    where: str
-    what: str
-    expected: str = ""
-    fix: str = ""
-    line: int = 0
-
-    def text(self) -> str:
-        """As it is printed."""
-        place = f"line {self.line}, {self.where}" if self.line else self.where
-        found = f"{place}: {self.what}"
-        if self.expected:
-            found += f"; expected {self.expected}"
-        return found + (f" ({self.fix})" if self.fix else "")
+from voxstrata.studies.problems import Problem, line_of, of_item, told
+from voxstrata.studies.settings import StudyConfig
 
 
 @dataclass
@@ -112,7 +84,7 @@ def _config(source: Source, found: Checked) -> StudyConfig | None:
             return StudyConfig.model_validate(raw)
         except ValidationError as error:
             for item in error.errors():
-                problem = _problem(item, StudyConfig, [str(part) for part in item["loc"]], source)
+                problem = of_item(item, StudyConfig, [str(part) for part in item["loc"]], source)
                 if not any(problem.where == one.where for one in found.problems):
                     found.problems.append(problem)
                 _drop(raw, item["loc"])
@@ -147,39 +119,11 @@ def _drop(raw: Any, path: Iterable[Any]) -> None:
         at.pop(last, None)
 
 
-def _problem(
-    item: Mapping[str, Any], kind: type[Config], path: list[str], source: Source, above: str = ""
-) -> Problem:
-    shown = [part for part in path if part != "settings"]
-    where = ".".join(filter(None, [above, *shown])) or "the file"
-    line = _line(source, where)
-    if item["type"] == "extra_forbidden":
-        known = key_names(kind, tuple(path[:-1]))
-        hint = unknown_name("key", path[-1], known).fix
-        return Problem(where, "unknown key", f"one of {', '.join(known)}", hint, line)
-    if item["type"] == "missing":
-        return Problem(where, "missing", "a value", "", line)
-    message = plain_message(item["msg"])
-    if not path:
-        return Problem(where, message, "", "", line)
-    return Problem(where, f"{item['input']!r} is not right", message, "", line)
-
-
-def _line(source: Source, where: str) -> int:
-    """Line of a path, or of the nearest key above it."""
-    parts = where.split(".")
-    while parts:
-        if (line := source.lines.get(".".join(parts))) is not None:
-            return line
-        parts.pop()
-    return 0
-
-
 def _claims(config: StudyConfig, source: Source, found: Checked) -> None:
     for name in config.claims:
         if name not in CLAIMS:
             error = unknown_name("claim", name, CLAIMS.names())
-            found.problems.append(_told(error, "claims", source))
+            found.problems.append(told(error, "claims", source))
 
 
 def _specs(config: StudyConfig, source: Source, found: Checked) -> None:
@@ -191,27 +135,21 @@ def _specs(config: StudyConfig, source: Source, found: Checked) -> None:
         try:
             find_family(parse(entry.spec))
         except VoxstrataError as error:
-            found.problems.append(_told(error, f"models.{name}", source))
-
-
-def _told(error: VoxstrataError, where: str, source: Source) -> Problem:
-    said = error.what if error.got is None else f"{error.what} ({error.got})"
-    expected = str(error.expected) if error.expected is not None else ""
-    return Problem(where, said, expected, error.fix, _line(source, where))
+            found.problems.append(told(error, f"models.{name}", source))
 
 
 def _study(config: StudyConfig, source: Source, out: Path, found: Checked) -> Study:
     parts: list[Part] = []
-    maps: dict[Path, Mapping[str, Any]] = {}
+    lookup = Lookup(config, source, out, problems=found.problems, notes=found.notes)
     several = len(config.seeds) > 1
     for name, analysis in config.analyses.items():
         where = f"analyses.{name}"
         try:
             job = JOBS.get(analysis.job)
         except UsageError as error:
-            found.problems.append(_told(error, f"{where}.job", source))
+            found.problems.append(told(error, f"{where}.job", source))
             continue
-        values = _settings(config, name, analysis, job, source, found, out, maps)
+        values = lookup.settings(name, analysis, job)
         for seed in seeds_of(config, analysis):
             given = values if seed is None else {**values, "seed": seed}
             settings = _built(job, given, where, source, found)
@@ -223,136 +161,7 @@ def _study(config: StudyConfig, source: Source, out: Path, found: Checked) -> St
             used = {str(analysis.settings.get(field, "")) for field in job.corpora}
             lenient = analysis.missing == "skip" or bool(used & source.changed)
             parts.append(Part(name, seed, job, settings, folder, lenient))
-    return Study(config, source.name, source.scale, tuple(parts), maps)
-
-
-def _settings(
-    config: StudyConfig,
-    name: str,
-    analysis: Analysis,
-    job: Job,
-    source: Source,
-    found: Checked,
-    out: Path,
-    maps: dict[Path, Mapping[str, Any]],
-) -> dict[str, Any]:
-    """The job's settings, with names of corpora and models looked up."""
-    where = f"analyses.{name}"
-    values = dict(analysis.settings)
-    for key in sorted(OWN & set(values)):
-        found.problems.append(
-            Problem(f"{where}.{key}", "a study sets this itself", "", "leave it out",
-                    _line(source, f"{where}.{key}"))
-        )  # fmt: skip
-        values.pop(key)
-    specs = _models(config, analysis, where, source, found)
-    if analysis.twins is not None and "twins" in job.settings.model_fields:
-        values["twins"] = analysis.twins
-    elif analysis.twins:
-        specs = _with_twins(specs, where, source, found)
-    if job.one_model:
-        if len(specs) != 1:
-            found.problems.append(
-                Problem(f"{where}.models", f"{len(specs)} models", "one model for this job", "",
-                        _line(source, f"{where}.models"))
-            )  # fmt: skip
-        values[job.one_model] = specs[0] if specs else ""
-    else:
-        values["models"] = specs
-    for key, many in job.corpora.items():
-        if key not in values:
-            continue
-        given = str(values[key])
-        entry = config.corpora.get(given)
-        if entry is None and not _looks_like_spec(given):
-            error = unknown_name("corpus of this study", given, list(config.corpora))
-            found.problems.append(_told(error, f"{where}.{key}", source))
-        elif isinstance(entry, Mapping) and not many:
-            found.problems.append(
-                Problem(f"{where}.{key}", f"{given!r} maps tasks to corpora", "one corpus", "",
-                        _line(source, f"{where}.{key}"))
-            )  # fmt: skip
-        elif isinstance(entry, Mapping):
-            path = out / f"{given}.corpora.yaml"
-            maps[path] = entry
-            values[key] = str(path)
-        elif entry is not None:
-            values[key] = entry
-    if "pairs" in values:
-        values["pairs"] = _pairs(config, values["pairs"], f"{where}.pairs", source, found)
-    if "study" in job.settings.model_fields:
-        values["study"] = config.name
-    return values
-
-
-def _looks_like_spec(text: str) -> bool:
-    """Whether a corpus is named as such (``synthetic:demo``, a path), not by the study's name."""
-    return any(mark in text for mark in ":/~.") or Path(text).exists()
-
-
-def _models(
-    config: StudyConfig, analysis: Analysis, where: str, source: Source, found: Checked
-) -> list[str]:
-    """Specs of models named by name or role; plain specs stand for themselves."""
-    specs: list[str] = []
-    for one in analysis.models:
-        if one == "all":
-            specs += [entry.spec for entry in config.models.values()]
-        elif mine := _named(config.models, one):
-            specs += mine
-        else:
-            from voxstrata.models.load import known_names
-
-            if one in known_names() or any(mark in one for mark in ":/"):
-                specs.append(one)
-                continue
-            roles = [role for entry in config.models.values() for role in entry.roles]
-            known = list(dict.fromkeys(["all", *config.models, *roles]))
-            error = unknown_name("model or role of this study", one, known)
-            found.problems.append(_told(error, f"{where}.models", source))
-    return list(dict.fromkeys(specs))
-
-
-def _with_twins(specs: list[str], where: str, source: Source, found: Checked) -> list[str]:
-    """The models and their untrained twins; models of one shape share theirs."""
-    from voxstrata.models import load_model
-    from voxstrata.models.twins import add_twins
-
-    try:
-        models = [load_model(spec) for spec in specs]
-        twins, without = add_twins(models, device="cpu", dtype="float32")
-    except VoxstrataError as error:
-        found.problems.append(_told(error, f"{where}.models", source))
-        return specs
-    found.notes += without
-    return list(dict.fromkeys([*specs, *twins.values()]))
-
-
-def _named(models: Mapping[str, ModelEntry], name: str) -> list[str]:
-    if name in models:
-        return [models[name].spec]
-    return [entry.spec for entry in models.values() if name in entry.roles]
-
-
-def _pairs(
-    config: StudyConfig, given: Any, where: str, source: Source, found: Checked
-) -> list[tuple[str, str]]:
-    """Pairs of models by name or role: each of the one with each of the other."""
-    pairs = []
-    for one in given if isinstance(given, list | tuple) else [given]:
-        if not (isinstance(one, list | tuple) and len(one) == 2):
-            found.problems.append(
-                Problem(where, f"{one!r} is not a pair", "[model, other model]", "",
-                        _line(source, where))
-            )  # fmt: skip
-            continue
-        sides = [_named(config.models, str(name)) for name in one]
-        for name, side in zip(one, sides, strict=True):
-            if not side:
-                error = unknown_name("model or role of this study", str(name), list(config.models))
-                found.problems.append(_told(error, where, source))
-        pairs += [(a, b) for a in sides[0] for b in sides[1] if a != b]
-    return list(dict.fromkeys(pairs))
+    return Study(config, source.name, source.scale, tuple(parts), lookup.maps)
 
 
 def _built(
@@ -366,7 +175,7 @@ def _built(
         except ValidationError as error:
             for item in error.errors():
                 path = [str(part) for part in item["loc"]]
-                problem = _problem(item, job.settings, path, source, above=where)
+                problem = of_item(item, job.settings, path, source, above=where)
                 if not any(problem.where == one.where for one in found.problems):
                     found.problems.append(problem)
                 if path:
@@ -388,7 +197,7 @@ def _prepare(study: Study, source: Source, found: Checked, afresh: bool) -> None
         try:
             prepared = part.job.prepare(part.settings, part.folder, afresh)
         except VoxstrataError as error:
-            problem = _told(error, where, source)
+            problem = told(error, where, source)
             if not any(problem.what == one.what for one in found.problems):
                 found.problems.append(problem)
             continue
@@ -402,7 +211,7 @@ def _prepare(study: Study, source: Source, found: Checked, afresh: bool) -> None
                 f"{name} cannot be done: {reason}",
                 "a corpus with what it needs",
                 "take it out, name another corpus, or say `missing: skip`",
-                _line(source, where),
+                line_of(source, where),
             )
             if problem not in found.problems:
                 found.problems.append(problem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,7 @@ from voxstrata.results import (
 from voxstrata.streaming.runs import Hooks, Overwrite, clear, command_line, peak_memory, plain
 from voxstrata.streaming.together import advance_together
 from voxstrata.studies.check import Checked, checked
-from voxstrata.studies.claims.claim import Claimed, joint
-from voxstrata.studies.claims.evidence import Evidence
-from voxstrata.studies.claims.registry import CLAIMS
+from voxstrata.studies.held import hold
 from voxstrata.studies.load import Source
 from voxstrata.studies.plan import Part, Study
 
@@ -183,68 +181,6 @@ def _run_parts(
             failed[part] = error
         clock[name] = round(time.perf_counter() - since, 3)
     return ran, failed, clock
-
-
-def evidence(study: Study, ran: Mapping[Part, Results], seed: int | None) -> Evidence:
-    """What claims look at: the analyses of one seed, and those with a seed of their own.
-
-    Args:
-        study: what ran.
-        ran: results of its parts.
-        seed: one of the study's seeds.
-    """
-    mine = {
-        part.name: results
-        for part, results in ran.items()
-        if part.seed is None or part.seed == seed
-    }
-    return Evidence(
-        tables={name: results.table for name, results in mine.items()},
-        records={name: results.record for name, results in mine.items()},
-        roles=study.roles,
-        labels={spec: name for name, spec in study.specs.items()},
-        scale=study.scale,
-    )
-
-
-def hold(study: Study, ran: Mapping[Part, Results]) -> list[dict[str, Any]]:
-    """Every claim with every seed; its verdict is the one that all seeds give.
-
-    Returns:
-        for each claim its name, verdict, and what was found with each seed.
-    """
-    found = []
-    seeds = study.config.seeds
-    for name in study.config.claims:
-        claim = CLAIMS.get(name)
-        each: list[tuple[int, Claimed]] = [
-            (seed, claim(evidence(study, ran, seed))) for seed in seeds
-        ]
-        verdicts = [one.verdict for _, one in each]
-        verdict = joint(verdicts) if len(set(verdicts)) == 1 else "cannot tell"
-        first = each[0][1]
-        found.append(
-            {
-                "name": name,
-                "title": first.title,
-                "paper": first.paper,
-                "verdict": verdict,
-                "seeds": [
-                    {
-                        "seed": seed,
-                        "verdict": one.verdict,
-                        "found": list(one.found),
-                        "effects": [
-                            {**asdict(e), "verdict": e.verdict, "doubt": e.doubt}
-                            for e in one.effects
-                        ],
-                        "tables": {k: [dict(row) for row in v] for k, v in one.tables.items()},
-                    }
-                    for seed, one in each
-                ],
-            }
-        )
-    return found
 
 
 def _write(
