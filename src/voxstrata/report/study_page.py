@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from voxstrata.errors import ConfigError
+from voxstrata.references.citations import citations
 from voxstrata.registry import unknown_name
 from voxstrata.report.reading import mappings
 from voxstrata.report.section import SECTIONS, Section, render
@@ -282,7 +283,7 @@ def _provenance(study: StudyView) -> Section:
         versions=[(str(k), str(v)) for k, v in _mapping(versions).items()],
         hardware=[(str(k), str(v)) for k, v in _mapping(hardware).items()],
         models=_models(study),
-        cites=[str(key) for key in _list(record.get("cites"))],
+        bibtex="\n".join(citations([study.folder], "bibtex")),
         claims=bool(study.claims),
     )
     return Section("provenance", "How it was made, and how to cite it", "Provenance", html)
