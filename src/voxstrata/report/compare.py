@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxstrata.errors import ResultsError, UsageError
+from voxstrata.files import read_json
 from voxstrata.report.reading import mappings
 from voxstrata.results import RECORD, TABLE, Results, load_results
 
@@ -69,6 +70,8 @@ class Comparison:
         table: a row a number: the columns of :data:`ABOUT`, ``seed`` and ``seed_second``, value,
             interval, n and groups of both (``value_first``, ...), ``difference`` (second less
             first) and ``verdict``, one of :data:`VERDICTS`.
+        claims: of two studies: title of each claim with its verdict in both; :data:`ABSENT` where a
+            study does not make it.
     """
 
     first: Path
@@ -78,6 +81,7 @@ class Comparison:
     alone: tuple[tuple[str, str], ...]
     facts: tuple[Fact, ...]
     table: pd.DataFrame
+    claims: tuple[tuple[str, str, str], ...] = ()
 
     def _repr_html_(self) -> str:
         from voxstrata.report.compare_words import beyond_said, facts_said, numbers_said
@@ -152,6 +156,23 @@ def compare_results(first: str | Path, second: str | Path) -> Comparison:
         tuple(alone),
         tuple(dict.fromkeys(facts)),
         pd.concat(tables, ignore_index=True),
+        _claims(Path(first), Path(second)),
+    )
+
+
+def _claims(first: Path, second: Path) -> tuple[tuple[str, str, str], ...]:
+    """Verdicts of two studies, claim by claim; nothing where neither holds claims."""
+    from voxstrata.report.study_view import CLAIMS
+
+    held = []
+    for folder in (first, second):
+        path = folder / CLAIMS
+        told = mappings(read_json(path)) if path.exists() else []
+        held.append({str(c.get("title")): str(c.get("verdict")) for c in told})
+    ours, theirs = held
+    return tuple(
+        (title, ours.get(title, ABSENT), theirs.get(title, ABSENT))
+        for title in dict.fromkeys([*ours, *theirs])
     )
 
 

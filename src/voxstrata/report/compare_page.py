@@ -77,7 +77,7 @@ def comparison_html(found: Comparison) -> str:
     """The page as text."""
     from voxstrata.report.page import assembled
 
-    sections = [_opening(found), _made(found), _numbers(found)]
+    sections = [_opening(found), _made(found), *_claims(found), _numbers(found)]
     nothing = View((), (), (), {}, found.table, found.first)
     return assembled(compare_title(found), sections, nothing)
 
@@ -119,6 +119,14 @@ def _made(found: Comparison) -> Section:
         second=str(found.second),
     )
     return Section("made", "What was done differently?", "Made", html)
+
+
+def _claims(found: Comparison) -> list[Section]:
+    """Claims of two studies with both verdicts."""
+    if not found.claims:
+        return []
+    html = render("sections/compare_claims.html", claims=found.claims)
+    return [Section("claims", "Do the claims fare differently?", "Claims", html)]
 
 
 def _numbers(found: Comparison) -> Section:

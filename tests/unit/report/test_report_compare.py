@@ -276,3 +276,20 @@ def test_the_command(tmp_path: Path) -> None:
     assert "Beyond their intervals: cca-phone (1)." in said
     assert (tmp_path / "o.html").exists()
     assert json.loads(pd.read_parquet(tmp_path / "o.parquet").to_json())["verdict"]["1"] == BEYOND
+
+
+def test_verdicts_of_two_studies_stand_side_by_side(tmp_path: Path) -> None:
+    from report_made_study import SUPPORTED, UNSURE, write_study
+
+    one, two = write_study(tmp_path / "one"), write_study(tmp_path / "two")
+    write_json(two / "claims.json", [{**SUPPORTED, "verdict": "cannot tell"}])
+    found = compare_results(one, two)
+    assert found.claims == (
+        (SUPPORTED["title"], "supported", "cannot tell"),
+        (UNSURE["title"], "cannot tell", "–"),
+    )
+    page = tmp_path / "page.html"
+    draw_comparison(one, two, page)
+    text = page.read_text()
+    assert "Do the claims fare differently?" in text
+    assert "<img src=x" not in text
