@@ -233,10 +233,12 @@ def _show_plan(found: Checked, console: Console) -> None:
         console.print(f"needs: {' '.join(config.needs.split())}", markup=False, highlight=False)
     table = Table("analysis", "what", "models", "about", "disk", "memory")
     seconds = disk = memory = 0.0
+    without = []
     for i, part in enumerate(study.parts):
         cost = part.job.cost(found.prepared[i])
         seconds, disk = seconds + cost.seconds, max(disk, cost.disk_bytes)
         memory = max(memory, cost.memory_bytes)
+        without += [f"{part.folder.name}: without {cost.without}"] if cost.without else []
         models = getattr(part.settings, "models", None) or (getattr(part.settings, "model", ""),)
         table.add_row(
             escape(part.folder.name),
@@ -253,5 +255,5 @@ def _show_plan(found: Checked, console: Console) -> None:
         f"{len(config.claims)} claims",
         highlight=False,
     )
-    for note in found.notes:
+    for note in [*without, *found.notes]:
         console.print(f"  {note}", style="yellow", markup=False, highlight=False)

@@ -20,11 +20,13 @@ class Cost:
         seconds: wall time; NaN where it cannot be told.
         disk_bytes: meanwhile.
         memory_bytes: at most, roughly.
+        without: what is not in the seconds; "" where all is.
     """
 
     seconds: float
     disk_bytes: float
     memory_bytes: float
+    without: str = ""
 
 
 @dataclass(frozen=True)

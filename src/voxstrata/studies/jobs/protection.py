@@ -18,11 +18,15 @@ def _prepare(config: ProtectionConfig, folder: Path, _afresh: bool) -> Prepared:
 
 
 def _cost(prepared: Prepared) -> Cost:
-    """Heads of the unpruned model, as often as there are models; training is not counted."""
+    """Heads of the unpruned model, as often as there are models."""
     probed = prepare_probing(probe_config(prepared.config, (), prepared.config.model), Path())
     one, models = cost_of_probing(probed), len(prepared.wanted) + 1
     weights = 4.0 * models * float(prepared.model.details["parameters"])
-    return Cost(one.seconds * models, weights + one.disk_bytes * models, 2e9)
+    parts = ["finding the neurons"]
+    parts += ["training between prunings"] if prepared.config.tune else []
+    parts += ["trials"] if prepared.config.trials else []
+    disk = weights + one.disk_bytes * models
+    return Cost(one.seconds * models, disk, 2e9, without=", ".join(parts))
 
 
 JOB = Job(
