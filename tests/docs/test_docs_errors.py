@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import signal
 import sys
 import warnings
 
@@ -45,7 +46,15 @@ def elsewhere(tmp_path, monkeypatch):
         sys.modules["espeakng_loader"] = before
 
 
-def test_examples_raise_what_the_page_prints(elsewhere):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C is heard: shells start background jobs with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_examples_raise_what_the_page_prints(elsewhere, interruptible):
     blocks = read(PAGE)[0]
     names = {"__name__": "__main__"}
     seen = []

@@ -209,7 +209,7 @@ def test_how_recordings_are_batched_changes_nothing(run: Run, tmp_path: Path) ->
         model = Upstream(planted_in(1, 0.5))
         found.append(run(model, tasks=("mood", "pr"), batch_s=seconds)[1])
         sizes.append(max(model.batches))
-    assert sizes[0] == 1 < 10 < sizes[1]
+    assert sizes[0] == 1 < 4 < sizes[1]
     pd.testing.assert_frame_equal(found[0], found[1])
 
 
