@@ -23,9 +23,15 @@ from voxstrata.report.words import counted, duration, listing, number
 OWN = ("study", "claims", "provenance")
 """Sections that only a study's page has."""
 
-OF_PARTS = ("probing-layers", "probing-summed")
+OF_PARTS = ("probing", "probing-layers", "probing-summed")
 """Sections that a page of several results leaves to the pages of the parts; a study's has the first
 part's that has one."""
+
+LONG = "answers"
+"""The section that tells every curve and pair of layers in sentences."""
+
+WHOLE = ("pairs", "steps")
+"""Sections that it leaves to them too, and that can be drawn of all parts together."""
 
 ALONE = ("opening", "paper", "run", "parts")
 """Sections of single results that a study's page says in its own way."""
@@ -47,19 +53,13 @@ def study_sections(study: StudyView) -> list[Section]:
         found.append(_claims(study))
     seen = {section.id for section in found}
     for view in (study.main, *study.others):
-        if view is None:
-            continue
-        for name in SECTIONS.names():
-            section = None if name in ALONE else SECTIONS.get(name)(view)
+        for name in SECTIONS.names() if view is not None else ():
+            section = None if view is None or name in ALONE else _section(name, view, study.folder)
             if section is not None and section.id not in seen:
                 seen.add(section.id)
-                found.append(_moved(section, view, study.folder))
-    for part in study.main.parts if study.main is not None else ():
-        for name in OF_PARTS:
-            section = SECTIONS.get(name)(part)
-            if section is not None and section.id not in seen:
-                seen.add(section.id)
-                found.append(_moved(section, part, study.folder))
+                found.append(section)
+    if study.claims:  # they have said what matters; the long answers follow the figures
+        found.sort(key=lambda section: section.id == LONG)
     found.append(_provenance(study))
     wanted = _wanted(study)
     if wanted is None:
@@ -71,6 +71,20 @@ def study_sections(study: StudyView) -> list[Section]:
             error = unknown_name("section of the page", name, sorted(known))
             raise ConfigError(error.what, expected=", ".join(sorted(known)), fix=error.fix)
     return [by_id[name] for name in dict.fromkeys(("study", *wanted)) if name in by_id]
+
+
+def _section(name: str, view: View, page: Path) -> Section | None:
+    """A section of a view, or of the first of its parts that has it."""
+    make = SECTIONS.get(name)
+    if name in WHOLE:
+        return make(replace(view, parts=()))
+    made = make(view)
+    if made is not None:
+        return _moved(made, view, page)
+    for part in view.parts if name in OF_PARTS else ():
+        if (made := make(part)) is not None:
+            return _moved(made, part, page)
+    return None
 
 
 def study_title(study: StudyView) -> str:

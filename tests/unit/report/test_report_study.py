@@ -27,8 +27,9 @@ def test_claims_come_first_and_provenance_last(page: str) -> None:
     found = _sections(page)
     assert found[:2] == ["study", "claims"]
     assert found[-1] == "provenance"
-    assert {"answers", "curves", "matrix", "neurons", "protection", "probing-layers",
-            "probing-summed"} <= set(found)  # fmt: skip
+    assert found[-2] == "answers"
+    assert {"curves", "matrix", "pairs", "neurons", "protection", "probing",
+            "probing-layers", "probing-summed"} <= set(found)  # fmt: skip
     assert len(found) == len(set(found))
     assert not {"opening", "run", "parts", "paper"} & set(found)
 
