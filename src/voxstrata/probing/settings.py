@@ -153,7 +153,7 @@ class ProbeConfig(Config):
         models: model names (docs/models.md), at least one.
         tasks: names (``voxstrata probe --list``), YAML files, "all" or "superb".
         corpus: one corpus for all tasks; or
-        corpus_map: a YAML file with corpora by task (docs/probing.md).
+        corpus_map: a YAML file with corpora by task (docs/probing.md), or what it would hold.
         protocol: "small", "superb" or a YAML file.
         selection: "strict" or "superb", instead of the protocol's.
         layers: names, patterns or ranges of layers; ``None`` for each model's default set.
@@ -186,7 +186,7 @@ class ProbeConfig(Config):
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     tasks: Annotated[tuple[str, ...], Field(min_length=1)] = ("all",)
     corpus: str | None = None
-    corpus_map: str | None = None
+    corpus_map: str | dict[str, Any] | None = None
     protocol: str = "small"
     selection: Literal["strict", "superb"] | None = None
     layers: tuple[str, ...] | None = None

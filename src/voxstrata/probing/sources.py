@@ -98,21 +98,23 @@ def known_maps() -> list[str]:
     )
 
 
-def read_map(path: str | Path, tasks: list[str]) -> dict[str, TaskSource]:
-    """The corpus map: a YAML file with an entry a task, or the name of one that comes with the
-    package.
+def read_map(path: str | Path | Mapping[str, Any], tasks: list[str]) -> dict[str, TaskSource]:
+    """The corpus map: a YAML file with an entry a task, the name of one that comes with the
+    package, or a mapping with an entry a task.
 
     An entry is a corpus spec, or a mapping with the keys of :class:`TaskSource`; the entry
     ``default`` serves the tasks that have none.
 
     Args:
-        path: the file, or a name of :func:`known_maps`.
+        path: the file, a name of :func:`known_maps`, or the entries.
         tasks: tasks that need an entry.
 
     Raises:
         ConfigError: the file cannot be read or holds something else, or a task has no entry.
     """
-    if str(path) in known_maps():
+    if isinstance(path, Mapping):
+        given, path = dict(path), "the corpus map"
+    elif str(path) in known_maps():
         with resources.as_file(_maps() / f"{path}.yaml") as place:
             given = read_yaml(place)
     else:

@@ -140,7 +140,7 @@ def _specs(config: StudyConfig, source: Source, found: Checked) -> None:
 
 def _study(config: StudyConfig, source: Source, out: Path, found: Checked) -> Study:
     parts: list[Part] = []
-    lookup = Lookup(config, source, out, problems=found.problems, notes=found.notes)
+    lookup = Lookup(config, source, problems=found.problems, notes=found.notes)
     several = len(config.seeds) > 1
     for name, analysis in config.analyses.items():
         where = f"analyses.{name}"
@@ -161,7 +161,7 @@ def _study(config: StudyConfig, source: Source, out: Path, found: Checked) -> St
             used = {str(analysis.settings.get(field, "")) for field in job.corpora}
             lenient = analysis.missing == "skip" or bool(used & source.changed)
             parts.append(Part(name, seed, job, settings, folder, lenient))
-    return Study(config, source.name, source.scale, tuple(parts), lookup.maps)
+    return Study(config, source.name, source.scale, tuple(parts))
 
 
 def _built(
@@ -185,13 +185,6 @@ def _built(
 
 def _prepare(study: Study, source: Source, found: Checked, afresh: bool) -> None:
     """Let every job check itself: names, models, corpora, labels; nothing is computed."""
-    import yaml
-
-    from voxstrata.files import atomic_write
-
-    for path, entries in study.maps.items():
-        with atomic_write(path) as file:
-            file.write(yaml.safe_dump(_copy(entries), sort_keys=False).encode())
     for position, part in enumerate(study.parts):
         where = f"analyses.{part.name}"
         try:

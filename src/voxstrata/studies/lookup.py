@@ -25,18 +25,14 @@ class Lookup:
     Attributes:
         config: the study.
         source: where it was read from.
-        out: its output folder.
         problems: found so far.
         notes: what is worth knowing.
-        maps: mappings of tasks to corpora that jobs read as files, by file.
     """
 
     config: StudyConfig
     source: Source
-    out: Path
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    maps: dict[Path, Mapping[str, Any]] = field(default_factory=dict)
 
     def settings(self, name: str, analysis: Analysis, job: Job) -> dict[str, Any]:
         """Keys and values for the job's settings."""
@@ -72,8 +68,8 @@ class Lookup:
         error = unknown_name(f"{kind} of this study", name, known)
         self.problems.append(told(error, where, self.source))
 
-    def _corpus(self, given: str, where: str, *, many: bool) -> str:
-        """The spec of a corpus, or the file of a map of tasks."""
+    def _corpus(self, given: str, where: str, *, many: bool) -> str | Mapping[str, Any]:
+        """The spec of a corpus, or a map of tasks to corpora."""
         entry = self.config.corpora.get(given)
         if entry is None:
             # A corpus may be named as on any command line: synthetic:demo, a path.
@@ -85,9 +81,7 @@ class Lookup:
         if not many:
             self._add(where, f"{given!r} maps tasks to corpora", "one corpus")
             return given
-        path = self.out / f"{given}.corpora.yaml"
-        self.maps[path] = entry
-        return str(path)
+        return entry
 
     def _named(self, name: str) -> list[str]:
         """Specs of a model, or of all that play a role."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from voxstrata.config import Config
 from voxstrata.studies.jobs.job import Job
@@ -42,14 +40,12 @@ class Study:
         source: name or file.
         scale: "" where the study has none.
         parts: in the order of the file, seed by seed.
-        maps: mappings of tasks to corpora that are written before anything runs, by file.
     """
 
     config: StudyConfig
     source: str
     scale: str
     parts: tuple[Part, ...]
-    maps: Mapping[Path, Mapping[str, Any]]
 
     @property
     def specs(self) -> dict[str, str]:

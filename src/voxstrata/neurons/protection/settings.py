@@ -50,7 +50,7 @@ class ProtectionConfig(Config):
             it knows the recipe's codes; the recipe's own by default.
         changes: ``KEY=VALUE`` changes to the recipe.
         tasks: probing tasks.
-        corpus_map: YAML file with corpora by task (docs/probing.md).
+        corpus_map: YAML file with corpora by task (docs/probing.md), or what it would hold.
         protocol: of the heads.
         probe_steps, probe_lrs: instead of the protocol's.
         probe_seeds: runs of the heads with other initial weights, of each model; models have
@@ -84,7 +84,7 @@ class ProtectionConfig(Config):
     base_steps: PositiveInt | None = None
     changes: tuple[str, ...] = ()
     tasks: Annotated[tuple[str, ...], Field(min_length=1)] = ("sid", "pr")
-    corpus_map: str
+    corpus_map: str | dict[str, Any]
     protocol: str = "small"
     probe_steps: PositiveInt | None = None
     probe_seeds: PositiveInt = 1
