@@ -29,14 +29,14 @@ STUDY = """\
 name: small
 title: "Two <b>features</b> & nothing"
 question: Do they differ?
-corpora: {speech: synthetic:tiny}
+corpora: {speech: synthetic:tiny, tasks: {default: synthetic:tiny}}
 models: {mel: log-mel, coefficients: {spec: mfcc, roles: [speaker]}}
+claims: [embedding-similar]
 analyses:
   similar:
     job: similarity
     corpus: speech
     units: [frame, utterance]
-    folds: 3
     measures: [cka]
   known:
     job: properties
@@ -93,7 +93,7 @@ def test_another_study_in_the_same_folder_is_refused(file: Path, tmp_path: Path)
     with pytest.raises(ResultsError, match="holds results already"):
         run_study(read_study(str(file), changes=only), out, overwrite="never")
     other = {"analyses": {"similar": {"job": "similarity", "corpus": "speech", "folds": 4}}}
-    with pytest.raises(ResultsError, match="other settings"):
+    with pytest.raises(ResultsError, match="folds: 3 then, 4 now"):
         run_study(read_study(str(file), changes=other), out)
     assert run_study(read_study(str(file), changes=other), out, overwrite="always").record
     cached = run_study(read_study(str(file), changes=only), out, overwrite="only-cache")
@@ -103,11 +103,10 @@ def test_another_study_in_the_same_folder_is_refused(file: Path, tmp_path: Path)
 def test_an_analysis_that_fails_does_not_take_the_others_along(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from voxstrata.errors import NumericsError
     from voxstrata.studies.jobs.job import JOBS
 
     def fail(*_given: object, **_named: object) -> None:
-        raise NumericsError("numbers that <are> not finite")
+        raise RuntimeError("numbers that <are> not finite")
 
     job = JOBS.get("properties")
     from dataclasses import replace
@@ -134,7 +133,7 @@ def test_seeds_are_runs_of_their_own(file: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     results = run_study(read_study(str(file), changes=changes), tmp_path / "out")
     assert set(results.table["seed"]) == {0, 1}
-    assert [e["folder"] for e in results.record["analyses"]] == ["known-seed0", "known-seed1"]
+    assert [e["folder"] for e in results.record["analyses"]] == ["known", "known-seed1"]
     assert draw_report(tmp_path / "out").exists()
 
 
@@ -166,9 +165,102 @@ def test_studies_are_listed_and_shown() -> None:
     assert "properties" in jobs.output
 
 
+PROBES = """\
+  probes:
+    job: probing
+    models: mel
+    corpus_map: tasks
+    tasks: [sid]
+    protocol: demo
+    steps: 10
+    lrs: [0.01]
+    twins: false
+    baseline: ""
+"""
+
+
+def test_a_finished_study_is_not_touched_by_another_spelling_or_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "small.yaml"
+    file.write_text(STUDY + PROBES)
+    first = run_study(read_study(str(file)), "out")
+    assert {"similar", "known", "probes"} == {e["name"] for e in first.record["analyses"]}
+    again = run_study(read_study(str(file)), tmp_path / "out")
+    assert again.record["finished"] == first.record["finished"]
+    (tmp_path / "out").rename(tmp_path / "moved")
+    moved = run_study(read_study(str(file)), "moved")
+    assert moved.record["finished"] == first.record["finished"]
+    held = (tmp_path / "moved" / "results.parquet").read_bytes()
+    other = read_study(str(file), changes={"analyses.known.folds": 4})
+    with pytest.raises(ResultsError, match="known: folds: 3 then, 4 now"):
+        run_study(other, "moved")
+    assert (tmp_path / "moved" / "results.parquet").read_bytes() == held
+    with pytest.raises(ResultsError, match="something else"):
+        run_study(read_study("quickstart", corpora={"speech": "synthetic:tiny"}), "moved")
+    with pytest.raises(ResultsError, match="quickstart"):
+        run_study(read_study("quickstart"), "moved", overwrite="only-cache")
+    # A part that is gone is made again.
+    import shutil
+
+    shutil.rmtree(tmp_path / "moved" / "known")
+    whole = run_study(read_study(str(file)), "moved")
+    pd.testing.assert_frame_equal(whole.table, first.table)
+
+
+def test_never_finishes_what_is_not_finished(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    whole = run_study(read_study(str(file)), out)
+    for name in ("run.json", "results.parquet", "known/run.json", "known/results.parquet"):
+        (out / name).unlink()
+    finished = run_study(read_study(str(file)), out, overwrite="never")
+    pd.testing.assert_frame_equal(finished.table, whole.table)
+    with pytest.raises(ResultsError, match="holds results already"):
+        run_study(read_study(str(file)), out, overwrite="never")
+
+
+def test_stopped_under_always_the_advice_keeps_the_work(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from voxstrata.errors import RunInterruptedError
+    from voxstrata.studies.jobs.job import JOBS
+
+    def stop(*_given: object, **_named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(JOBS._objects, "properties", replace(JOBS.get("properties"), run=stop))
+    with pytest.raises(RunInterruptedError, match="--overwrite missing"):
+        run_study(read_study(str(file)), tmp_path / "out", overwrite="always")
+
+
+def test_a_claim_that_fails_costs_no_result(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voxstrata.studies.claims.registry import CLAIMS
+
+    def broken(_evidence: object) -> None:
+        raise KeyError("nothing <here>")
+
+    monkeypatch.setattr(CLAIMS, "_entries", dict(CLAIMS._entries))
+    monkeypatch.setattr(CLAIMS, "_objects", dict(CLAIMS._objects))
+    CLAIMS.put("broken", broken)  # type: ignore[arg-type]
+    out = tmp_path / "out"
+    results = run_study(read_study(str(file), changes={"claims": ["broken"]}), out)
+    assert len(results.table)
+    (claim,) = read_json(out / "claims.json")
+    assert claim["verdict"] == "cannot tell"
+    assert "KeyError" in claim["seeds"][0]["effects"][0]["doubt"]
+    assert "&lt;here&gt;" in draw_report(out).read_text()
+
+
 @pytest.mark.slow
 def test_killed_ten_times_a_study_ends_with_the_same_numbers(file: Path, tmp_path: Path) -> None:
+    file.write_text(STUDY + PROBES)
     whole = run_study(read_study(str(file)), tmp_path / "whole")
+    assert whole.record["shared"]["groups"], "the pass that is killed is a shared one"
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "voxstrata", "study", "run", str(file), "-o", str(out), "-q"]
     began = time.monotonic()
@@ -194,7 +286,7 @@ def test_killed_ten_times_a_study_ends_with_the_same_numbers(file: Path, tmp_pat
     subprocess.run(command, check=True, env=_env())
     pd.testing.assert_frame_equal(_values(out), whole.table)
     assert (out / "report.html").stat().st_size > 10_000
-    assert read_json(out / "claims.json") == []
+    assert read_json(out / "claims.json") == read_json(tmp_path / "whole" / "claims.json")
 
 
 def _env() -> dict[str, str]:

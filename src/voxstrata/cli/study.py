@@ -76,8 +76,10 @@ def run(
     """
     from voxstrata.errors import UsageError
 
-    if resume and overwrite == "always":
-        raise UsageError("--resume and --overwrite always contradict each other")
+    if resume and overwrite != "missing":
+        raise UsageError(
+            "--resume is another name for --overwrite missing", got=f"--overwrite {overwrite}"
+        )
     source = _source(name, scale, corpus, model, change)
     folder = out if out is not None else Path(str(source.raw.get("name", "study")))
     if page := run_study_command(source, folder, overwrite, dry_run=dry_run, quiet=quiet):
@@ -232,11 +234,15 @@ def _show_plan(found: Checked, console: Console) -> None:
     if config.needs:
         console.print(f"needs: {' '.join(config.needs.split())}", markup=False, highlight=False)
     table = Table("analysis", "what", "models", "about", "disk", "memory")
-    seconds = disk = memory = 0.0
+    seconds = memory = alone = shared = 0.0
     without = []
     for i, part in enumerate(study.parts):
         cost = part.job.cost(found.prepared[i])
-        seconds, disk = seconds + cost.seconds, max(disk, cost.disk_bytes)
+        seconds += cost.seconds
+        if part.job.open_pass is None:
+            alone = max(alone, cost.disk_bytes)
+        else:  # a shared pass leaves the rows of all of them
+            shared += cost.disk_bytes
         memory = max(memory, cost.memory_bytes)
         without += [f"{part.folder.name}: without {cost.without}"] if cost.without else []
         models = getattr(part.settings, "models", None) or (getattr(part.settings, "model", ""),)
@@ -251,7 +257,7 @@ def _show_plan(found: Checked, console: Console) -> None:
     console.print(table)
     console.print(
         f"in all about {duration(seconds)} (a rough guess: may be three times less or more), "
-        f"{disk / 1e9:.2g} GB of disk meanwhile, {memory / 1e9:.2g} GB of memory; "
+        f"{max(alone, shared) / 1e9:.2g} GB of disk meanwhile, {memory / 1e9:.2g} GB of memory; "
         f"{len(config.claims)} claims",
         highlight=False,
     )

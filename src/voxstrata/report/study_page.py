@@ -143,7 +143,7 @@ def _opening(study: StudyView) -> Section:
             for claim in study.claims
         ],
         summary=f"Of {counted(len(study.claims), 'claim')}: {listing(said)}." if said else "",
-        scale=str(record.get("scale") or ""),
+        synthetic=bool(corpora) and all(name == "synthetic" for name in corpora),
         short=[] if study.claims or study.main is None else joined_findings(study.main),
         tiles=_tiles(study, views),
         notices=list(dict.fromkeys(notices)),

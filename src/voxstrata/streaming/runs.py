@@ -104,7 +104,7 @@ def run_in(
             )
         prepared = prepare()
         if finished and overwrite == "missing":
-            _same_run(folder, prepared)
+            same_run(folder, prepared)
             if (folder / STATE).exists():  # killed while it cleaned up
                 clean_up(folder, prepared.config)
             return load_results(folder)
@@ -125,7 +125,12 @@ def run_in(
             ) from None
 
 
-def _same_run(folder: Path, prepared: Planned) -> None:
+def same_run(folder: Path, prepared: Planned) -> None:
+    """Refuse finished results of another run.
+
+    Raises:
+        ResultsError: settings, models, corpus or version differ; those that do are named.
+    """
     record = load_results(folder).record
     if record.get("identity") == prepared.identity:
         return

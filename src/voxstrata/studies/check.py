@@ -141,7 +141,6 @@ def _specs(config: StudyConfig, source: Source, found: Checked) -> None:
 def _study(config: StudyConfig, source: Source, out: Path, found: Checked) -> Study:
     parts: list[Part] = []
     lookup = Lookup(config, source, problems=found.problems, notes=found.notes)
-    several = len(config.seeds) > 1
     for name, analysis in config.analyses.items():
         where = f"analyses.{name}"
         try:
@@ -157,7 +156,7 @@ def _study(config: StudyConfig, source: Source, out: Path, found: Checked) -> St
                 one.where in [f"{where}.{key}" for key in job.corpora] for one in found.problems
             ):
                 break  # without its recordings nothing more can be checked
-            folder = folder_of(out, name, seed, several)
+            folder = folder_of(out, name, seed, config.seeds[0])
             used = {str(analysis.settings.get(field, "")) for field in job.corpora}
             lenient = analysis.missing == "skip" or bool(used & source.changed)
             parts.append(Part(name, seed, job, settings, folder, lenient))

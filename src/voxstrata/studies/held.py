@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from voxstrata.results import Results
-from voxstrata.studies.claims.claim import Claimed, joint
+from voxstrata.studies.claims.claim import Claim, Claimed, Effect, joint
 from voxstrata.studies.claims.evidence import Evidence
 from voxstrata.studies.claims.registry import CLAIMS
 from voxstrata.studies.plan import Part, Study
@@ -35,6 +36,15 @@ def evidence(study: Study, ran: Mapping[Part, Results], seed: int | None) -> Evi
     )
 
 
+def _held(name: str, claim: Claim, seen: Evidence) -> Claimed:
+    """What a claim says; one that fails (anybody can add one) costs no other result."""
+    try:
+        return claim(seen)
+    except Exception as error:
+        missing = f"the claim's function failed ({type(error).__name__}: {error})"
+        return Claimed(name, name, "", (Effect(name, math.nan, missing=missing),))
+
+
 def hold(study: Study, ran: Mapping[Part, Results]) -> list[dict[str, Any]]:
     """Every claim with every seed; its verdict is the one that all seeds give.
 
@@ -45,9 +55,7 @@ def hold(study: Study, ran: Mapping[Part, Results]) -> list[dict[str, Any]]:
     seeds = study.config.seeds
     for name in study.config.claims:
         claim = CLAIMS.get(name)
-        each: list[tuple[int, Claimed]] = [
-            (seed, claim(evidence(study, ran, seed))) for seed in seeds
-        ]
+        each = [(seed, _held(name, claim, evidence(study, ran, seed))) for seed in seeds]
         verdicts = [one.verdict for _, one in each]
         verdict = joint(verdicts) if len(set(verdicts)) == 1 else "cannot tell"
         first = each[0][1]

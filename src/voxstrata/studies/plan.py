@@ -67,6 +67,7 @@ def seeds_of(config: StudyConfig, analysis: Analysis) -> tuple[int | None, ...]:
     return (None,) if "seed" in analysis.settings else config.seeds
 
 
-def folder_of(out: Path, name: str, seed: int | None, several: bool) -> Path:
-    """Folder of an analysis; the seed is in its name where there are several."""
-    return out / (f"{name}-seed{seed}" if several and seed is not None else name)
+def folder_of(out: Path, name: str, seed: int | None, first: int) -> Path:
+    """Folder of an analysis; a seed that is not the study's first is in its name, so that more
+    seeds can be asked for later."""
+    return out / (name if seed in (None, first) else f"{name}-seed{seed}")

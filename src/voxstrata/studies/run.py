@@ -11,7 +11,7 @@ from typing import Any
 
 import voxstrata
 from voxstrata.errors import ResultsError, RunInterruptedError, VoxstrataError
-from voxstrata.files import atomic_write, fingerprint, lock, write_json
+from voxstrata.files import atomic_write, fingerprint, lock, read_json, write_json
 from voxstrata.results import (
     RECORD,
     TABLE,
@@ -20,7 +20,17 @@ from voxstrata.results import (
     load_results,
     write_results,
 )
-from voxstrata.streaming.runs import Hooks, Overwrite, clear, command_line, peak_memory, plain
+from voxstrata.streaming.runs import (
+    PLAN,
+    STATE,
+    Hooks,
+    Overwrite,
+    clear,
+    command_line,
+    peak_memory,
+    plain,
+    same_run,
+)
 from voxstrata.streaming.together import advance_together
 from voxstrata.studies.check import Checked, checked
 from voxstrata.studies.held import hold
@@ -74,39 +84,77 @@ def run_study(
         VoxstrataError: no analysis could be done: the first one's error.
     """
     folder, telling = Path(out), telling or Telling()
-    begun = time.perf_counter()
     if overwrite == "only-cache":
         return _finished(folder, source)
-    with lock(folder):
-        found = checked(source, folder, afresh=overwrite == "always")
-        study = found.study
-        assert study is not None  # a study without problems is made ready
-        identity = _identity(study, found)
-        old = _old(folder, identity, overwrite)
-        if old is not None:
+    try:
+        with lock(folder):
+            return _run(source, folder, overwrite, telling)
+    except (KeyboardInterrupt, RunInterruptedError):
+        again = "the same command again"
+        if overwrite == "always":
+            again = "the same command with --overwrite missing"
+        raise RunInterruptedError(
+            "stopped by Ctrl-C", fix=f"run {again}: it goes on from what {folder} holds"
+        ) from None
+
+
+def _run(source: Source, folder: Path, overwrite: Overwrite, telling: Telling) -> Results:
+    begun = time.perf_counter()
+    if overwrite == "never" and _whole(folder):
+        raise ResultsError(
+            f"{folder} holds results already",
+            fix="choose another folder, or --overwrite always to replace them",
+        )
+    found = checked(source, folder, afresh=overwrite == "always")
+    study = found.study
+    assert study is not None  # a study without problems is made ready
+    identity = _identity(study, found)
+    if overwrite == "always":
+        clear(folder)
+        for part in study.parts:
+            clear(part.folder)
+    else:
+        _refuse_others(study, found, folder)
+        if (old := _old(study, folder, identity)) is not None:
             return old
-        telling.planned(found)
-        found.prepared.clear()  # models; every analysis loads its own
-        shared = _share(study, overwrite, telling)
-        # What was to be discarded is gone; "always" would now discard the shared pass.
-        then: Overwrite = "missing" if overwrite == "always" else overwrite
-        ran, failed, clock = _run_parts(study, then, telling)
-        if not ran:
-            raise next(iter(failed.values()))
-        claims = hold(study, ran)
-        write_json(folder / CLAIMED, plain(claims))
-        clock["shared pass"] = shared["wall_s"]
-        _write(folder, study, ran, failed, found, claims, identity, clock, begun, shared)
+    telling.planned(found)
+    found.prepared.clear()  # models; every analysis loads its own
+    shared = _share(study, telling)
+    ran, failed, clock = _run_parts(study, telling)
+    if not ran:
+        raise next(iter(failed.values()))
+    clock["shared pass"] = shared["wall_s"]
+    record = {
+        **_record(study, ran, failed, found),
+        "identity": identity,
+        "shared": {
+            "groups": [[Path(place).name for place in group] for group in shared["groups"]],
+            "forwards": shared["forwards"],
+        },
+        "wall_parts_s": clock,
+        "sitting_s": round(time.perf_counter() - begun, 3),
+        "peak_memory_bytes": peak_memory(),
+    }
+    claims = hold(study, ran)
+    record["claims"] = [{k: one[k] for k in ("name", "title", "verdict")} for one in claims]
+    write_json(folder / CLAIMED, plain(claims))
+    _write_study(folder, study)
+    write_results(folder, _rows(study, ran), plain(record))  # the record last: it is what counts
     return load_results(folder)
+
+
+def _whole(folder: Path) -> bool:
+    return (folder / TABLE).exists() and (folder / RECORD).exists()
 
 
 def _finished(folder: Path, source: Source) -> Results:
     results = load_results(folder)
-    if results.record.get("job") != JOB:
+    held = results.record.get("study") if results.record.get("job") == JOB else None
+    if held != source.raw.get("name"):
         raise ResultsError(
-            f"{folder} does not hold the results of a study",
-            got=str(results.record.get("job")),
-            expected=f"results of {source.name}",
+            f"{folder} does not hold the results of the study {source.name}",
+            got=f"those of the study {held}" if held else f"job {results.record.get('job')}",
+            expected=f"results of {source.raw.get('name')}",
         )
     return results
 
@@ -120,52 +168,69 @@ def _identity(study: Study, found: Checked) -> str:
     return fingerprint([voxstrata.__version__, study.config.model_dump(mode="json"), parts])
 
 
-def _old(folder: Path, identity: str, overwrite: Overwrite) -> Results | None:
-    """Finished results of the same study, where they are to be kept."""
-    if not ((folder / TABLE).exists() and (folder / RECORD).exists()):
-        return None
-    if overwrite == "always":
-        for name in (RECORD, TABLE):
-            (folder / name).unlink()
-        return None
-    if overwrite == "never":
+def _refuse_others(study: Study, found: Checked, folder: Path) -> None:
+    """Results of anything else are not touched.
+
+    Raises:
+        ResultsError: the folder holds another study's, or some analysis has results of other
+            settings; all of these are named.
+    """
+    if _whole(folder):
+        held = load_results(folder).record
+        if held.get("job") != JOB or held.get("study") != study.config.name:
+            raise ResultsError(
+                f"{folder} holds results of something else",
+                got=f"{held.get('job')}, {held.get('study')}",
+                expected=f"the study {study.config.name}, or an empty folder",
+                fix="choose another folder, or --overwrite always to replace them",
+            )
+    told = []
+    for position, part in enumerate(study.parts):
+        prepared = found.prepared[position]
+        try:
+            if _whole(part.folder):
+                same_run(part.folder, prepared)
+            elif (plan := part.folder / STATE / PLAN).exists():
+                begun = read_json(plan).get("identity")
+                if begun != prepared.identity:
+                    told.append(f"{part.folder.name}: an unfinished run of other settings")
+        except ResultsError as error:
+            told.append(f"{part.folder.name}: {error.got}")
+    if told:
         raise ResultsError(
-            f"{folder} holds results already",
+            f"{folder} holds results of other settings, models, corpus or version",
+            got="; ".join(told),
+            expected="what this study asks for",
             fix="choose another folder, or --overwrite always to replace them",
         )
+
+
+def _old(study: Study, folder: Path, identity: str) -> Results | None:
+    """Finished results of the same study; nothing where a part is missing or has failed."""
+    if not _whole(folder) or not all(_whole(part.folder) for part in study.parts):
+        return None
     results = load_results(folder)
-    if results.record.get("identity") == identity and not results.record.get("failed"):
-        return results
-    if results.record.get("job") != JOB:
-        raise ResultsError(
-            f"{folder} holds results that are not of a study",
-            got=str(results.record.get("job")),
-            fix="choose another folder, or --overwrite always",
-        )
-    return None  # what changed is refused by the analysis it belongs to
+    if results.record.get("identity") != identity or results.record.get("failed"):
+        return None
+    return results
 
 
-def _share(study: Study, overwrite: Overwrite, telling: Telling) -> dict[str, Any]:
+def _share(study: Study, telling: Telling) -> dict[str, Any]:
     """One pass for the analyses that share models and recordings; they go on from it."""
     openers = [
         (part.folder, partial(part.job.open_pass, part.settings, part.folder))
         for part in study.parts
         if part.job.open_pass is not None
     ]
-    for part in study.parts if overwrite == "always" else ():
-        if part.job.open_pass is None:
-            clear(part.folder)
-    report = advance_together(
-        openers, afresh=overwrite == "always", progress=telling.progress, say=telling.say
-    )
-    return report.facts()
+    return advance_together(openers, progress=telling.progress, say=telling.say).facts()
 
 
 def _run_parts(
-    study: Study, overwrite: Overwrite, telling: Telling
-) -> tuple[dict[Part, Results], dict[Part, VoxstrataError], dict[str, float]]:
+    study: Study, telling: Telling
+) -> tuple[dict[Part, Results], dict[Part, Exception], dict[str, float]]:
+    """Every analysis; what one raises, whatever it is, does not take the others along."""
     ran: dict[Part, Results] = {}
-    failed: dict[Part, VoxstrataError] = {}
+    failed: dict[Part, Exception] = {}
     clock: dict[str, float] = {}
     hooks: Hooks[Any] = Hooks(progress=telling.progress, say=telling.say)
     for part in study.parts:
@@ -173,39 +238,42 @@ def _run_parts(
         telling.say(f"{name}: {part.job.summary}")
         since = time.perf_counter()
         try:
-            ran[part] = part.job.run(part.settings, part.folder, overwrite=overwrite, hooks=hooks)
+            ran[part] = part.job.run(part.settings, part.folder, overwrite="missing", hooks=hooks)
         except RunInterruptedError:
             raise
-        except VoxstrataError as error:
-            telling.say(f"{name} failed: {error.what}")
+        except Exception as error:
+            telling.say(f"{name} failed: {said(error)}")
             failed[part] = error
         clock[name] = round(time.perf_counter() - since, 3)
     return ran, failed, clock
 
 
-def _write(
-    folder: Path,
-    study: Study,
-    ran: Mapping[Part, Results],
-    failed: Mapping[Part, VoxstrataError],
-    found: Checked,
-    claims: list[dict[str, Any]],
-    identity: str,
-    clock: Mapping[str, float],
-    begun: float,
-    shared: Mapping[str, Any],
-) -> None:
-    """One table of all analyses, and the record that says which is which."""
+def said(error: Exception) -> str:
+    """An error in a line; the kind of those that are not ours is named."""
+    return error.what if isinstance(error, VoxstrataError) else f"{type(error).__name__}: {error}"
+
+
+def _rows(study: Study, ran: Mapping[Part, Results]) -> list[Row]:
+    """The tables of all analyses, one behind the other."""
     names = [field.name for field in fields(Row)]
-    rows = [
+    return [
         Row(*line)
         for results in ran.values()
         for line in results.table.assign(study=study.config.name)[names].itertuples(index=False)
     ]
-    record = {
+
+
+def _record(
+    study: Study,
+    ran: Mapping[Part, Results],
+    failed: Mapping[Part, Exception],
+    found: Checked,
+) -> dict[str, Any]:
+    """What was run, and which analysis lies where."""
+    walls = [results.record.get("wall_s") for results in ran.values()]
+    return {
         "job": JOB,
         "study": study.config.name,
-        "identity": identity,
         "command": command_line(),
         "source": study.source,
         "scale": study.scale,
@@ -223,26 +291,28 @@ def _write(
                 "job": part.job.name,
                 "seed": part.seed,
                 "rows": len(ran[part].table) if part in ran else 0,
-                "failed": str(failed[part]) if part in failed else "",
+                "failed": _told(failed[part]) if part in failed else "",
                 "wall_s": (ran[part].record.get("wall_s") if part in ran else None),
             }
             for part in study.parts
         ],
         "failed": [part.folder.name for part in failed],
-        "claims": [{k: one[k] for k in ("name", "title", "verdict")} for one in claims],
         "notices": list(found.notes),
-        "shared": {
-            "groups": [[Path(place).name for place in group] for group in shared["groups"]],
-            "forwards": shared["forwards"],
-        },
         "seed": study.config.seeds[0],
-        "wall_s": round(time.perf_counter() - begun, 3),
-        "wall_parts_s": dict(clock),
-        "peak_memory_bytes": peak_memory(),
+        # What all sittings took; a part's own time has its share of the shared pass.
+        "wall_s": round(sum(w for w in walls if isinstance(w, int | float)), 3),
     }
-    write_results(folder, rows, plain(record))
-    with atomic_write(folder / "study.yaml") as file:
-        import yaml
 
-        text = yaml.safe_dump(study.config.model_dump(mode="json"), sort_keys=False)
-        file.write(text.encode())
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, VoxstrataError) else said(error)
+
+
+def _write_study(folder: Path, study: Study) -> None:
+    """The study as it was run: a file that runs by itself."""
+    import yaml
+
+    text = yaml.safe_dump(study.config.model_dump(mode="json"), sort_keys=False)
+    scale = f", scale {study.scale}" if study.scale else ""
+    with atomic_write(folder / "study.yaml") as file:
+        file.write(f"# {study.config.name}{scale}, as it was run\n{text}".encode())

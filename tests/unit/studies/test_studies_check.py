@@ -125,5 +125,5 @@ def test_a_file_without_the_parts_of_a_study_is_told(tmp_path: Path, text: str) 
 def test_seeds_give_a_folder_each(tmp_path: Path) -> None:
     found = checked(_read(tmp_path, GOOD + "seeds: [0, 3]\n"), tmp_path / "out")
     assert found.study is not None
-    assert [part.folder.name for part in found.study.parts] == ["similar-seed0", "similar-seed3"]
+    assert [part.folder.name for part in found.study.parts] == ["similar", "similar-seed3"]
     assert [part.settings.seed for part in found.study.parts] == [0, 3]  # type: ignore[attr-defined]
