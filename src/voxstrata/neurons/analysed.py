@@ -66,7 +66,8 @@ def analysed_models(
         vectors: makes labels of recordings from vectors, or only names them.
 
     Raises:
-        VoxstrataError: a contrast that was asked for cannot be made, or none can.
+        VoxstrataError: a contrast that was asked for is malformed or names what is not known, or
+            none can be made of this corpus.
     """
     vectors.corpus, vectors.text = corpus, config.corpus
     analysed, left_out = [], dict[str, LeftOut]()
@@ -106,14 +107,18 @@ def _analysed(
     if config.cluster_layer is not None:
         clustered_layer(model, config.cluster_layer)  # a name that is wrong is no missing label
     contrasts, left_out = [], []
-    for text in dict.fromkeys(config.contrasts or DEFAULT):
+    wanted = tuple(dict.fromkeys(config.contrasts or DEFAULT))
+    for text in wanted:
         asked = config.contrasts is not None or (config.ivector and text.startswith("ivector"))
         try:
             contrasts.append(make_contrast(text, sources))
         except (CorpusError, NumericsError, UsageError) as error:
-            if asked:
+            # A label that the corpus lacks costs one contrast of several, a slip the run.
+            if asked and (len(wanted) == 1 or isinstance(error, UsageError)):
                 raise
-            left_out.append(LeftOut(text, error.what))
+            left_out.append(
+                LeftOut(text, error.what if error.got is None else f"{error.what}: {error.got}")
+            )
     if not contrasts:
         raise UsageError(
             f"the corpus {corpus.name} has no labels that neurons could be asked about",

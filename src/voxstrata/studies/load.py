@@ -30,7 +30,8 @@ class Source:
         raw: keys and values at the scale asked for.
         scale: "" for a study without scales.
         scales: those it has.
-        lines: line of each key in the file, by path ("analyses.probing.tasks"), counted from 1.
+        lines: line of each key in the file, by path ("analyses.probing.tasks"), counted from 1;
+            of a key that the scale has too, its line there.
         changed: names of corpora that the command line replaced.
     """
 
@@ -80,7 +81,7 @@ def read_study(
         scale: "demo", "small" or "paper"; ``None`` for the study's first.
         corpora: corpora instead of the file's, by name; the name "" replaces all.
         models: model specs instead of the file's, by name.
-        changes: values by dotted path ("analyses.probing.seeds").
+        changes: values by dotted path ("analyses.probing.seeds"); ``None`` takes a key away.
 
     Raises:
         ConfigError: the file cannot be read or is not a mapping.
@@ -88,7 +89,6 @@ def read_study(
     """
     path = find(name)
     whole = read_yaml(path)
-    lines = _lines(path)
     overlays = whole.pop(SCALED, None) or {}
     if not isinstance(overlays, Mapping) or not all(
         isinstance(one, Mapping) for one in overlays.values()
@@ -115,7 +115,7 @@ def read_study(
     raw = _with_models(raw, models or {}, name)
     for key, value in (changes or {}).items():
         raw = _with(raw, key, value, name)
-    return Source(name, raw, chosen, held, lines, changed)
+    return Source(name, raw, chosen, held, _lines(path, chosen), changed)
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +175,10 @@ def _with(raw: Mapping[str, Any], path: str, value: Any, name: str) -> dict[str,
     head, _, rest = path.partition(".")
     found = dict(raw)
     if not rest:
-        found[head] = value
+        if value is None:
+            found.pop(head, None)
+        else:
+            found[head] = value
         return found
     below = found.get(head)
     if not isinstance(below, Mapping):
@@ -188,22 +191,27 @@ def _with(raw: Mapping[str, Any], path: str, value: Any, name: str) -> dict[str,
     return found
 
 
-def _lines(path: Path) -> dict[str, int]:
-    """Line of every key of a YAML file; keys below ``scales`` go by their place in a study."""
+def _lines(path: Path, scale: str) -> dict[str, int]:
+    """Line of every key of a YAML file at a scale; what other scales say is not looked at."""
     import yaml
 
     found: dict[str, int] = {}
 
-    def walk(node: Any, where: tuple[str, ...]) -> None:
+    def walk(node: Any, where: tuple[str, ...] = ()) -> None:
         if not isinstance(node, yaml.MappingNode):
             return
         for key, value in node.value:
-            here = (*where, str(key.value))
-            plain = here[2:] if here[0] == SCALED else here
-            if plain:
-                found.setdefault(".".join(plain), key.start_mark.line + 1)
-            walk(value, here)
+            if where or str(key.value) != SCALED:
+                here = (*where, str(key.value))
+                found[".".join(here)] = key.start_mark.line + 1
+                walk(value, here)
+
+    def under(node: Any, name: str) -> Any:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        return next((value for key, value in pairs if str(key.value) == name), None)
 
     with path.open(encoding="utf-8") as file:
-        walk(yaml.compose(file, Loader=yaml.SafeLoader), ())
+        whole = yaml.compose(file, Loader=yaml.SafeLoader)
+    walk(whole)
+    walk(under(under(whole, SCALED), scale))  # last: what a scale says holds
     return found

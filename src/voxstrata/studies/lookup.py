@@ -53,7 +53,10 @@ class Lookup:
         else:
             values["models"] = specs
         for key, many in job.corpora.items():
-            if key in values:
+            given = values.get(key, job.settings.model_fields[key].default)
+            if isinstance(given, Mapping) and many:
+                continue  # the map itself
+            if given != job.settings.model_fields[key].default:
                 values[key] = self._corpus(str(values[key]), f"{where}.{key}", many=many)
         if "pairs" in values:
             values["pairs"] = self._pairs(values["pairs"], f"{where}.pairs")
@@ -119,7 +122,9 @@ class Lookup:
             models = [load_model(spec) for spec in specs]
             twins, without = add_twins(models, device="cpu", dtype="float32")
         except VoxstrataError as error:
-            self.problems.append(told(error, where, self.source))
+            problem = told(error, where, self.source)
+            if not any(problem.what == one.what for one in self.problems):
+                self.problems.append(problem)
             return specs
         self.notes += without
         return list(dict.fromkeys([*specs, *twins.values()]))

@@ -11,6 +11,9 @@ from voxstrata.config import Config
 Scale = Literal["demo", "small", "paper"]
 SCALES: tuple[Scale, ...] = ("demo", "small", "paper")
 
+NAME = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"
+"""What studies and analyses may be called: it becomes the name of a folder."""
+
 
 class ModelEntry(Config):
     """A model of a study.
@@ -82,7 +85,7 @@ class StudyConfig(Config):
         needs: what must be prepared before this scale can run, in words.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length=80)]
+    name: Annotated[str, Field(pattern=NAME, max_length=80)]
     title: str = ""
     question: str = ""
     about: str = ""
@@ -124,3 +127,12 @@ class StudyConfig(Config):
     @classmethod
     def _several(cls, given: Any) -> Any:
         return (given,) if isinstance(given, int | str) else given
+
+    @field_validator("seeds")
+    @classmethod
+    def _once(cls, given: tuple[int, ...]) -> tuple[int, ...]:
+        """Results of a seed have one folder."""
+        twice = [str(seed) for seed in dict.fromkeys(given) if given.count(seed) > 1]
+        if twice:
+            raise ValueError(f"seeds named twice: {', '.join(twice)}")
+        return given

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from voxstrata.errors import ConfigError
 from voxstrata.studies.check import check, checked
@@ -108,6 +109,14 @@ def test_labels_that_a_corpus_lacks_are_told_before_anything_runs(
         (("name: mine", "name: mine\nclaims: [phone-dept]"), "unknown claim"),
         (("name: mine", "name: ../mine"), "name"),
         (("name: mine", "name: mine\nseeds: []"), "seeds"),
+        (("name: mine", "name: mine\nseeds: [1, 0, 1]"), "seeds named twice: 1"),
+        (("name: mine", "name: mine\ncites: [a2024, p2032]"), "or 'p2023'"),
+        (("name: mine", "name: mine\nreport: {sections: [matrx]}"), "did you mean 'matrix'"),
+        (("similar:", "../similar:"), "rename it"),
+        (("similar:", "run.json:"), "a name that no file of the study has"),
+        (("folds: 3", "measures: [cka, ckaa]"), "did you mean 'cka'"),
+        (("folds: 3", "units: [frmae]"), "did you mean 'frame'"),
+        (("corpus: speech", "corpsu: speech"), "did you mean 'corpus'"),
     ],
 )
 def test_each_mistake_is_told(tmp_path: Path, change: tuple[str, str], said: str) -> None:
@@ -127,3 +136,147 @@ def test_seeds_give_a_folder_each(tmp_path: Path) -> None:
     assert found.study is not None
     assert [part.folder.name for part in found.study.parts] == ["similar", "similar-seed3"]
     assert [part.settings.seed for part in found.study.parts] == [0, 3]  # type: ignore[attr-defined]
+
+
+NAMES = """\
+corpora:
+  speech: synthetic:tinny
+  tasks:
+    default: synthetic:tiny
+    pr: {train: synthetic:tny, test: synthetic:tiny, dev: nowhere/at-all}
+models: {mel: log-mel}
+analyses:
+  p:
+    job: properties
+    corpus: speech
+    properties: [linear-fone, varianc-shares]
+    fold: 3
+  t:
+    job: probing
+    corpus_map: tasks
+    tasks: [sidd, pr, ksq]
+    protocol: demoo
+    twins: false
+  again:
+    job: similarity
+    corpus: speech
+"""
+
+
+def test_every_name_is_looked_at_and_told_once_with_its_line(tmp_path: Path) -> None:
+    found = check(_read(tmp_path, NAMES), tmp_path / "out")
+    told = [(one.line, one.where, one.what.partition(":")[0]) for one in found.problems]
+    assert sorted(told) == [
+        (2, "corpora.speech", "unknown size of the synthetic corpus"),
+        (
+            5,
+            "corpora.tasks.pr.dev",
+            "there is no corpus at nowhere/at-all (no such file or folder)",
+        ),
+        (5, "corpora.tasks.pr.train", "unknown size of the synthetic corpus"),
+        (11, "analyses.p.properties", "unknown property"),
+        (11, "analyses.p.properties", "unknown property"),
+        (12, "analyses.p.fold", "unknown key"),
+        (16, "analyses.t.tasks", "unknown task"),
+        (16, "analyses.t.tasks", "unknown task"),
+        (17, "analyses.t.protocol", "unknown protocol"),
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_names_of_two_analyses_give_a_message_each(tmp_path: Path) -> None:
+    text = NAMES.replace("tinny", "tiny").replace("    fold: 3\n", "").replace("pr, ksq", "prr")
+    text = text.replace("synthetic:tny", "synthetic:tiny").replace(", dev: nowhere/at-all", "")
+    said = [one.text() for one in check(_read(tmp_path, text), tmp_path / "out").problems]
+    assert len(said) == 5, said
+    for meant in ("linear-phone", "variance-shares", "sid", "pr", "demo"):
+        assert any(f"'{meant}'" in one for one in said), meant
+
+
+def test_a_map_without_some_task_is_told_where_it_stands(tmp_path: Path) -> None:
+    text = (
+        "corpora:\n  tasks:\n    sid: synthetic:tiny\n    ks: 3\nmodels: {mel: log-mel}\n"
+        "analyses:\n  t: {job: probing, corpus_map: tasks, tasks: [sid, gender], protocol: demo}\n"
+    )
+    (odd,) = check(_read(tmp_path, text), tmp_path / "out").problems
+    assert (odd.line, odd.where) == (4, "corpora.tasks.ks")
+    text = text.replace("    ks: 3\n", "")
+    (without,) = check(_read(tmp_path, text), tmp_path / "out").problems
+    assert (without.line, without.where) == (2, "corpora.tasks")
+    assert "gender" in without.text()
+
+
+def test_every_model_that_cannot_be_loaded_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "models").mkdir()
+    text = GOOD.replace("mel: log-mel", "mel: log-mel, a: models/melhubert, b: nobody/nothing")
+    found = check(_read(tmp_path, text), tmp_path / "out")
+    assert [(one.where, one.line) for one in found.problems] == [("models.a", 3), ("models.b", 3)]
+    first, second = (one.what for one in found.problems)
+    assert first.startswith("there is no folder models/melhubert (")
+    assert second.startswith("there is no folder nobody/nothing, and nobody/nothing is not in")
+
+
+def test_folders_of_two_analyses_are_two(tmp_path: Path) -> None:
+    text = GOOD + "  similar-seed3: {job: similarity, corpus: speech, seed: 1}\nseeds: [0, 3]\n"
+    (problem,) = check(_read(tmp_path, text), tmp_path / "out").problems
+    assert problem.where == "analyses.similar-seed3"
+
+
+def test_a_contrast_that_cannot_be_made_costs_itself_alone(tmp_path: Path, shared: Path) -> None:
+    text = (
+        f"corpora: {{speech: {shared}/data/fsdd_digits}}\nmodels: {{m: melhubert-small}}\n"
+        "analyses:\n  n: {job: neurons, corpus: speech, twins: false, limit: 12, "
+        "contrasts: [clusters=2, gendre], missing: skip}\n"
+    )
+    found = check(_read(tmp_path, text), tmp_path / "out")
+    assert not found.problems
+    (note,) = (note for note in found.notes if "gendre" in note)
+    assert note.startswith("n: gendre is left out: the corpus")
+    (stopped,) = check(
+        _read(tmp_path, text.replace(", missing: skip", "")), tmp_path / "out"
+    ).problems
+    assert "gendre" in stopped.what
+    slip = text.replace("gendre", "clusters=two")
+    (told,) = check(_read(tmp_path, slip), tmp_path / "out").problems
+    assert "clusters=two" in told.what
+    alone = text.replace("clusters=2, ", "")
+    (told,) = check(_read(tmp_path, alone), tmp_path / "out").problems
+    assert "gendre" in told.what
+
+
+def test_tasks_that_protection_cannot_ask_are_left_out_or_told(
+    tmp_path: Path, shared: Path
+) -> None:
+    text = (
+        f"corpora: {{speech: {shared}/data/fsdd_digits}}\nmodels: {{m: melhubert-small}}\n"
+        "analyses:\n  p: {job: protection, corpus: speech, contrast: clusters=2, keep: [64], "
+        "corpus_map: {default: PLACE}, tasks: [sid, pr], protocol: demo, seeds: 1}\n"
+    ).replace("PLACE", str(shared / "data" / "fsdd_digits"))
+    (problem,) = check(_read(tmp_path, text), tmp_path / "out").problems
+    assert problem.what.startswith("pr cannot be done: ")
+    lenient = _read(tmp_path, text.replace("{job:", "{missing: skip, job:"))
+    found = check(lenient, tmp_path / "out")
+    assert not found.problems
+    assert [note.partition(":")[0] for note in found.notes] == ["p"]
+
+
+def test_what_the_command_line_makes_lenient_runs_by_itself(tmp_path: Path, shared: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "corpora: {speech: synthetic:tiny}\nmodels: {mel: log-mel}\nanalyses:\n"
+        "  p: {job: properties, corpus: speech, properties: [cca-phone, linear-speaker], "
+        "scale: small, limit: 20}\n"
+    )
+    named = read_study(str(path), corpora={"speech": str(shared / "data" / "fsdd_digits")})
+    first = checked(named, tmp_path / "out")
+    assert first.study is not None
+    assert first.study.config.analyses["p"].missing == "skip"
+    written = tmp_path / "study.yaml"
+    written.write_text(yaml.safe_dump(first.study.config.model_dump(mode="json")))
+    again = checked(read_study(str(written)), tmp_path / "out")
+    assert again.notes == first.notes
+    assert again.notes

@@ -85,6 +85,12 @@ def test_a_value_is_set_by_its_path(file: str) -> None:
     assert found.raw["seeds"] == [0, 1]
 
 
+def test_null_takes_a_key_away(file: str) -> None:
+    found = read_study(file, scale="small", changes={"analyses.probing": None, "seeds": None})
+    assert list(found.raw["analyses"]) == ["similar"]
+    assert "seeds" not in found.raw
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -104,6 +110,18 @@ def test_lines_are_those_of_the_file(file: str) -> None:
     text = Path(file).read_text().splitlines()
     assert text[lines["analyses.similar"] - 1].strip().startswith("similar:")
     assert text[lines["corpora.tasks"] - 1].strip().startswith("tasks:")
+
+
+def test_lines_are_those_of_the_scale_that_was_chosen(file: str) -> None:
+    text = Path(file).read_text().splitlines()
+    demo, small = (read_study(file, scale=scale).lines for scale in ("demo", "small"))
+    assert "folds: 3" in text[demo["analyses.similar.folds"] - 1]
+    assert "folds: 5" in text[small["analyses.similar.folds"] - 1]
+    assert "job: similarity" in text[small["analyses.similar.job"] - 1]
+    assert "analyses.probing" not in demo
+    assert "job: probing" in text[small["analyses.probing"] - 1]
+    assert "a: log-mel" in text[small["models.a"] - 1]
+    assert "a: null" in text[read_study(file, scale="paper").lines["models.a"] - 1]
 
 
 def test_an_unknown_study_offers_the_nearest() -> None:

@@ -82,9 +82,26 @@ def find(spec: ModelSpec, options: HuggingFaceOptions, *, weights: bool) -> Sour
             "directory or a checkpoint file",
             fix="`voxstrata models list --family huggingface` shows the names",
         )
-    from voxstrata.models.huggingface.hub import snapshot
+    from voxstrata.models.huggingface.hub import cached, snapshot
 
-    folder = snapshot(known.hub if known else spec.base, spec.revision, weights=weights)
+    plain = known is None and spec.revision is None
+    if plain and path.parent.is_dir() and cached(spec.base, None) is None:
+        raise ModelError(
+            f"there is no folder {spec.base}",
+            got=f"a folder {path.parent} without {path.name} in it",
+            fix=f"check the path; for a model of that name on the hub write {spec.base}@main",
+        )
+    try:
+        folder = snapshot(known.hub if known else spec.base, spec.revision, weights=weights)
+    except ModelError as error:
+        if not plain:
+            raise
+        said = {"got": error.got, "expected": error.expected}
+        raise type(error)(
+            f"there is no folder {spec.base}, and {error.what}",
+            fix=error.fix,
+            **{name: text for name, text in said.items() if text is not None},
+        ) from error
     found = _from_directory(folder, weights)
     revision = folder.name
     return Source(spec.base, found.config, found.preprocessor, found.weights, revision, known)

@@ -31,6 +31,7 @@ from voxstrata.neurons.rules import make_rule
 from voxstrata.probing.prepare import Prepared as ProbingPrepared
 from voxstrata.probing.prepare import prepare as prepare_probing
 from voxstrata.probing.sources import own_id, read_map
+from voxstrata.streaming.setup import LeftOut
 from voxstrata.verification.prepare import Prepared as VerifyPrepared
 from voxstrata.verification.prepare import prepare as prepare_verification
 
@@ -49,6 +50,7 @@ class Prepared:
         wanted: models to be made.
         identity: digest of the settings and inputs.
         notices: what the reader must know.
+        left_out: tasks that cannot be asked here, with reasons.
     """
 
     config: ProtectionConfig
@@ -57,6 +59,7 @@ class Prepared:
     wanted: list[Variant]
     identity: str
     notices: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def prepare(config: ProtectionConfig, folder: Path) -> Prepared:
@@ -104,7 +107,7 @@ def prepare(config: ProtectionConfig, folder: Path) -> Prepared:
         *(f"{gone.name} was left out: {gone.reason}." for gone in probing.left_out),
         *_seen_before(neurons.corpus, probing, verify),
     ]
-    return Prepared(config, model, keep, wanted, identity, notices)
+    return Prepared(config, model, keep, wanted, identity, notices, probing.left_out)
 
 
 def _neurons(config: ProtectionConfig) -> NeuronsPrepared:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Job:
             ``models``.
         cost: forecast of a prepared run.
         missing: what was named and cannot be done here, with reasons.
+        names: settings that hold names, with what looks a name up and raises for one that is not
+            known; nothing is opened for it.
         open_pass: (settings, folder) to the pass over the recordings, which other analyses can
             share; ``None`` for jobs without such a pass.
     """
@@ -56,6 +58,7 @@ class Job:
     corpora: Mapping[str, bool]
     cost: Callable[[Any], Cost]
     missing: Callable[[Any], list[tuple[str, str]]] = lambda _prepared: []
+    names: Mapping[str, Callable[[str], object]] = field(default_factory=dict)
     one_model: str | None = None
     open_pass: Callable[[Any, Path], Pass | None] | None = None
 

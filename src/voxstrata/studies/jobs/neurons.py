@@ -6,6 +6,7 @@ from pathlib import Path
 
 from voxstrata.neurons.job import open_neurons, run_neurons
 from voxstrata.neurons.prepare import Prepared, prepare
+from voxstrata.neurons.rules import make_rule
 from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.similarity.estimate import MODEL_EFFICIENCY, product_rate
 from voxstrata.studies.jobs.job import Cost, Job
@@ -48,4 +49,5 @@ JOB = Job(
     corpora={"corpus": False},
     cost=_cost,
     missing=_missing,
+    names={"rule": make_rule},
 )

@@ -8,7 +8,8 @@ from voxstrata.probing.extract import layers_of, reads_of, systems_of
 from voxstrata.probing.job import open_probing, run_probing
 from voxstrata.probing.kinds.kind import KINDS
 from voxstrata.probing.prepare import Prepared, prepare
-from voxstrata.probing.settings import ProbeConfig
+from voxstrata.probing.registry import get_tasks
+from voxstrata.probing.settings import ProbeConfig, read_protocol
 from voxstrata.similarity.estimate import MODEL_EFFICIENCY, product_rate
 from voxstrata.studies.jobs.job import Cost, Job
 
@@ -79,4 +80,5 @@ JOB = Job(
     corpora={"corpus": False, "corpus_map": True},
     cost=cost_of_probing,
     missing=_missing,
+    names={"tasks": lambda name: get_tasks((name,)), "protocol": read_protocol},
 )

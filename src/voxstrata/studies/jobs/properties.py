@@ -7,6 +7,7 @@ from pathlib import Path
 from voxstrata.properties.forecast import forecast
 from voxstrata.properties.job import open_properties, run_properties
 from voxstrata.properties.prepare import Prepared, prepare
+from voxstrata.properties.registry import make_property
 from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.studies.jobs.job import Cost, Job
 
@@ -39,4 +40,5 @@ JOB = Job(
     corpora={"corpus": False},
     cost=_cost,
     missing=_missing,
+    names={"properties": lambda name: None if name == "all" else make_property(name)},
 )

@@ -8,9 +8,15 @@ from voxstrata.neurons.protection.inside import probe_config
 from voxstrata.neurons.protection.job import run_protection
 from voxstrata.neurons.protection.prepare import Prepared, prepare
 from voxstrata.neurons.protection.settings import ProtectionConfig
+from voxstrata.neurons.pruning.scores import SCORES
+from voxstrata.neurons.rules import make_rule
 from voxstrata.probing.prepare import prepare as prepare_probing
+from voxstrata.probing.registry import get_tasks
+from voxstrata.probing.settings import read_protocol
 from voxstrata.studies.jobs.job import Cost, Job
 from voxstrata.studies.jobs.probing import cost_of_probing
+from voxstrata.training.recipes import read_recipe
+from voxstrata.verification.backend import BACKENDS
 
 
 def _prepare(config: ProtectionConfig, folder: Path, _afresh: bool) -> Prepared:
@@ -29,6 +35,10 @@ def _cost(prepared: Prepared) -> Cost:
     return Cost(one.seconds * models, disk, 2e9, without=", ".join(parts))
 
 
+def _missing(prepared: Prepared) -> list[tuple[str, str]]:
+    return [(item.name, item.reason) for item in prepared.left_out]
+
+
 JOB = Job(
     name="protection",
     summary="pruning with and without protected neurons",
@@ -37,5 +47,14 @@ JOB = Job(
     run=run_protection,
     corpora={"corpus": False, "trials": False, "backend_from": False, "corpus_map": True},
     cost=_cost,
+    missing=_missing,
+    names={
+        "rule": make_rule,
+        "score": SCORES.get,
+        "tasks": lambda name: get_tasks((name,)),
+        "protocol": read_protocol,
+        "tune": read_recipe,
+        "backend": BACKENDS.get,
+    },
     one_model="model",
 )

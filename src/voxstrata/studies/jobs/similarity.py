@@ -7,7 +7,9 @@ from pathlib import Path
 from voxstrata.similarity.estimate import estimate
 from voxstrata.similarity.job import open_similarity, run_similarity
 from voxstrata.similarity.prepare import Prepared, prepare
+from voxstrata.similarity.registry import MEASURES
 from voxstrata.similarity.settings import SimilarityConfig
+from voxstrata.streaming.registry import make_unit
 from voxstrata.studies.jobs.job import Cost, Job
 
 
@@ -29,4 +31,5 @@ JOB = Job(
     open_pass=open_similarity,
     corpora={"corpus": False},
     cost=_cost,
+    names={"units": make_unit, "measures": MEASURES.get},
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from voxstrata.similarity.estimate import MODEL_EFFICIENCY, product_rate
 from voxstrata.studies.jobs.job import Cost, Job
+from voxstrata.verification.backend import BACKENDS
 from voxstrata.verification.job import run_verification
 from voxstrata.verification.prepare import Prepared, prepare
 from voxstrata.verification.settings import VerifyConfig
@@ -39,4 +40,5 @@ JOB = Job(
     run=run_verification,
     corpora={"corpus": False, "mean_from": False, "as_norm": False, "backend_from": False},
     cost=_cost,
+    names={"backend": BACKENDS.get},
 )
