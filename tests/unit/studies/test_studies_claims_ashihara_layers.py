@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from voxstrata.studies.claims.block_search import find_block, null_excesses
 from voxstrata.studies.claims.claim import PERMUTATION, TWIN
 from voxstrata.studies.claims.embedding_similar import embedding_similar
-from voxstrata.studies.claims.evidence import Evidence
-from voxstrata.studies.claims.fourth_layer import fourth_layer
+from voxstrata.studies.claims.evidence import SHARED, Evidence
+from voxstrata.studies.claims.fourth_layer import dealt_names, fourth_layer
+from voxstrata.studies.claims.namesakes import sames
 from voxstrata.studies.claims.phone_depth import phone_depth
 from voxstrata.studies.claims.registry import CLAIMS
 from voxstrata.studies.claims.similar_block import similar_block
@@ -247,97 +249,181 @@ class TestSimilarBlock:
         assert found.verdict == "cannot tell"
 
 
-def ecapa_made(lowest: str, half: float = 0.02) -> Made:
-    """Supervised and DINO are least alike in one layer; other pairs of layers in between."""
-    made = Made(roles={"supervised": ("sup",), "dino": ("dino",)})
-    made.twins = dict.fromkeys(("sup", "dino"), "random:ecapa")
-    values = np.full((5, 5), 0.45)
-    np.fill_diagonal(values, [0.2 if name == lowest else 0.8 for name in ECAPA])
-    made.similar("sup", ECAPA, "dino", ECAPA, values, half)
+def ecapa_made(heights: dict[str, float], half: float = 0.02, pairs: int = 3) -> Made:
+    """CKA of supervised and DINO models by layer, 0.8 where none is named; pairs of other layers in
+    between. Twins are alike in every layer."""
+    made = Made(roles={"supervised": SUPERVISED[:pairs], "dino": DINO[:pairs]})
+    for one, other in zip(SUPERVISED[:pairs], DINO[:pairs], strict=True):
+        values = np.full((5, 5), 0.45)
+        np.fill_diagonal(values, [heights.get(name, 0.8) for name in ECAPA])
+        made.similar(one, ECAPA, other, ECAPA, values, half)
+        made.twins |= {one: f"random:{one}", other: f"random:{other}"}
+        made.similar(f"random:{one}", ECAPA, f"random:{other}", ECAPA, np.full((5, 5), 0.5))
     return made
 
 
-def test_debiased_cka_of_dealt_recordings_is_zero_in_the_mean() -> None:
-    """Over all orders of five recordings; the biased estimate is not."""
-    from itertools import permutations
-
-    from voxstrata.similarity.api import compare
-
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(5, 3)), rng.normal(size=(5, 2))
-    dealt = [list(order) for order in permutations(range(5))]
-    assert np.mean([float(compare("cka", x, y[o], folds=0)) for o in dealt]) == pytest.approx(
-        0, abs=1e-9
-    )
-    biased = [float(compare("cka-biased", x, y[o], folds=0)) for o in dealt]
-    assert np.mean(biased) > 0.1
+SUPERVISED, DINO = ("sup", "sup2", "sup3"), ("dino", "dino2", "dino3")
+LAST = {"block3": 0.2}
 
 
 class TestFourthLayer:
     @pytest.mark.parametrize(("lowest", "reading"), [("block3", 0), ("mfa", 1)])
     def test_true_in_one_reading(self, lowest: str, reading: int) -> None:
-        found = fourth_layer(ecapa_made(lowest).evidence())
+        found = fourth_layer(ecapa_made({lowest: 0.2}).evidence())
         assert found.verdict == "supported"
-        assert found.effects[0].value == pytest.approx(0.6)
-        assert found.effects[0].low == pytest.approx(0.6 - 0.02 * math.sqrt(2))
+        (effect,) = found.effects
+        assert lowest in effect.what
+        assert effect.value == pytest.approx(0.6)
+        assert effect.low == pytest.approx(0.6 - 0.02 * math.sqrt(2))
+        # Beside one name on the lowest layer of all pairs (2 of 125 deals): of two pairs.
+        assert effect.controls == pytest.approx({TWIN: 0, PERMUTATION: (0.6 + 0.6 - 0.6) / 3})
         readings = found.tables["Readings of the fourth layer"]
         assert readings[reading]["verdict"] == "supported"
-        assert readings[1 - reading]["verdict"] == "not supported"
+        assert readings[1 - reading]["verdict"] == "cannot tell"
+        assert readings[1 - reading]["low"] < 0
 
     def test_false(self) -> None:
-        found = fourth_layer(ecapa_made("conv").evidence())
+        found = fourth_layer(ecapa_made({"block3": 0.95, "conv": 0.2}).evidence())
         assert found.verdict == "not supported"
-        assert found.effects[0].value == pytest.approx(-0.6)
+        (effect,) = found.effects
+        assert "block3" in effect.what
+        assert effect.value == pytest.approx(-0.75)
+
+    def test_readings_that_differ(self) -> None:
+        found = fourth_layer(ecapa_made({"block3": 0.2, "mfa": 0.95}).evidence())
+        readings = found.tables["Readings of the fourth layer"]
+        assert [line["verdict"] for line in readings] == ["supported", "not supported"]
+        assert found.verdict == "cannot tell"
+        (effect,) = found.effects
+        assert effect.doubt.startswith("the two readings differ (")
+        assert "block3" in effect.doubt
+        assert "mfa" in effect.doubt
+        assert [said.split(":")[0] for said in found.found] == [
+            "Read as block3, counting conv as the first layer",
+            "Read as mfa, counting block1 as the first layer",
+        ]
 
     def test_too_little(self) -> None:
-        assert fourth_layer(ecapa_made("block3", half=0.5).evidence()).verdict == "cannot tell"
+        found = fourth_layer(ecapa_made(LAST, half=0.5).evidence())
+        assert found.verdict == "cannot tell"
+        assert len(found.effects) == 2
+
+    @pytest.mark.parametrize(("pairs", "are"), [(1, "is 1"), (2, "are 2")])
+    def test_few_pairs_of_models_prove_nothing(self, pairs: int, are: str) -> None:
+        """One of five layers is the least alike in any case."""
+        found = fourth_layer(ecapa_made(LAST, pairs=pairs).evidence())
+        assert found.verdict == "cannot tell"
+        assert found.effects[0].controls[PERMUTATION] == pytest.approx(0.6)
+        assert found.effects[0].doubt == (
+            "the control (permutation) shows as much: one of 5 layers is the least alike in any "
+            f"case; 3 pairs of models are needed, and there {are}"
+        )
+
+    @pytest.mark.parametrize("pairs", [1, 2, 3])
+    def test_names_dealt_anew_are_all_deals(self, pairs: int) -> None:
+        """Brute force over both names in every pair."""
+        from itertools import permutations, product
+
+        rng = np.random.default_rng(pairs)
+        held = [dict(zip(ECAPA, rng.random(5), strict=True)) for _ in range(pairs)]
+        made = Made()
+        for pair, heights in zip(zip(SUPERVISED, DINO, strict=True), held, strict=False):
+            made.similar(pair[0], ECAPA, pair[1], ECAPA, np.diag([*heights.values()]))
+        evidence = made.evidence()
+        given = [sames(evidence, one, two) for one, two in zip(SUPERVISED, DINO, strict=True)]
+
+        def apart(heights: dict[str, float], name: str) -> float:
+            return min(v for k, v in heights.items() if k != name) - heights[name]
+
+        expected = [
+            [np.mean([apart(h, d[r]) for h, d in zip(held, deal, strict=True)]) for r in range(2)]
+            for deal in product(permutations(ECAPA, 2), repeat=pairs)
+        ]
+        dealt = dealt_names([one for one in given if one is not None])
+        assert dealt.shape == (20**pairs, 2)
+        assert np.sort(dealt, axis=0) == pytest.approx(np.sort(expected, axis=0))
+
+    def test_random_matrices_are_rarely_a_finding(self) -> None:
+        """Of 200 tables in which no layer is special; intervals alone support about a third."""
+        rng, hits, plain = np.random.default_rng(5), 0, 0
+        evidence = ecapa_made({}).evidence()
+        table = evidence.tables["similarity"]
+        table = table[table["layer"] == table["other_layer"]].copy()
+        evidence = replace(evidence, tables={"similarity": table})
+        alone = {"supervised": ("sup",), "dino": ("dino",)}
+        for i in range(200):
+            values = rng.uniform(0.2, 0.9, len(table))
+            table["value"], table["ci_low"], table["ci_high"] = values, values - 0.02, values + 0.02
+            hits += fourth_layer(evidence).verdict == "supported"
+            if i < 50:
+                one = fourth_layer(replace(evidence, roles=alone))
+                assert one.verdict == "cannot tell"
+                lines = one.tables["Readings of the fourth layer"]
+                plain += any(line["low"] > 0 for line in lines)
+        assert hits <= 10
+        assert plain > 12
 
     def test_two_layers_as_unlike_are_no_fourth_layer(self) -> None:
-        made = ecapa_made("block3")
+        made = ecapa_made(LAST)
         for row in made.rows["similarity"]:
-            if row["layer"] == row["other_layer"] == "mfa":
+            if row["layer"] == row["other_layer"] == "mfa" and row["model"] in SUPERVISED:
                 row["value"] = row["ci_low"] = row["ci_high"] = 0.21
         found = fourth_layer(made.evidence())
         assert found.effects[0].value == pytest.approx(0.01)
         assert found.effects[0].doubt == "the interval holds zero"
 
-    def test_recordings_dealt_anew_are_known_of_debiased_estimates_alone(self) -> None:
-        made = ecapa_made("block3")
-        assert fourth_layer(made.evidence()).effects[0].controls[PERMUTATION] == 0
-        for row in made.rows["similarity"]:
-            row["estimator"], row["measure"] = "biased", "cka-biased"
-        effect = fourth_layer(made.evidence()).effects[0]
-        assert effect.value == pytest.approx(0.6)
-        assert effect.doubt == "the control (permutation) was not run"
-
-    def test_twins_are_those_of_the_analysis(self) -> None:
+    def test_one_twin_of_both_is_no_control(self) -> None:
         """Another analysis may name the twin that two models share after another model."""
-        made = ecapa_made("block3")
+        made = ecapa_made(LAST, pairs=1)
         made.analysis("probing")
         evidence = made.evidence()
-        evidence.records["probing"]["twins"] = {"sup": "random:else", "dino": "random:dino"}
-        assert fourth_layer(evidence).effects[0].controls[TWIN] == 0
+        evidence.records["probing"]["twins"] = {"sup": "random:sup", "dino": "random:dino"}
+        evidence.records["similarity"]["twins"] = dict.fromkeys(("sup", "dino"), "random:dino")
+        effect = fourth_layer(evidence).effects[0]
+        assert math.isnan(effect.controls[TWIN])
+        assert effect.doubt == (
+            "the control (untrained twin) was not run: the models share one untrained twin"
+        )
 
     def test_twins_of_an_analysis_that_does_not_name_them(self) -> None:
         """Similarity has twins among its models; whose they are, other analyses know."""
-        made = ecapa_made("block3")
+        made = ecapa_made(LAST, pairs=1)
         made.analysis("probing")
         evidence = made.evidence()
         record = evidence.records["similarity"]
         del record["twins"]
         assert math.isnan(fourth_layer(evidence).effects[0].controls[TWIN])
-        record["models"] = [{"spec": "sup"}, {"spec": "dino"}, {"spec": "random:ecapa"}]
+        specs = ("sup", "dino", "random:sup", "random:dino")
+        record["models"] = [{"spec": spec, "fingerprint": f"of {spec}"} for spec in specs]
+        assert fourth_layer(evidence).effects[0].controls[TWIN] == 0
+        # Two names of one network are one twin.
+        record["models"] = [{"spec": spec, "fingerprint": spec[:6]} for spec in specs]
+        assert math.isnan(fourth_layer(evidence).effects[0].controls[TWIN])
+
+    def test_a_second_untrained_network_stands_for_a_shared_twin(self) -> None:
+        made = ecapa_made(LAST, pairs=1)
+        for row in made.rows["similarity"]:
+            row["model"] = row["model"].replace("random:sup", "random:sup,seed=1")
+        evidence = made.evidence()
+        record = evidence.records["similarity"]
+        record["twins"] = dict.fromkeys(("sup", "dino"), "random:dino")
+        specs = ("sup", "dino", "random:dino", "random:other,seed=1")
+        record["models"] = [{"spec": spec} for spec in specs]
+        assert evidence.twins_apart("similarity", ("sup", "dino")) == ((), SHARED)
+        record["models"].append({"spec": "random:sup,seed=1"})
+        twins = ("random:dino", "random:sup,seed=1")
+        assert evidence.twins_apart("similarity", ("sup", "dino")) == (twins, "")
         assert fourth_layer(evidence).effects[0].controls[TWIN] == 0
 
     def test_rows_the_other_way_round(self) -> None:
-        made = ecapa_made("block3")
+        made = ecapa_made(LAST, pairs=1)
         for row in made.rows["similarity"]:
             row["model"], row["other_model"] = row["other_model"], row["model"]
             row["layer"], row["other_layer"] = row["other_layer"], row["layer"]
         assert fourth_layer(made.evidence()).effects[0].value == pytest.approx(0.6)
 
     def test_sid_and_ablation_beside_it(self) -> None:
-        made = ecapa_made("block3")
+        made = ecapa_made(LAST, pairs=1)
         for i, name in enumerate(ECAPA):
             made.score("sid", "sup", 0.5 + 0.1 * i, layer=name)
             made.score("sid", "dino", 0.5, layer=name)
@@ -346,6 +432,7 @@ class TestFourthLayer:
         made.row("probing", 0.01, 0.05, model="sup", layer="block3", **lost)
         found = fourth_layer(made.evidence())
         beside = found.tables["CKA of supervised and DINO beside SID, by layer"]
+        assert {(line["supervised"], line["DINO"]) for line in beside} == {("sup", "dino")}
         assert [line["layer"] for line in beside] == list(ECAPA)
         assert beside[3]["CKA"] == pytest.approx(0.2)
         assert beside[3]["SID, supervised less DINO"] == pytest.approx(0.3)
@@ -437,10 +524,10 @@ def test_nothing_at_all_is_cannot_tell(name: str) -> None:
 
 def test_hostile_names_in_matrices() -> None:
     """A name with " + ", brackets and markup in it, and layers that are called by it."""
-    made = ecapa_made("block3")
+    made = ecapa_made(LAST, pairs=1)
     made.roles = {"supervised": (HOSTILE,), "dino": ("dino",)}
     for row in made.rows["similarity"]:
-        row["model"] = HOSTILE
+        row["model"] = row["model"].replace("sup", HOSTILE)
     found = fourth_layer(made.evidence())
     assert found.effects[0].value == pytest.approx(0.6)
     assert HOSTILE in found.effects[0].what

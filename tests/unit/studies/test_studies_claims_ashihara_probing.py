@@ -224,15 +224,17 @@ def beside_made(dino: float, closer: float, half: float = 0.02) -> Made:
             "supervised": ("sup",),
         }
     )
-    made.twins = dict.fromkeys(("dino", "sup", "con"), "random:ecapa")  # one shape, one twin
+    _twinned(made, "dino", "sup", "con")
     for task in SPEAKER:
         _score(made, task, "dino", 0.5 + dino, half)
         _score(made, task, "con", 0.5, half)
-        _score(made, task, "random:ecapa", 0.3, half)
+        for model in made.twins.values():
+            _score(made, task, model, 0.3, half)
     alike = np.full((5, 5), 0.2)
     for other, height in (("dino", 0.4 + closer), ("con", 0.4)):
         np.fill_diagonal(alike, height + 0.01 * np.arange(5))
         made.similar("sup", LAYERS, other, LAYERS, alike, half)
+        made.similar("random:sup", LAYERS, f"random:{other}", LAYERS, np.full((5, 5), 0.5), half)
     return made
 
 
@@ -254,6 +256,14 @@ class TestContrastiveBesideDino:
             "cannot tell"
         )
 
+    def test_one_twin_of_both_is_no_control(self) -> None:
+        made = beside_made(0.2, 0.3)
+        made.twins = dict.fromkeys(("dino", "sup", "con"), "random:dino")
+        found = contrastive_beside_dino(made.evidence())
+        assert {effect.doubt for effect in found.effects} == {
+            "the control (untrained twin) was not run: the models share one untrained twin"
+        }
+
     def test_without_similarity(self) -> None:
         made = beside_made(0.2, 0.3)
         made.rows.pop("similarity"), made.records.pop("similarity")
@@ -267,21 +277,35 @@ class TestHubertBesideWavlm:
     @staticmethod
     def made(more: float, half: float = 0.02) -> Made:
         made = Made(roles={"wavlm": ("w",), "hubert": ("h",)})
-        made.twins = dict.fromkeys(("w", "h"), "random:t")
+        _twinned(made, "w", "h")
         for task in (*SPEAKER, "pr"):
             _score(made, task, "w", 0.5 + more, half)
             _score(made, task, "h", 0.5, half)
+            for model in made.twins.values():
+                _score(made, task, model, 0.3, half)
         return made
 
     def test_true_and_false(self) -> None:
         found = hubert_beside_wavlm(self.made(0.2).evidence())
         assert found.verdict == "supported"
-        assert found.effects[0].controls[TWIN] == 0  # one twin of both
+        assert found.effects[0].controls[TWIN] == 0
         assert len(found.tables["Every task"]) == 3
         assert hubert_beside_wavlm(self.made(-0.2).evidence()).verdict == "not supported"
 
     def test_too_little(self) -> None:
         assert hubert_beside_wavlm(self.made(0.01).evidence()).verdict == "cannot tell"
+
+    def test_one_twin_of_both_is_no_control(self) -> None:
+        """The second name of that network is no second network."""
+        made = self.made(0.2)
+        evidence = made.evidence()
+        evidence.records["probing"]["models"] = [
+            {"spec": spec, "fingerprint": "same"} for spec in ("random:w", "random:h")
+        ]
+        found = hubert_beside_wavlm(evidence)
+        assert {effect.doubt for effect in found.effects} == {
+            "the control (untrained twin) was not run: the models share one untrained twin"
+        }
 
     def test_one_model_in_both_roles(self) -> None:
         made = self.made(0.2)

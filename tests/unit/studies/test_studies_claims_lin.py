@@ -227,6 +227,25 @@ def test_more_neurons_than_by_chance() -> None:
     assert lines[0]["p"] == 0.01
 
 
+@pytest.mark.parametrize("name", ["neurons-above-chance", "clusters-match-classes"])
+def test_twins_are_those_of_the_analysis(name: str) -> None:
+    """Another analysis may call the twin otherwise; both names are of untrained networks."""
+    made = speakers()
+    matched(made, "m", "clusters=3 ~ classes", 0.4)
+    matched(made, "random:m", "clusters=3 ~ classes", 0.1)
+    made.analysis("probing")
+    evidence = made.evidence()
+    evidence.records["probing"]["twins"] = {"m": "its twin"}
+    effect = claim(name, evidence).effects[0]
+    assert effect.verdict == "supported", effect.doubt
+    assert evidence.is_untrained("its twin")
+    assert evidence.is_untrained("random:m")
+    assert not evidence.is_untrained("m")
+    assert evidence.names_of_twin("m") == ("random:m", "its twin")
+    evidence.records["neurons"]["twins"] = {}
+    assert claim(name, evidence).effects[0].doubt == "the control (untrained twin) was not run"
+
+
 def test_fewer_neurons_than_by_chance() -> None:
     found = claim("neurons-above-chance", speakers((5.0, 32.0, 20.0, 45.0, 1.0)))
     assert found.verdict == "not supported", doubts(found)
@@ -439,6 +458,27 @@ def test_protection_that_harms_sid() -> None:
 def test_without_the_twins_experiment_nothing_is_told() -> None:
     found = claim("protection-keeps-sid", protected(seeds=1))
     assert set(doubts(found)) == {"the control (untrained twin) was not run"}
+
+
+def test_other_neurons_drawn_once_are_no_control() -> None:
+    made = protected(seeds=1)
+    protected(made, model="random:m", none=0, random=0, name="protection-twin", seeds=1)
+    found = claim("protection-keeps-sid", made)
+    assert [effect.verdict for effect in found.effects] == ["supported"] * 2 + ["cannot tell"] * 2
+    assert doubts(found)[2] == (
+        "the control (permutation) was not run: other neurons were drawn once; two seeds are needed"
+    )
+
+
+def test_other_neurons_that_differ_as_much_among_themselves() -> None:
+    """Seed 1's draw of other neurons is 0.1 behind that of seed 0: either may be the control."""
+    made = with_twin(protected())
+    for row in made.rows["protection"]:
+        if row["layer"] == "random" and row["seed"] == 1 and row["property"] == "sid":
+            row["value"] -= 0.1
+    effects = claim("protection-keeps-sid", made).effects
+    assert [e.controls[PERMUTATION] for e in effects[2:]] == pytest.approx([0.1] * 2)
+    assert {e.doubt for e in effects[2:]} == {"the control (permutation) shows as much"}
 
 
 def test_other_neurons_that_keep_as_much() -> None:

@@ -279,6 +279,35 @@ def test_without_twins_nothing_is_told() -> None:
     assert effect.doubt == "the control (untrained twin) was not run"
 
 
+def test_models_that_share_a_twin_are_not_held_against_each_other_untrained() -> None:
+    """Their twins' distance is 0 by construction: it counts neither as within nor as between."""
+    made = drawn(by_objective, twin=by_hours)
+    whole = claim("curves-by-objective", made).effects[0].controls[TWIN]
+    one, other = CONTRASTIVE[0], MASKED[0]
+    made.twins[other] = made.twins[one]
+    (effect,) = claim("curves-by-objective", made).effects
+    rows = made.rows["properties"]
+    curves = {
+        spec: on_grid(LAYERS, [r["value"] for r in rows if r["model"] == made.twins[spec]])
+        for spec in SPEECH
+    }
+    pairs = [pair for pair in combinations(SPEECH, 2) if set(pair) != {one, other}]
+    apart = {
+        (a, b): float(distances([x for x in (curves[a], curves[b]) if x is not None])[0, 1])
+        for a, b in pairs
+    }
+    same = [v for (a, b), v in apart.items() if (a in CONTRASTIVE) == (b in CONTRASTIVE)]
+    rest = [v for (a, b), v in apart.items() if (a in CONTRASTIVE) != (b in CONTRASTIVE)]
+    expected = (np.mean(rest) - np.mean(same)) / np.mean(list(apart.values()))
+    assert effect.controls[TWIN] == pytest.approx(expected)
+    assert effect.controls[TWIN] != pytest.approx(whole, abs=1e-3)
+    made.twins = dict.fromkeys(SPEECH, made.twins[one])
+    (effect,) = claim("curves-by-objective", made).effects
+    assert effect.doubt == (
+        "the control (untrained twin) was not run: too few of the twins are different networks"
+    )
+
+
 @pytest.mark.parametrize(
     ("models", "reason"),
     [
@@ -434,6 +463,25 @@ def test_tasks_beyond_the_paper_stand_in_the_table() -> None:
     assert {line["task"] for line in lines} == {"PR", "SID"}
 
 
+def test_what_was_not_measured_is_no_control() -> None:
+    """Layers trained shortly give no layer at random, undealt ones no loss on dealt labels."""
+    made = probed(0.99)
+    for row in made.rows["probing"]:
+        if row["layer"] in ("0", "1"):
+            row["estimator"] = "screen"
+    (doubt,) = {e.doubt for e in claim("single-layer-against-all", made).effects}
+    assert doubt.startswith("the control (permutation) was not run: single layers were trained")
+    made = probed(0.7)
+    made.rows["probing"] = [
+        row for row in made.rows["probing"] if not row["control"] or row["layer"] == SUM
+    ]
+    (doubt,) = {e.doubt for e in claim("single-layer-against-all", made).effects}
+    assert doubt == (
+        "the control (permutation) was not run: the best single layer has no head on labels dealt "
+        "anew"
+    )
+
+
 def test_a_model_without_twin_is_no_control() -> None:
     made = probed(0.99)
     made.twins.pop("b")
@@ -507,6 +555,15 @@ def test_correlations_of_unrelated_curves_are_rarely_a_finding() -> None:
         hits += found.low > 0 and found.value > far(turned_round(mine, seed), found.value)
     assert hits <= 7
     assert shuffled > 100
+
+
+def test_twins_that_two_analyses_call_otherwise() -> None:
+    """Models of one shape share a twin, named after the first of them in each analysis."""
+    evidence = guided(0.9, twin=0.1).evidence()
+    told = [e.controls[TWIN] for e in claim("cca-guides-layers", evidence).effects]
+    evidence.records["probing"]["twins"]["b"] = "random:other"
+    again = claim("cca-guides-layers", evidence).effects
+    assert [e.controls[TWIN] for e in again] == pytest.approx(told)
 
 
 def test_twins_that_foretell_as_well() -> None:

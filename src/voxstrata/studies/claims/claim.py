@@ -30,6 +30,8 @@ class Effect:
         value: the difference, correlation or ratio less one; NaN where it could not be made.
         low, high: ends of its 95 % interval; NaN where there is none.
         controls: the same number under each of :data:`CONTROLS`; a missing or NaN one was not run.
+        notes: what a doubt says besides, by control: why it was not run, or why it cannot be
+            exceeded.
         n: independent units behind the interval (test speakers, models, layers).
         unit: what ``n`` counts ("speakers", "models").
         missing: why it could not be made; "" where it could.
@@ -43,6 +45,7 @@ class Effect:
     n: int = 0
     unit: str = ""
     missing: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -63,10 +66,11 @@ class Effect:
         sign = 1.0 if self.value > 0 else -1.0
         for name in CONTROLS:
             control = self.controls.get(name, math.nan)
+            note = f": {self.notes[name]}" if self.notes.get(name) else ""
             if not math.isfinite(control):
-                return f"the control ({name}) was not run"
+                return f"the control ({name}) was not run{note}"
             if sign * self.value <= sign * control:
-                return f"the control ({name}) shows as much"
+                return f"the control ({name}) shows as much{note}"
         return ""
 
 

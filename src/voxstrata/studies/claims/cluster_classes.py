@@ -5,7 +5,8 @@ against gender. What is tested is the adjusted Rand index (Hubert and Arabie 198
 anew give 0 on average by its definition, while NMI and purity are above 0 by chance; these stand
 in the table, purity beside that of one single cluster.
 
-Controls: labels dealt anew (0), and clusters that learned nothing: those of the untrained twin's
+Controls: labels dealt anew (0: not run, but known, since the index is so defined that they give 0
+in the mean), and clusters that learned nothing: those of the untrained twin's
 states against the same classes. i-vectors have no untrained twin; theirs is the best that clusters
 of an untrained network's states or vectors do against gender.
 """
@@ -14,13 +15,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from voxstrata.report.neuron_view import JOB, MATCHING, Match
+from voxstrata.report.view import View
 from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Claimed, Effect
 from voxstrata.studies.claims.evidence import Evidence
-from voxstrata.studies.claims.views import seen
+from voxstrata.studies.claims.views import analysis_of, seen
 
 STATES, VECTORS = re.compile(r"clusters=\d+"), re.compile(r"ivector=\d+")
 """Clusters of frames by the model's states, and of recordings by i-vectors (docs/neurons.md)."""
@@ -36,12 +38,13 @@ def clusters_match_classes(evidence: Evidence) -> Claimed:
     """Clusters of states are classes of phones, clusters of i-vectors are the genders."""
     found = seen(evidence, JOB)
     every = [match for view in found.views for match in view.meetings]
-    untrained = _untrained(evidence)
-    mine = [m for m in every if not untrained(m.spec)]
+    mine = [m for m in every if not evidence.is_untrained(m.spec)]
     phones = [m for m in mine if STATES.match(m.clusters) and m.classes == CLASSES]
     voices = [m for m in mine if VECTORS.match(m.clusters) and m.classes == GENDER]
-    effects = [_effect(evidence, m, _twin_of(evidence, m, every)) for m in _once(phones)]
-    effects += [_effect(evidence, m, _best_untrained(every, untrained)) for m in _once(voices)]
+    places = {id(match): view for view in found.views for match in view.meetings}
+    effects = [_effect(evidence, m, _twin_of(evidence, m, places[id(m)])) for m in _once(phones)]
+    best = _best_untrained([m for m in every if evidence.is_untrained(m.spec)])
+    effects += [_effect(evidence, m, best) for m in _once(voices)]
     if not phones:
         why = found.missing or "no clusters of states were held against classes of phones"
         effects.append(Effect("clusters of states and classes of phones", math.nan, missing=why))
@@ -70,24 +73,21 @@ def _once(matches: Sequence[Match]) -> list[Match]:
     return list(held.values())
 
 
-def _untrained(evidence: Evidence) -> Callable[[str], bool]:
-    twins = set(evidence.twins.values())
-    return lambda spec: spec in twins or spec.startswith("random:")
-
-
 def _ari(match: Match) -> tuple[float, float, float]:
     value, low, high, _ = match.measures.get("ari", (math.nan,) * 4)
     return value, low, high
 
 
-def _twin_of(evidence: Evidence, match: Match, every: Sequence[Match]) -> float:
-    twin = evidence.twin(match.spec)
-    same = (m for m in every if (m.clusters, m.classes) == (match.clusters, match.classes))
+def _twin_of(evidence: Evidence, match: Match, view: View) -> float:
+    """That of the twin in the same analysis."""
+    twin = evidence.twin_in(analysis_of(view), match.spec)
+    asked = match.clusters, match.classes
+    same = (m for m in view.meetings if (m.clusters, m.classes) == asked)
     return next((_ari(m)[0] for m in same if m.spec == twin), math.nan)
 
 
-def _best_untrained(every: Sequence[Match], untrained: Callable[[str], bool]) -> float:
-    held = [_ari(m)[0] for m in every if m.classes == GENDER and untrained(m.spec)]
+def _best_untrained(untrained: Sequence[Match]) -> float:
+    held = [_ari(m)[0] for m in untrained if m.classes == GENDER]
     return max((v for v in held if math.isfinite(v)), default=math.nan)
 
 

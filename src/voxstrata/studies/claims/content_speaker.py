@@ -127,7 +127,9 @@ def _effect(evidence: Evidence, held: Scores) -> Effect:
         return Effect(what, math.nan, missing=_missing(held))
     content, speaker = held.sides()
     null = np.abs(_standard(content)[orders(rho.n, ORDERS, SEED)] @ _standard(speaker))
-    twin = _rho(scores_of(evidence, held.models, twins=True))
+    its = scores_of(evidence, held.models, twins=True)
+    twin = _rho(its)
+    few = 0 < len(its.models) < 3
     sizes = abs(rho.low), abs(rho.high)
     least = 0.0 if rho.low <= 0 <= rho.high else min(sizes)
     return Effect(
@@ -138,6 +140,9 @@ def _effect(evidence: Evidence, held: Scores) -> Effect:
         {TWIN: BOUND - abs(twin.value), PERMUTATION: BOUND - far(null, 1)},
         rho.n,
         "models",
+        notes={TWIN: f"{counted(len(its.models), 'different network')} among the twins"}
+        if few
+        else {},
     )
 
 

@@ -19,7 +19,7 @@ from voxstrata.numerics.jackknife import jackknife
 from voxstrata.report.curve_view import JOB, positions, relative
 from voxstrata.studies.claims.evidence import Evidence
 from voxstrata.studies.claims.numbers import Number
-from voxstrata.studies.claims.views import seen
+from voxstrata.studies.claims.views import analysis_of, seen
 
 Floats = NDArray[np.float64]
 
@@ -40,11 +40,13 @@ class Shapes:
     Attributes:
         name, title: of the property.
         by_model: spec to its curve on :data:`GRID`, standardised; models in order of the study.
+        analyses: spec to the analysis that its curve is from.
     """
 
     name: str
     title: str
     by_model: Mapping[str, Floats]
+    analyses: Mapping[str, str]
 
 
 def shapes(evidence: Evidence) -> tuple[list[Shapes], str]:
@@ -57,19 +59,20 @@ def shapes(evidence: Evidence) -> tuple[list[Shapes], str]:
         the curves, and why there are none.
     """
     found = seen(evidence, JOB)
-    held: dict[str, tuple[str, dict[str, Floats]]] = {}
+    held: dict[str, tuple[str, dict[str, Floats], dict[str, str]]] = {}
     for view in found.views:
         for asked in view.curves:
             if asked.name == "cca-inter" or asked.name.startswith("cca-model:"):
                 continue
-            _, mine = held.setdefault(asked.name, (asked.title, {}))
+            _, mine, places = held.setdefault(asked.name, (asked.title, {}, {}))
             for curve in asked.main.curves:
                 names = [view.layers[p.layer].name for p in curve.known]
                 values = [p.value for p in curve.known]
                 spec = view.models[curve.model].spec
                 if spec not in mine and (shape := on_grid(names, values)) is not None:
                     mine[spec] = shape
-    every = [Shapes(name, title, mine) for name, (title, mine) in held.items() if mine]
+                    places[spec] = analysis_of(view)
+    every = [Shapes(name, *parts) for name, parts in held.items() if parts[1]]
     return every, found.missing or ("" if every else "no property has a curve")
 
 
@@ -111,7 +114,7 @@ def between_within(apart: Floats, groups: ArrayLike) -> tuple[Floats, Floats]:
     """Mean distance of pairs of different groups, and of pairs of one; NaN without such pairs.
 
     Args:
-        apart: [M, M].
+        apart: [M, M]; pairs whose distance is NaN are left out.
         groups: the group of each model, [..., M].
 
     Returns:
@@ -119,6 +122,8 @@ def between_within(apart: Floats, groups: ArrayLike) -> tuple[Floats, Floats]:
     """
     given = np.asarray(groups)
     one, other = np.triu_indices(given.shape[-1], 1)
+    known = np.isfinite(apart[one, other])
+    one, other = one[known], other[known]
     same = given[..., one] == given[..., other]
     held = apart[one, other]
     with np.errstate(invalid="ignore"):
@@ -135,6 +140,9 @@ def separation(apart: Floats, groups: ArrayLike) -> Floats:
     """
     between, within = between_within(apart, groups)
     held = apart[np.triu_indices(len(apart), 1)]
+    held = held[np.isfinite(held)]
+    if not len(held):
+        return np.full(between.shape, np.nan)
     if not held.any():
         return np.zeros(between.shape)
     return np.asarray((between - within) / held.mean())

@@ -104,8 +104,8 @@ def _effect(evidence: Evidence, speaker: str, wavlm: str) -> Effect:
     found = valley(curve)
     if len(curve.layers) < LEAST_LAYERS or not math.isfinite(found.value):
         return Effect(what, math.nan, missing=f"{other} has too few layers here")
-    twins = [evidence.twin_in(curve.analysis, spec) for spec in (speaker, wavlm)]
-    its = _curve(evidence, twins[0], twins[1]) if twins[0] and twins[1] else None
+    twins, note = evidence.twins_apart(curve.analysis, (speaker, wavlm))
+    its = _curve(evidence, *twins) if twins else None
     return Effect(
         what,
         found.value,
@@ -117,6 +117,7 @@ def _effect(evidence: Evidence, speaker: str, wavlm: str) -> Effect:
         },
         found.n,
         "groups of recordings",
+        notes={TWIN: note},
     )
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from voxstrata.errors import UsageError
+from voxstrata.models.spec import parse
+from voxstrata.report.reading import mappings
+
 if TYPE_CHECKING:
     import pandas as pd
+
+SHARED = "the models share one untrained twin"
+"""Why twins say nothing of a difference: between a network and itself it is 0 by construction."""
+
+RANDOM = "random:"
+"""How names of untrained networks begin."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +59,19 @@ class Evidence:
         """Specs of the models that play a part; empty where none does."""
         return self.roles.get(name, ())
 
-    @property
-    def twins(self) -> Mapping[str, str]:
-        """Trained model to its untrained twin, of all analyses."""
-        found: dict[str, str] = {}
-        for record in self.records.values():
-            twins = record.get("twins")
-            if isinstance(twins, Mapping):
-                found |= {str(k): str(v) for k, v in twins.items()}
-        return found
+    def is_untrained(self, spec: str) -> bool:
+        """Whether a model is an untrained network: a twin in any analysis, or one by its name."""
+        named = (twin for twins in self._every_twin() for twin in twins.values())
+        return spec.startswith(RANDOM) or spec in {str(twin) for twin in named}
 
-    def twin(self, spec: str) -> str | None:
-        """Its untrained twin, where one was run."""
-        return self.twins.get(spec)
+    def names_of_twin(self, spec: str) -> tuple[str, ...]:
+        """What analyses call its untrained twin, each name once, in order of analyses."""
+        named = (twins.get(spec) for twins in self._every_twin())
+        return tuple(dict.fromkeys(str(twin) for twin in named if twin is not None))
+
+    def _every_twin(self) -> list[Mapping[Any, Any]]:
+        found = (record.get("twins") for record in self.records.values())
+        return [twins for twins in found if isinstance(twins, Mapping)]
 
     def twin_in(self, analysis: str, spec: str) -> str | None:
         """Its untrained twin in one analysis.
@@ -73,12 +83,57 @@ class Evidence:
         own = record.get("twins")
         if isinstance(own, Mapping):
             return None if own.get(spec) is None else str(own[spec])
-        listed = record.get("models")
-        here = {str(m.get("spec")) for m in listed or () if isinstance(m, Mapping)}
-        twins = [other.get("twins") for other in self.records.values()]
-        named = [str(t[spec]) for t in twins if isinstance(t, Mapping) and spec in t]
-        return next((name for name in named if name in here), None)
+        here = self._prints(analysis)
+        return next((name for name in self.names_of_twin(spec) if name in here), None)
+
+    def twins_apart(self, analysis: str, specs: Iterable[str]) -> tuple[tuple[str, ...], str]:
+        """Untrained twins of models that are held against each other, no two the same network.
+
+        Where models share a twin, another untrained network of that shape in the same analysis
+        (``random:MODEL,seed=1``, named as a model of the study) stands for one of them.
+
+        Returns:
+            a twin for each model, in order, and ""; or none, and why (:data:`SHARED`; "" where a
+            model has no twin here).
+        """
+        own: dict[str, str] = {}
+        for spec in specs:
+            twin = self.twin_in(analysis, spec)
+            if twin is None:
+                return (), ""
+            own[spec] = twin
+        prints = self._prints(analysis)
+        found: dict[str, str] = {}
+        for twin in own.values():
+            network = prints.get(twin, twin)
+            shape = {base_of(m) for m, its in own.items() if prints.get(its, its) == network}
+            more = [n for n in prints if n.startswith(RANDOM) and base_of(n) in shape]
+            left = (name for name in (twin, *more) if prints.get(name, name) not in found)
+            pick = next(left, None)
+            if pick is None:
+                return (), SHARED
+            found[prints.get(pick, pick)] = pick
+        return tuple(found.values()), ""
+
+    def twin_network(self, analysis: str, spec: str) -> str:
+        """Which network its twin in an analysis is: models that share one have the same; "" where
+        it has none."""
+        twin = self.twin_in(analysis, spec)
+        return "" if twin is None else self._prints(analysis).get(twin, twin)
+
+    def _prints(self, analysis: str) -> dict[str, str]:
+        """Fingerprints of the models of an analysis, by spec; the spec where there is none."""
+        listed = mappings(self.records.get(analysis, {}).get("models"))
+        return {str(m.get("spec")): str(m.get("fingerprint") or m.get("spec")) for m in listed}
 
     def label(self, spec: str) -> str:
         """What a sentence calls a model."""
         return self.labels.get(spec, spec)
+
+
+def base_of(spec: str) -> str:
+    """The model that a spec is of: ``ecapa`` for ``random:ecapa,seed=1``."""
+    try:
+        return parse(spec).base
+    except UsageError:
+        return spec

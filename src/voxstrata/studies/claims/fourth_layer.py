@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from itertools import permutations, product
 from typing import Any
 
-from voxstrata.report.words import interval, listing, number
-from voxstrata.studies.claims.ashihara import PAPER
+import numpy as np
+from numpy.typing import NDArray
+
+from voxstrata.report.words import counted, interval, listing, number
+from voxstrata.studies.claims.ashihara import PAPER, SEED
 from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Claimed, Effect
 from voxstrata.studies.claims.evidence import Evidence
 from voxstrata.studies.claims.layers import task_curve
-from voxstrata.studies.claims.matrices import Matrix, likeness
-from voxstrata.studies.claims.numbers import Number, less, lowest, spearman
+from voxstrata.studies.claims.namesakes import Sames, sames
+from voxstrata.studies.claims.numbers import PERCENTILE, Number, far, less, lowest, mean, spearman
 from voxstrata.studies.claims.scores import asked, layer_losses
 
 READINGS = {
@@ -23,72 +26,62 @@ READINGS = {
 """What "fourth layer" may mean. The paper's layers are not named in the sources at hand: conv,
 block1, block2, block3, mfa makes block3 the fourth, block1 to mfa makes it mfa."""
 
-FRAME_LAYERS = ("conv", "block1", "block2", "block3", "mfa")
 TASKS = ("sid", "ks")
 """Tasks in which the layer is left out of the sum."""
 
+DEALS = 8000
+"""Deals of layers' names: all of up to three pairs of models with five layers, else drawn ones."""
 
-@dataclass(frozen=True)
-class Sames:
-    """CKA of two models' layers of the same name.
-
-    Attributes:
-        matrix: all frame layers that both have, in the same order on both sides.
-    """
-
-    matrix: Matrix
-
-    @property
-    def numbers(self) -> list[Number]:
-        """CKA of each layer with its namesake."""
-        found = [self.matrix.at(name, name) for name in self.matrix.layers]
-        return [one if one is not None else Number(math.nan) for one in found]
+Pair = tuple[str, str]
 
 
 def fourth_layer(evidence: Evidence) -> Claimed:
     """The fourth layer differs most between the supervised and the DINO ECAPA model.
 
-    Effect: the least CKA of the other frame layers with their namesakes, less that of the fourth
-    layer; above 0 where the fourth is the least alike. Both readings have a verdict in the tables;
-    that of the claim is of the reading with the greater effect. (Two tries are no second chance
-    here: at most one layer can be the least alike.) Controls: the same of the twins; and 0, what it
-    is at most in the mean where the recordings of one model are dealt anew to those of the other
-    (:attr:`~voxstrata.studies.claims.matrices.Matrix.dealt`). To deal the names of layers would
-    say nothing: that one layer of five is the least alike happens by chance once in five times.
-    Tables: what leaving the layer out of the sum costs in SID and KS, and CKA beside the
-    difference in SID by layer.
+    Two effects, one a reading: the least CKA of the other frame layers with their namesakes, less
+    that of the fourth layer (above 0 where the fourth is the least alike), mean over pairs of
+    models: the first supervised with the first DINO model, the second with the second. Controls:
+    the same of the twins; and the 95th percentile where it is dealt anew, in each pair, which of
+    its layers are called by the two names, of the greater of the two readings (the lesser, below
+    0), so that two tries are no second chance. Of five layers one is always the least alike: one
+    pair of models, or two, cannot exceed it.
+
+    The verdict is of the readings that can be told, if these agree; it cannot be told if one is
+    supported and the other is not. Tables: both readings; what leaving the layer out of the sum
+    costs in SID and KS, and CKA beside the difference in SID by layer.
     """
     ones, others = evidence.role("supervised"), evidence.role("dino")
-    what = "CKA of the other layers of supervised and DINO less that of the fourth"
     if not (ones and others):
+        what = "CKA of the other layers of supervised and DINO less that of the fourth"
         empty = [r for r, held in (("supervised", ones), ("dino", others)) if not held]
         missing = f"the study names no model as {listing(empty)}"
         return _claimed((Effect(what, math.nan, missing=missing),), [], {})
-    one, other = ones[0], others[0]
-    effects = {name: _effect(evidence, one, other, name) for name in READINGS}
-    readings = [
-        {
-            "fourth layer read as": READINGS[name],
-            "least CKA of the others less its own": effect.value,
-            "low": effect.low,
-            "high": effect.high,
-            "untrained twin": effect.controls.get(TWIN, math.nan),
-            "recordings dealt anew": effect.controls.get(PERMUTATION, math.nan),
-            "verdict": effect.verdict,
-            "because": effect.doubt,
-        }
-        for name, effect in effects.items()
-    ]
-    tables = {"Readings of the fourth layer": readings}
-    beside = _beside(evidence, one, other)
-    lost = _lost(evidence, (one, other))
-    tables |= {"CKA of supervised and DINO beside SID, by layer": beside} if beside else {}
+    pairs = list(zip(ones, others, strict=False))
+    effects = {name: _effect(evidence, pairs, name) for name in READINGS}
+    tables = {"Readings of the fourth layer": [_line(*each) for each in effects.items()]}
+    beside = {pair: lines for pair in pairs if (lines := _beside(evidence, *pair))}
+    lost = _lost(evidence, dict.fromkeys(model for pair in pairs for model in pair))
+    if beside:
+        every = [line for lines in beside.values() for line in lines]
+        tables |= {"CKA of supervised and DINO beside SID, by layer": every}
     tables |= {"What the sum loses without the layer": lost} if lost else {}
-    # The reading that the verdict is of comes first.
+    # The reading with the greater effect comes first.
     order = sorted(effects, key=lambda name: _size(effects[name]), reverse=True)
     said = [_reading(name, effects[name]) for name in order]
-    best = effects[order[0]]
-    return _claimed((best,), [*said, *_said(beside, lost)], tables)
+    said += filter(None, [_together(evidence, *each) for each in beside.items()])
+    said += [_loss(line) for line in lost]
+    return _claimed(agreed([effects[name] for name in order]), said, tables)
+
+
+def agreed(readings: Sequence[Effect]) -> tuple[Effect, ...]:
+    """What the verdict is of: the readings that can be told where these agree, one effect that
+    says so where they do not, all where none can be told."""
+    told = [effect for effect in readings if effect.verdict != "cannot tell"]
+    if len({effect.verdict for effect in told}) < 2:
+        return tuple(told or readings)
+    each = "; ".join(f"{effect.what}: {effect.verdict}" for effect in told)
+    what = "CKA of the other layers of supervised and DINO less that of the fourth"
+    return (Effect(what, math.nan, missing=f"the two readings differ ({each})"),)
 
 
 def _size(effect: Effect) -> float:
@@ -111,55 +104,105 @@ def _claimed(
     )
 
 
-def sames(evidence: Evidence, one: str, other: str) -> Sames | None:
-    """CKA of the frame layers that two ECAPA models share by name; ``None`` where they were not
-    compared."""
-    found = likeness(evidence, one, other)
-    if found is None:
-        return None
-    names = [name for name in FRAME_LAYERS if name in found.layers and name in found.others]
-    return Sames(found.part(names, names)) if len(names) > 1 else None
-
-
-def _effect(evidence: Evidence, one: str, other: str, reading: str) -> Effect:
+def _effect(evidence: Evidence, pairs: Sequence[Pair], reading: str) -> Effect:
+    named = listing([f"{evidence.label(a)} and {evidence.label(b)}" for a, b in pairs])
     what = (
-        f"least CKA of the other layers of {evidence.label(one)} and {evidence.label(other)} with "
-        f"their namesakes, less that of the fourth (read as {READINGS[reading]})"
+        f"least CKA of the other layers of {named} with their namesakes, less that of the fourth "
+        f"(read as {READINGS[reading]})"
     )
-    found = sames(evidence, one, other)
-    if found is None:
-        missing = (
-            f"frame layers of {evidence.label(one)} and {evidence.label(other)} were not compared"
-        )
-        return Effect(what, math.nan, missing=missing)
-    held = dict(zip(found.matrix.layers, found.numbers, strict=True))
-    fourth = held.pop(reading, None)
-    if fourth is None or not held:
-        return Effect(what, math.nan, missing=f"the models have no layer {reading} here")
-    more = less(lowest(list(held.values())), fourth)
+    found: list[Sames] = []
+    for one, other in pairs:
+        held = sames(evidence, one, other)
+        names = f"{evidence.label(one)} and {evidence.label(other)}"
+        if held is None:
+            return Effect(what, math.nan, missing=f"frame layers of {names} were not compared")
+        if reading not in held.matrix.layers:
+            return Effect(what, math.nan, missing=f"{names} have no layer {reading} here")
+        found.append(held)
+    whole = mean([_apart(held, reading) for held in found])
+    twins = [_twin(evidence, *each, reading) for each in zip(found, pairs, strict=True)]
     return Effect(
         what,
-        more.value,
-        more.low,
-        more.high,
-        {TWIN: _twin(evidence, found, (one, other), reading), PERMUTATION: found.matrix.dealt},
-        more.n,
+        whole.value,
+        whole.low,
+        whole.high,
+        {
+            TWIN: float(np.mean([value for value, _ in twins])),
+            PERMUTATION: _chance(dealt_names(found), whole.value),
+        },
+        whole.n,
         "groups of recordings",
+        notes={TWIN: next((note for _, note in twins if note), ""), PERMUTATION: _few(found)},
     )
 
 
-def _twin(evidence: Evidence, of: Sames, models: Sequence[str], reading: str) -> float:
-    twins = [evidence.twin_in(of.matrix.analysis, spec) for spec in models]
-    if twins[0] is None or twins[1] is None:
-        return math.nan
-    if twins[0] == twins[1]:
-        return 0.0  # one network: every layer is its own namesake
-    found = sames(evidence, twins[0], twins[1])
-    if found is None:
-        return math.nan
-    held = dict(zip(found.matrix.layers, (x.value for x in found.numbers), strict=True))
-    fourth = held.pop(reading, math.nan)
-    return min(held.values()) - fourth if held else math.nan
+def _apart(of: Sames, reading: str) -> Number:
+    """The least CKA of the other layers less that of one."""
+    held = dict(zip(of.matrix.layers, of.numbers, strict=True))
+    own = held.pop(reading)
+    return less(lowest(list(held.values())), own)
+
+
+def dealt_names(found: Sequence[Sames]) -> NDArray[np.float64]:
+    """Both readings with names dealt anew: in each pair of models two of its layers are called the
+    fourth in one reading and in the other.
+
+    Returns:
+        means over pairs, [deals, 2]: all deals, or :data:`DEALS` that are drawn.
+    """
+    parts = []
+    for held in found:
+        own = np.array([_apart(held, name).value for name in held.matrix.layers])
+        parts.append(np.array(list(permutations(own, 2))))
+    sizes = [len(part) for part in parts]
+    if math.prod(sizes) <= DEALS:
+        picks = np.array(list(product(*map(range, sizes))))
+    else:
+        rng = np.random.default_rng(SEED)
+        picks = np.stack([rng.integers(size, size=DEALS) for size in sizes], axis=1)
+    dealt = [part[picks[:, i]] for i, part in enumerate(parts)]
+    return np.asarray(np.mean(dealt, axis=0))
+
+
+def _chance(dealt: NDArray[np.float64], value: float) -> float:
+    return far(dealt.min(axis=1) if value < 0 else dealt.max(axis=1), value)
+
+
+def _few(found: Sequence[Sames]) -> str:
+    """Why names that are dealt anew do as much in any case, where pairs of models are too few."""
+    layers = min(len(held.matrix.layers) for held in found)
+    # One of two names falls on the least alike layer of every pair.
+    pairs = 1
+    while 2 / layers**pairs > 1 - PERCENTILE:
+        pairs += 1
+    if len(found) >= pairs:
+        return ""
+    return (
+        f"one of {layers} layers is the least alike in any case; {counted(pairs, 'pair')} of "
+        f"models are needed, and there {'is' if len(found) == 1 else 'are'} {len(found)}"
+    )
+
+
+def _twin(evidence: Evidence, of: Sames, models: Pair, reading: str) -> tuple[float, str]:
+    """The same of the twins; or NaN, and why."""
+    twins, note = evidence.twins_apart(of.matrix.analysis, models)
+    found = sames(evidence, *twins) if twins else None
+    if found is None or reading not in found.matrix.layers:
+        return math.nan, note
+    return _apart(found, reading).value, ""
+
+
+def _line(name: str, effect: Effect) -> dict[str, Any]:
+    return {
+        "fourth layer read as": READINGS[name],
+        "least CKA of the others less its own": effect.value,
+        "low": effect.low,
+        "high": effect.high,
+        "untrained twin": effect.controls.get(TWIN, math.nan),
+        "names dealt anew": effect.controls.get(PERMUTATION, math.nan),
+        "verdict": effect.verdict,
+        "because": effect.doubt,
+    }
 
 
 def _reading(name: str, effect: Effect) -> str:
@@ -188,23 +231,29 @@ def _beside(evidence: Evidence, one: str, other: str) -> list[dict[str, Any]]:
         return []
     lines = []
     for name, cka in zip(found.matrix.layers, found.numbers, strict=True):
-        line: dict[str, Any] = {"layer": name, "CKA": cka.value, "low": cka.low, "high": cka.high}
         numbers = [curve.at(name) if curve is not None else None for curve in sid or (None, None)]
         more = less(numbers[0], numbers[1]) if numbers[0] and numbers[1] else Number(math.nan)
-        line |= {
-            "SID, supervised less DINO": more.value,
-            "SID low": more.low,
-            "SID high": more.high,
-        }
-        lines.append(line)
+        lines.append(
+            {
+                "supervised": evidence.label(one),
+                "DINO": evidence.label(other),
+                "layer": name,
+                "CKA": cka.value,
+                "low": cka.low,
+                "high": cka.high,
+                "SID, supervised less DINO": more.value,
+                "SID low": more.low,
+                "SID high": more.high,
+            }
+        )
     return lines
 
 
-def _lost(evidence: Evidence, models: Sequence[str]) -> list[dict[str, Any]]:
+def _lost(evidence: Evidence, models: Mapping[str, None]) -> list[dict[str, Any]]:
     lines = []
     for model in models:
         for name in TASKS:
-            for layer in ("block3", "mfa"):
+            for layer in READINGS:
                 lost = layer_losses(evidence, name, model, layer)
                 if lost is not None:
                     lines.append(
@@ -221,28 +270,30 @@ def _lost(evidence: Evidence, models: Sequence[str]) -> list[dict[str, Any]]:
     return lines
 
 
-def _said(beside: Sequence[dict[str, Any]], lost: Sequence[dict[str, Any]]) -> list[str]:
-    said = []
+def _together(evidence: Evidence, pair: Pair, beside: Sequence[dict[str, Any]]) -> str:
     known = [line for line in beside if math.isfinite(line["SID, supervised less DINO"])]
-    if len(known) > 3:
-        apart = [abs(line["SID, supervised less DINO"]) for line in known]
-        rho = spearman([-line["CKA"] for line in known], apart).value
-        if math.isfinite(rho):
-            said.append(
-                f"Over {len(known)} layers, less CKA and a greater difference in SID have a "
-                f"Spearman correlation of {number(rho)}; layers are not independent, so it has no "
-                "interval."
-            )
+    if len(known) <= 3:
+        return ""
+    apart = [abs(line["SID, supervised less DINO"]) for line in known]
+    rho = spearman([-line["CKA"] for line in known], apart).value
+    if not math.isfinite(rho):
+        return ""
+    return (
+        f"Over {len(known)} layers of {evidence.label(pair[0])} and {evidence.label(pair[1])}, "
+        f"less CKA and a greater difference in SID have a Spearman correlation of {number(rho)}; "
+        "layers are not independent, so it has no interval."
+    )
+
+
+def _loss(line: dict[str, Any]) -> str:
     words = {
         "above 0": "loses",
         "below 0": "gains",
         "holds 0": "is not told apart from the whole sum",
         "no interval": "has no interval",
     }
-    for line in lost:
-        shown = interval(line["lost"], line["low"], line["high"])
-        said.append(
-            f"Without {line['without']} the sum of {line['model']} {words[line['interval']]} in "
-            f"{line['task']} (loss {shown})."
-        )
-    return said
+    shown = interval(line["lost"], line["low"], line["high"])
+    return (
+        f"Without {line['without']} the sum of {line['model']} {words[line['interval']]} in "
+        f"{line['task']} (loss {shown})."
+    )

@@ -118,8 +118,7 @@ def _links(evidence: Evidence) -> tuple[list[Link], str]:
 
 
 def _trained(evidence: Evidence, every: Sequence[Link]) -> list[Link]:
-    twins = set(evidence.twins.values())
-    return [link for link in every if link.model not in twins and link.is_known]
+    return [link for link in every if link.is_known and not evidence.is_untrained(link.model)]
 
 
 def _effect(evidence: Evidence, every: Sequence[Link]) -> Effect:
@@ -135,7 +134,9 @@ def _effect(evidence: Evidence, every: Sequence[Link]) -> Effect:
     rho = np.array([link.rho for link in mine])
     found = mean_over_models(rho)
     by = {link.model: link.rho for link in every if link.is_known}
-    twins = [by.get(evidence.twin(link.model) or "", math.nan) for link in mine]
+    # Properties and probing may name the twin that models share after different ones.
+    named = [[by[t] for t in evidence.names_of_twin(link.model) if t in by] for link in mine]
+    twins = [held[0] if held else math.nan for held in named]
     missing = "" if found.has_interval else f"{counted(len(mine), 'model')}, and {LEAST} are needed"
     return Effect(
         what,

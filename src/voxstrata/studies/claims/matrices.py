@@ -30,7 +30,7 @@ class Matrix:
         values, low, high: [layers, others]; NaN where the table has none.
         n: groups behind the intervals.
         unit: what was compared.
-        analysis, estimator: as in the table.
+        analysis: name of the analysis.
     """
 
     layers: tuple[str, ...]
@@ -41,16 +41,6 @@ class Matrix:
     n: int
     unit: str
     analysis: str
-    estimator: str
-
-    @property
-    def dealt(self) -> float:
-        """Mean CKA where the recordings of one model are dealt anew to those of the other.
-
-        0 by the algebra for debiased estimates, whose centred matrices sum to 0 without their
-        diagonals; NaN for others, of which the table does not tell.
-        """
-        return 0.0 if self.estimator in ("debiased", "minibatch") else float("nan")
 
     def at(self, layer: str, other: str) -> Number | None:
         """The similarity of two layers by name."""
@@ -131,5 +121,4 @@ def _matrix(
         n=int(min([*forward["groups"], *back["groups"]])),
         unit=unit,
         analysis=analysis,
-        estimator=str([*forward["estimator"], *back["estimator"]][0]),
     )

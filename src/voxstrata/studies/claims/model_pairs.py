@@ -13,7 +13,7 @@ from voxstrata.report.words import interval
 from voxstrata.studies.claims.ashihara import PAPER, SEED
 from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Claimed, Effect
 from voxstrata.studies.claims.evidence import Evidence
-from voxstrata.studies.claims.fourth_layer import sames
+from voxstrata.studies.claims.namesakes import sames
 from voxstrata.studies.claims.numbers import Number, far, less, mean
 from voxstrata.studies.claims.scores import CONTENT, SPEAKER, Sides, compared, pair_table
 
@@ -102,12 +102,8 @@ def _nearer(evidence: Evidence) -> tuple[Effect, list[dict[str, Any]]]:
     values = np.array([x.value for x in numbers])
     near = sames(evidence, one, two)
     analysis = near.matrix.analysis if near is not None else ""
-    twins = [evidence.twin_in(analysis, spec) for spec in (one, two, three)]
-    twin = math.nan
-    if twins[0] and twins[1] and twins[2]:
-        same = twins[1] == twins[2]
-        its = [] if same else _apart(evidence, twins[0], twins[1], twins[2])[1]
-        twin = 0.0 if same else mean(its).value
+    twins, note = evidence.twins_apart(analysis, (one, two, three))
+    twin = mean(_apart(evidence, *twins)[1]).value if twins else math.nan
     effect = Effect(
         what,
         whole.value,
@@ -116,6 +112,7 @@ def _nearer(evidence: Evidence) -> tuple[Effect, list[dict[str, Any]]]:
         {TWIN: twin, PERMUTATION: far(_flipped(values), whole.value)},
         whole.n,
         "groups of recordings",
+        notes={TWIN: note},
     )
     table = [
         {"layer": name, "DINO less contrastive": x.value, "low": x.low, "high": x.high}

@@ -175,14 +175,31 @@ def _effect(
         why = "no two models of one objective" if by == AMOUNT else f"no two models of one {by}"
         return Effect(said, math.nan, n=len(mine), unit="models", missing=why)
     controls = {PERMUTATION: far(dealt(statistic, apart, members), found.value)}
-    twins = [evidence.twin(spec) for spec in mine]
-    curves = [one.by_model[t] for t in twins if t is not None and t in one.by_model]
-    if len(curves) == len(mine):
-        controls[TWIN] = float(statistic(distances(curves), members))
+    between = _between_twins(evidence, one, mine)
+    notes = {}
+    if between is not None:
+        controls[TWIN] = float(statistic(between, members))
+        if not math.isfinite(controls[TWIN]):
+            notes[TWIN] = "too few of the twins are different networks"
     why = "" if found.has_interval else "too few models: without one of them a group is alone"
     return Effect(
-        said, found.value, found.low, found.high, controls, len(mine), "models", missing=why
+        *(said, found.value, found.low, found.high, controls, len(mine), "models"),
+        missing=why,
+        notes=notes,
     )
+
+
+def _between_twins(evidence: Evidence, one: Shapes, mine: Sequence[str]) -> Floats | None:
+    """Distances of the curves of the models' twins, [M, M]; NaN for models that share one, whose
+    distance is 0 by construction. ``None`` where a model has none."""
+    twins = [evidence.twin_in(one.analyses[spec], spec) for spec in mine]
+    curves = [one.by_model[twin] for twin in twins if twin is not None and twin in one.by_model]
+    if len(curves) < len(mine):
+        return None
+    networks = np.array([evidence.twin_network(one.analyses[spec], spec) for spec in mine])
+    apart = distances(curves)
+    apart[networks[:, None] == networks[None]] = np.nan
+    return apart
 
 
 def _group(facts: ModelFacts, by: str) -> str:
@@ -232,9 +249,11 @@ def _found(
                 f"{one.title}: curves of different {WORDS[by]} are {between:.2f} apart, curves of "
                 f"one {within:.2f} (0 is one shape, 1 unrelated)."
             )
-    twins = set(evidence.twins.values())
     unknown = dict.fromkeys(
-        spec for one in every for spec in one.by_model if spec not in known and spec not in twins
+        spec
+        for one in every
+        for spec in one.by_model
+        if spec not in known and not evidence.is_untrained(spec)
     )
     if unknown:
         names = listing([evidence.label(spec) for spec in unknown])

@@ -8,9 +8,9 @@ Rubin's rules (Rubin 1987, section 3.1): the spread between seeds enters the int
 Controls of "less none": what protecting other neurons brings in against none (the permutation:
 membership of the protected set dealt anew), and the same experiment on the untrained twin (do
 neurons of a network that learned nothing keep as much?), which must be an analysis of its own
-in the study. Without it nothing can be told; it doubles the cost, and small scales leave it out.
-"Less random" has the dealing anew on its other side already: dealt anew on both sides nothing is
-left, so its permutation is 0, and what the choice of other neurons does is in its interval.
+in the study; without it nothing can be told. "Less random" has the dealing anew on its other side
+already, so its permutation has it on both: the difference of two draws of other neurons, which
+are known where there are two seeds.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from voxstrata.errors import UsageError
-from voxstrata.models.spec import parse
 from voxstrata.report.protection_tally import instead, tally
 from voxstrata.report.protection_view import (
     JOB,
@@ -39,8 +37,8 @@ from voxstrata.report.protection_view import (
 from voxstrata.report.view import View
 from voxstrata.report.words import counted
 from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Claimed, Effect
-from voxstrata.studies.claims.evidence import Evidence
-from voxstrata.studies.claims.numbers import NORMAL, Number
+from voxstrata.studies.claims.evidence import Evidence, base_of
+from voxstrata.studies.claims.numbers import NORMAL, Number, far
 from voxstrata.studies.claims.views import seen
 
 SID, PR = "sid", "pr"
@@ -51,7 +49,7 @@ WHAT = {"none": "protected less pruned by score alone", "random": "protected les
 def protection_keeps_sid(evidence: Evidence) -> Claimed:
     """Protected pruning keeps SID better than none, and than protecting other neurons."""
     found = seen(evidence, JOB)
-    mine = [view for view in found.views if not _is_untrained(_model(view))]
+    mine = [view for view in found.views if not evidence.is_untrained(_model(view))]
     effects = [effect for view in mine for effect in _effects(evidence, view, found.views)]
     if not effects:
         why = found.missing or "no run of protection is of a trained model"
@@ -82,6 +80,7 @@ def _effects(evidence: Evidence, view: View, every: Sequence[View]) -> list[Effe
         return [Effect(f"{who}: SID, {WHAT['none']}", math.nan, missing="SID was not probed")]
     twin = _twin_view(evidence, view, every)
     found = []
+    others = _by_size(gaps(view, task, "random", "none"))
     for rival in RIVALS:
         held = _by_size(gaps(view, task, PROTECTED, rival))
         if not held:
@@ -89,9 +88,12 @@ def _effects(evidence: Evidence, view: View, every: Sequence[View]) -> list[Effe
             found.append(Effect(f"{who}: {task.label}, {WHAT[rival]}", math.nan, missing=missing))
         for keep, mine in held.items():
             number = joined(mine)
-            controls = {PERMUTATION: 0.0}
-            if rival == "none":
-                controls = {PERMUTATION: _mean(_by_size(gaps(view, task, "random", "none")), keep)}
+            controls, notes = {PERMUTATION: _mean(others, keep)}, {}
+            if rival == "random":
+                controls[PERMUTATION] = _redrawn(others.get(keep, []), number.value)
+                notes[PERMUTATION] = "other neurons were drawn once; two seeds are needed"
+                if math.isfinite(controls[PERMUTATION]):
+                    notes = {}
             controls[TWIN] = _twin_value(twin, rival, keep)
             found.append(
                 Effect(
@@ -102,6 +104,7 @@ def _effects(evidence: Evidence, view: View, every: Sequence[View]) -> list[Effe
                     controls,
                     _speakers(view, task),
                     "groups of test recordings",
+                    notes=notes,
                 )
             )
     return found
@@ -137,26 +140,15 @@ def _model(view: View) -> str:
     return str(config.get("model", "")) if isinstance(config, Mapping) else ""
 
 
-def _is_untrained(spec: str) -> bool:
-    return spec.startswith("random:")
-
-
 def _twin_view(evidence: Evidence, view: View, every: Sequence[View]) -> View | None:
     """The same experiment on the untrained twin, where the study has one."""
     spec = _model(view)
-    known = evidence.twin(spec)
+    known = evidence.names_of_twin(spec)
     for other in every:
         name = _model(other)
-        if name == known or (_is_untrained(name) and _base(name) == _base(spec)):
+        if name in known or (evidence.is_untrained(name) and base_of(name) == base_of(spec)):
             return other
     return None
-
-
-def _base(spec: str) -> str:
-    try:
-        return parse(spec).base
-    except UsageError:
-        return spec
 
 
 def _task(view: View, name: str) -> Asked | None:
@@ -168,6 +160,13 @@ def _by_size(held: Sequence[Gap]) -> dict[int, list[Gap]]:
     for gap in held:
         found.setdefault(gap.keep, []).append(gap)
     return dict(sorted(found.items()))
+
+
+def _redrawn(others: Sequence[Gap], value: float) -> float:
+    """What one draw of other neurons brings over another, on the side of ``value``: of all pairs of
+    seeds; NaN for one."""
+    more = [gap.more.value for gap in others]
+    return far([one - two for i, one in enumerate(more) for two in more[:i] + more[i + 1 :]], value)
 
 
 def _mean(held: dict[int, list[Gap]], keep: int) -> float:

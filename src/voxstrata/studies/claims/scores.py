@@ -145,7 +145,8 @@ def compared(evidence: Evidence, name: str, sides: Sides, sign: int = 1) -> Effe
     The mean over all pairs of models of their difference; the interval takes the pairs as dependent
     (:func:`~voxstrata.studies.claims.numbers.mean`) and is about these models on other test
     recordings, not about other models. Controls: the same of the untrained twins, and of heads
-    trained on labels dealt anew; NaN where one of the models has none.
+    trained on labels dealt anew; NaN where one of the models has none, or two that are held against
+    each other share a twin.
 
     Args:
         sign: -1 where the paper found the first group to be worse.
@@ -169,17 +170,19 @@ def compared(evidence: Evidence, name: str, sides: Sides, sign: int = 1) -> Effe
         missing = f"only {len(held)} of {len(sides.pairs)} pairs of models have scores"
         return Effect(what, math.nan, missing=missing)
     of = _signed(mean(held), sign)
+    twins, note = _twins(evidence, task, sides)
     return Effect(
         what,
         of.value,
         of.low,
         of.high,
         {
-            TWIN: _signed(_twins(evidence, task, sides), sign).value,
+            TWIN: _signed(twins, sign).value,
             PERMUTATION: _signed(_dealt(evidence, task, sides), sign).value,
         },
         of.n,
         GROUPS,
+        notes={TWIN: note},
     )
 
 
@@ -222,15 +225,16 @@ def layer_losses(evidence: Evidence, name: str, model: str, layer: str) -> Numbe
     return None
 
 
-def _twins(evidence: Evidence, task: Asked, sides: Sides) -> Number:
+def _twins(evidence: Evidence, task: Asked, sides: Sides) -> tuple[Number, str]:
+    """The same of the twins; or nothing, and why."""
     found = []
-    for a, b in sides.pairs:
-        one, other = (evidence.twin_in(task.analysis, spec) for spec in (a, b))
-        less_ = difference(evidence, task, one, other) if one and other else None
-        if less_ is None:
-            return NOTHING
-        found.append(less_)
-    return mean(found)
+    for pair in sides.pairs:
+        twins, note = evidence.twins_apart(task.analysis, pair)
+        its = difference(evidence, task, *twins) if twins else None
+        if its is None:
+            return NOTHING, note
+        found.append(its)
+    return mean(found), ""
 
 
 def _dealt(evidence: Evidence, task: Asked, sides: Sides) -> Number:

@@ -40,6 +40,7 @@ class Searched:
         block: what was found.
         null: greatest excess in each shuffled matrix.
         twin: excess in the untrained twin's matrix; NaN without one.
+        analysis: name of the analysis.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Searched:
     block: Block
     null: NDArray[np.float64]
     twin: float
+    analysis: str
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -106,16 +108,21 @@ def _search(evidence: Evidence, spec: str) -> Searched | tuple[str, str]:
     if isinstance(matrix, str):
         return spec, matrix
     twin = evidence.twin_in(matrix.analysis, spec)
-    its = _own(evidence, twin) if twin else ""
     return Searched(
         model=spec,
         layers=matrix.layers,
         block=find_block(matrix.values, matrix.low, matrix.high, matrix.n),
         null=null_excesses(matrix.values, seed=SEED),
-        twin=math.nan
-        if isinstance(its, str)
-        else find_block(its.values, its.low, its.high).excess.value,
+        twin=_of_twin(evidence, twin),
+        analysis=matrix.analysis,
     )
+
+
+def _of_twin(evidence: Evidence, twin: str | None) -> float:
+    its = _own(evidence, twin) if twin else ""
+    if isinstance(its, str):
+        return math.nan
+    return find_block(its.values, its.low, its.high).excess.value
 
 
 def _own(evidence: Evidence, spec: str) -> Matrix | str:
@@ -164,17 +171,23 @@ def _absent(
     if not isinstance(other, Searched):
         return Effect(what, math.nan, missing=other[1])
     more = less(_half(large.block.excess), other.block.excess)
+    twin, note = SHARE * large.twin - other.twin, ""
+    if large.analysis == other.analysis:
+        twins, note = evidence.twins_apart(large.analysis, (large.model, other.model))
+        its = [_of_twin(evidence, one) for one in twins] or [math.nan] * 2
+        twin = SHARE * its[0] - its[1]
     return Effect(
         what,
         more.value,
         more.low,
         more.high,
         {
-            TWIN: SHARE * large.twin - other.twin,
+            TWIN: twin,
             PERMUTATION: far(SHARE * large.null - other.null, more.value),
         },
         more.n,
         UNIT,
+        notes={TWIN: note},
     )
 
 

@@ -12,7 +12,8 @@ enters only if the sum's own interval is above the dealt labels' score.
 Controls speak against the effect's sign. Where it is positive: a layer drawn at random and the
 untrained twin's best layer must keep less (else the choice, or the training, is not what does
 it). Where it is negative: the loss of one layer must exceed that in the twin and that of heads
-on dealt labels, in units of the same gain.
+on dealt labels, in units of the same gain. What was not measured of one cell is not known of the
+mean: the control was not run.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Kept:
         random: share that a layer drawn at random keeps; NaN where layers have no scores alike.
         twin: share that the twin's best layer reaches; NaN without twin.
         twin_lost: what one layer loses in the twin, in units of the model's gain.
-        dealt_lost: the same of heads on dealt labels.
+        dealt_lost: the same of heads on dealt labels; NaN where that layer has none.
         why: why the cell is left out; "" where it is not.
     """
 
@@ -160,8 +161,7 @@ def _turned(value: Value, sign: float) -> Value:
 
 
 def _dealt_lost(view: View, task: Task, model: str, layer: str, sign: float, room: float) -> float:
-    """Sum less the same single layer, both on dealt labels; 0 where that layer was not dealt: two
-    heads that learned nothing are alike."""
+    """Sum less the same single layer, both on dealt labels; NaN where one was not dealt."""
     table = view.table
     rows = table[
         (table["property"] == task.get("name"))
@@ -171,7 +171,7 @@ def _dealt_lost(view: View, task: Task, model: str, layer: str, sign: float, roo
     ]
     held = {str(row["layer"]): float(row["value"]) for row in rows.to_dict("records")}
     if SUM not in held or layer not in held:
-        return 0.0
+        return math.nan
     return sign * (held[SUM] - held[layer]) / room
 
 
@@ -191,6 +191,9 @@ def _effect(cells: Sequence[Kept]) -> Effect:
     value = share.value - (1 - MARGIN)
     twin = [one.twin if value > 0 else 1 - one.twin_lost for one in used]
     other = [_best_alternative(one) if value > 0 else 1 - one.dealt_lost for one in used]
+    note = "single layers were trained shortly, or there is one alone"
+    if value <= 0:
+        note = "the best single layer has no head on labels dealt anew"
     return Effect(
         said,
         value,
@@ -202,12 +205,14 @@ def _effect(cells: Sequence[Kept]) -> Effect:
         },
         share.n,
         "groups of test recordings",
+        notes={} if np.isfinite(other).all() else {PERMUTATION: note},
     )
 
 
 def _best_alternative(one: Kept) -> float:
-    """A layer drawn at random, and never less than heads on dealt labels, which keep nothing."""
-    return max(0.0, one.random) if math.isfinite(one.random) else 0.0
+    """A layer drawn at random, and never less than heads on dealt labels, which keep nothing; NaN
+    where that layer was not measured."""
+    return max(0.0, one.random) if math.isfinite(one.random) else math.nan
 
 
 def _said(evidence: Evidence, kept: Sequence[Kept]) -> list[str]:

@@ -31,7 +31,7 @@ from voxstrata.report.view import View
 from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Claimed, Effect
 from voxstrata.studies.claims.evidence import Evidence
 from voxstrata.studies.claims.numbers import Number
-from voxstrata.studies.claims.views import seen
+from voxstrata.studies.claims.views import analysis_of, seen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,11 +50,13 @@ class Asked:
 
     Attributes:
         spec: the model.
+        analysis: name of the analysis.
         selection: what was found.
         table: of the analysis.
     """
 
     spec: str
+    analysis: str
     selection: Selection
     table: pd.DataFrame
 
@@ -108,7 +110,8 @@ def _asked(evidence: Evidence) -> tuple[list[Asked], str]:
             rank = next((i for i, g in enumerate(GROUPS) if one.contrast.startswith(g)), None)
             spec = view.models[one.model].spec
             if rank is not None and rank < held.get(spec, (len(GROUPS), None))[0]:
-                held[spec] = rank, Asked(spec, one, _own(view, spec, one.contrast))
+                table = _own(view, spec, one.contrast)
+                held[spec] = rank, Asked(spec, analysis_of(view), one, table)
     missing = found.missing or "no contrast tells speakers (or clusters of i-vectors) apart"
     return [one for _, one in held.values()], missing
 
@@ -119,12 +122,11 @@ def _own(view: View, spec: str, contrast: str) -> pd.DataFrame:
 
 
 def _trained(evidence: Evidence, every: Sequence[Asked]) -> list[Asked]:
-    twins = set(evidence.twins.values())
-    return [one for one in every if one.spec not in twins and not one.spec.startswith("random:")]
+    return [one for one in every if not evidence.is_untrained(one.spec)]
 
 
 def _twin(evidence: Evidence, one: Asked, every: Sequence[Asked]) -> Asked | None:
-    spec = evidence.twin(one.spec)
+    spec = evidence.twin_in(one.analysis, one.spec)
     same = (other for other in every if other.spec == spec)
     return next((o for o in same if o.selection.contrast == one.selection.contrast), None)
 

@@ -24,6 +24,11 @@ class Seen:
     missing: str
 
 
+def analysis_of(view: View) -> str:
+    """Name of the analysis that a view of :func:`seen` is of."""
+    return str(view.folder)
+
+
 def seen(evidence: Evidence, job: str) -> Seen:
     """Analyses of a job ("properties", "probing", "neurons", "protection") as views."""
     views: list[View] = []
