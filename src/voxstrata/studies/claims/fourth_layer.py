@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import permutations, product
 from typing import Any
 
@@ -16,7 +17,16 @@ from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Claimed, Effect
 from voxstrata.studies.claims.evidence import Evidence
 from voxstrata.studies.claims.layers import task_curve
 from voxstrata.studies.claims.namesakes import Sames, sames
-from voxstrata.studies.claims.numbers import PERCENTILE, Number, far, less, lowest, mean, spearman
+from voxstrata.studies.claims.numbers import (
+    NOTHING,
+    PERCENTILE,
+    Number,
+    far,
+    less,
+    lowest,
+    mean,
+    spearman,
+)
 from voxstrata.studies.claims.scores import asked, layer_losses
 
 READINGS = {
@@ -33,6 +43,23 @@ DEALS = 8000
 """Deals of layers' names: all of up to three pairs of models with five layers, else drawn ones."""
 
 Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A supervised and a DINO model.
+
+    Attributes:
+        models: specs.
+        layers: of the same name; ``None`` where they were not compared.
+        twins: the same of their untrained twins; ``None`` where there are none.
+        note: why there are no twins.
+    """
+
+    models: Pair
+    layers: Sames | None
+    twins: Sames | None
+    note: str
 
 
 def fourth_layer(evidence: Evidence) -> Claimed:
@@ -56,11 +83,11 @@ def fourth_layer(evidence: Evidence) -> Claimed:
         empty = [r for r, held in (("supervised", ones), ("dino", others)) if not held]
         missing = f"the study names no model as {listing(empty)}"
         return _claimed((Effect(what, math.nan, missing=missing),), [], {})
-    pairs = list(zip(ones, others, strict=False))
+    pairs = [_compared(evidence, pair) for pair in zip(ones, others, strict=False)]
     effects = {name: _effect(evidence, pairs, name) for name in READINGS}
     tables = {"Readings of the fourth layer": [_line(*each) for each in effects.items()]}
-    beside = {pair: lines for pair in pairs if (lines := _beside(evidence, *pair))}
-    lost = _lost(evidence, dict.fromkeys(model for pair in pairs for model in pair))
+    beside = {pair.models: lines for pair in pairs if (lines := _beside(evidence, pair))}
+    lost = _lost(evidence, dict.fromkeys(model for pair in pairs for model in pair.models))
     if beside:
         every = [line for lines in beside.values() for line in lines]
         tables |= {"CKA of supervised and DINO beside SID, by layer": every}
@@ -104,42 +131,45 @@ def _claimed(
     )
 
 
-def _effect(evidence: Evidence, pairs: Sequence[Pair], reading: str) -> Effect:
-    named = listing([f"{evidence.label(a)} and {evidence.label(b)}" for a, b in pairs])
+def _compared(evidence: Evidence, pair: Pair) -> Compared:
+    layers = sames(evidence, *pair)
+    if layers is None:
+        return Compared(pair, None, None, "")
+    twins, note = evidence.twins_apart(layers.matrix.analysis, pair)
+    return Compared(pair, layers, sames(evidence, *twins) if twins else None, note)
+
+
+def _effect(evidence: Evidence, pairs: Sequence[Compared], reading: str) -> Effect:
+    named = [f"{evidence.label(p.models[0])} and {evidence.label(p.models[1])}" for p in pairs]
     what = (
-        f"least CKA of the other layers of {named} with their namesakes, less that of the fourth "
-        f"(read as {READINGS[reading]})"
+        f"least CKA of the other layers of {listing(named)} with their namesakes, less that of the "
+        f"fourth (read as {READINGS[reading]})"
     )
     found: list[Sames] = []
-    for one, other in pairs:
-        held = sames(evidence, one, other)
-        names = f"{evidence.label(one)} and {evidence.label(other)}"
-        if held is None:
+    for pair, names in zip(pairs, named, strict=True):
+        if pair.layers is None:
             return Effect(what, math.nan, missing=f"frame layers of {names} were not compared")
-        if reading not in held.matrix.layers:
+        if reading not in pair.layers.matrix.layers:
             return Effect(what, math.nan, missing=f"{names} have no layer {reading} here")
-        found.append(held)
+        found.append(pair.layers)
     whole = mean([_apart(held, reading) for held in found])
-    twins = [_twin(evidence, *each, reading) for each in zip(found, pairs, strict=True)]
+    twins = mean([_apart(p.twins, reading) if p.twins else NOTHING for p in pairs])
     return Effect(
         what,
         whole.value,
         whole.low,
         whole.high,
-        {
-            TWIN: float(np.mean([value for value, _ in twins])),
-            PERMUTATION: _chance(dealt_names(found), whole.value),
-        },
+        {TWIN: twins.value, PERMUTATION: _chance(dealt_names(found), whole.value)},
         whole.n,
         "groups of recordings",
-        notes={TWIN: next((note for _, note in twins if note), ""), PERMUTATION: _few(found)},
+        notes={TWIN: next((p.note for p in pairs if p.note), ""), PERMUTATION: _few(found)},
     )
 
 
 def _apart(of: Sames, reading: str) -> Number:
-    """The least CKA of the other layers less that of one."""
+    """The least CKA of the other layers less that of one; NaN where it is not there."""
     held = dict(zip(of.matrix.layers, of.numbers, strict=True))
-    own = held.pop(reading)
+    own = held.pop(reading, NOTHING)
     return less(lowest(list(held.values())), own)
 
 
@@ -183,15 +213,6 @@ def _few(found: Sequence[Sames]) -> str:
     )
 
 
-def _twin(evidence: Evidence, of: Sames, models: Pair, reading: str) -> tuple[float, str]:
-    """The same of the twins; or NaN, and why."""
-    twins, note = evidence.twins_apart(of.matrix.analysis, models)
-    found = sames(evidence, *twins) if twins else None
-    if found is None or reading not in found.matrix.layers:
-        return math.nan, note
-    return _apart(found, reading).value, ""
-
-
 def _line(name: str, effect: Effect) -> dict[str, Any]:
     return {
         "fourth layer read as": READINGS[name],
@@ -216,14 +237,14 @@ def _reading(name: str, effect: Effect) -> str:
     )
 
 
-def _beside(evidence: Evidence, one: str, other: str) -> list[dict[str, Any]]:
+def _beside(evidence: Evidence, pair: Compared) -> list[dict[str, Any]]:
     """CKA of namesakes beside supervised less DINO in SID with heads on the single layers."""
-    found = sames(evidence, one, other)
+    (one, other), found = pair.models, pair.layers
     sid = next(
         (
-            pair
+            both
             for task in asked(evidence, "sid")
-            if all(pair := [task_curve(evidence, task, model) for model in (one, other)])
+            if all(both := [task_curve(evidence, task, model) for model in (one, other)])
         ),
         None,
     )
