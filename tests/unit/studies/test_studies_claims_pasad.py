@@ -482,6 +482,17 @@ def test_what_was_not_measured_is_no_control() -> None:
     )
 
 
+def test_untrained_networks_that_were_named_are_no_cells() -> None:
+    """A second twin is a model of the study, and no case of the claim."""
+    made = probed(0.7)
+    probed(0.99, models=("random:a,seed=1",), made=made)
+    del made.twins["random:a,seed=1"]
+    found = claim("single-layer-against-all", made)
+    assert found.verdict == "not supported"
+    lines = found.tables["What the best single layer keeps"]
+    assert {line["model"] for line in lines} == {"a", "b", "c"}
+
+
 def test_a_model_without_twin_is_no_control() -> None:
     made = probed(0.99)
     made.twins.pop("b")

@@ -8,9 +8,11 @@ Rubin's rules (Rubin 1987, section 3.1): the spread between seeds enters the int
 Controls of "less none": what protecting other neurons brings in against none (the permutation:
 membership of the protected set dealt anew), and the same experiment on the untrained twin (do
 neurons of a network that learned nothing keep as much?), which must be an analysis of its own
-in the study; without it nothing can be told. "Less random" has the dealing anew on its other side
-already, so its permutation has it on both: the difference of two draws of other neurons, which
-are known where there are two seeds.
+in the study; without it nothing can be told. (That of the shipped study is without tuning between
+prunings: what protecting brings to a network that is not trained at all.)
+
+"Less random" has the dealing anew on its other side already, so its permutation has it on both: the
+difference of two draws of other neurons, which are known where there are two seeds.
 """
 
 from __future__ import annotations

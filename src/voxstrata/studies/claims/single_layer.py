@@ -86,7 +86,9 @@ def single_layer(evidence: Evidence) -> Claimed:
     kept: list[Kept] = []
     for view in found.views:
         taken = {(one.task.get("name"), one.model) for one in kept}
-        kept += [one for one in _cells(view) if (one.task.get("name"), one.model) not in taken]
+        kept += [
+            one for one in _cells(evidence, view) if (one.task.get("name"), one.model) not in taken
+        ]
     names = list(dict.fromkeys(str(one.task.get("name")) for one in kept))
     effects = [
         _effect([one for one in kept if one.task.get("name") == name])
@@ -110,9 +112,9 @@ def single_layer(evidence: Evidence) -> Claimed:
     )
 
 
-def _cells(view: View) -> list[Kept]:
+def _cells(evidence: Evidence, view: View) -> list[Kept]:
     every = gains(view)
-    mine = asked_models(view)
+    mine = [m for m in asked_models(view) if not evidence.is_untrained(view.models[m].spec)]
     by = {(str(g.task.get("name")), g.model): g for g in every}
     known = {str(task.get("name")) for task in tasks(view)}
     found = []
