@@ -146,9 +146,13 @@ def test_the_command_shows_a_plan_runs_and_says_where_the_page_is(
     assert dry.exit_code == 0, dry.output
     assert "similar" in dry.output
     assert not (out / "similar").exists()
-    only = "analyses.known=null"
-    odd = runner.invoke(app, ["study", "run", str(file), "-o", str(out), "--set", only])
+    command = ["study", "run", str(file), "-o", str(out), "--dry-run", "--set"]
+    odd = runner.invoke(app, [*command, "analyses.known=3"])
     assert isinstance(odd.exception, ConfigError)
+    without = runner.invoke(app, [*command, "analyses.known=null"])
+    assert without.exit_code == 0, without.output
+    assert "similar" in without.output
+    assert "known" not in without.output
     done = runner.invoke(app, ["study", "run", str(file), "-o", str(out), "--quiet"])
     assert done.exit_code == 0, done.output
     assert str(out / "report.html") in done.output
