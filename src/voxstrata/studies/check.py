@@ -21,7 +21,7 @@ from voxstrata.studies.lookup import Lookup
 from voxstrata.studies.named import Named
 from voxstrata.studies.plan import Part, Study, folder_of, seeds_of
 from voxstrata.studies.problems import Problem, line_of, of_item, told
-from voxstrata.studies.settings import NAME, StudyConfig
+from voxstrata.studies.settings import LONGEST, NAME, StudyConfig
 
 
 @dataclass
@@ -171,7 +171,7 @@ def _study(
         for seed in seeds_of(config, analysis):
             given = values if seed is None else {**values, "seed": seed}
             settings, sure = _built(job, given, where, source, found)
-            ready &= sure and named.names(where, job, given, settings)
+            ready &= named.names(where, job, given, settings) and sure
             if settings is None:
                 ready = False
                 break
@@ -192,12 +192,12 @@ def _study(
 def _folder_name(name: str, where: str, source: Source, found: Checked) -> str:
     """The name of an analysis, which its folder has too; another where that cannot be."""
     odd = ""
-    if not re.fullmatch(NAME, name):
-        odd = "letters, digits, dot, hyphen and underscore, and a letter or digit first"
+    if not re.fullmatch(NAME, name) or len(name) > LONGEST:
+        odd = f"at most {LONGEST} letters, digits, dots, hyphens and underscores, no mark first"
     elif name.lower() in RESERVED:
         odd = "a name that no file of the study has"
     if odd:
-        what = f"an analysis cannot be called {name!r}: its folder is"
+        what = f"an analysis cannot be called {name!r}, as its folder is too"
         found.problems.append(Problem(where, what, odd, "rename it", line_of(source, where)))
     return "analysis" if odd else name
 

@@ -11,8 +11,8 @@ from voxstrata.config import Config
 Scale = Literal["demo", "small", "paper"]
 SCALES: tuple[Scale, ...] = ("demo", "small", "paper")
 
-NAME = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"
-"""What studies and analyses may be called: it becomes the name of a folder."""
+NAME, LONGEST = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", 80
+"""What studies and analyses may be called, and how long it may be: it names a folder."""
 
 
 class ModelEntry(Config):
@@ -85,7 +85,7 @@ class StudyConfig(Config):
         needs: what must be prepared before this scale can run, in words.
     """
 
-    name: Annotated[str, Field(pattern=NAME, max_length=80)]
+    name: Annotated[str, Field(pattern=NAME, max_length=LONGEST)]
     title: str = ""
     question: str = ""
     about: str = ""

@@ -193,6 +193,17 @@ def test_wrong_names_of_two_analyses_give_a_message_each(tmp_path: Path) -> None
         assert any(f"'{meant}'" in one for one in said), meant
 
 
+def test_names_are_looked_at_where_settings_cannot_be_made(tmp_path: Path) -> None:
+    text = (
+        "corpora: {speech: synthetic:tiny}\nmodels: {mel: log-mel}\nanalyses:\n"
+        "  p: {job: properties, properties: 'linear-fone, linear-speaker'}\n"
+    )
+    missing, name = check(_read(tmp_path, text), tmp_path / "out").problems
+    assert (missing.where, missing.what) == ("analyses.p.corpus", "missing")
+    assert name.where == "analyses.p.properties"
+    assert "'linear-phone'" in name.fix
+
+
 def test_a_map_without_some_task_is_told_where_it_stands(tmp_path: Path) -> None:
     text = (
         "corpora:\n  tasks:\n    sid: synthetic:tiny\n    ks: 3\nmodels: {mel: log-mel}\n"

@@ -400,6 +400,28 @@ class TestFourthLayer:
         record["models"] = [{"spec": spec, "fingerprint": spec[:6]} for spec in specs]
         assert math.isnan(fourth_layer(evidence).effects[0].controls[TWIN])
 
+    def test_twins_of_the_same_frame_layers_are_one_network(self) -> None:
+        """What follows the layers that are compared (a norm of the embedding) does not matter."""
+        evidence = ecapa_made(LAST, pairs=1).evidence()
+        record = evidence.records["similarity"]
+
+        def model(spec: str, seed: int) -> dict[str, object]:
+            layers = [{"name": name, "width": 128} for name in (*ECAPA, "embedding")]
+            details = {"random": True, "seed": seed}
+            return {"spec": spec, "fingerprint": spec, "details": details, "layers": layers}
+
+        record["models"] = [model("random:sup", 0), model("random:dino", 0)]
+        assert evidence.twins_apart("similarity", ("sup", "dino"))[1] == ""
+        effect = fourth_layer(evidence).effects[0]
+        assert effect.notes[TWIN] == SHARED
+        assert math.isnan(effect.controls[TWIN])
+        record["models"].append(model("random:dino,seed=1", 1))
+        layers = frozenset(ECAPA)
+        twins = ("random:sup", "random:dino,seed=1")
+        assert evidence.twins_apart("similarity", ("sup", "dino"), layers) == (twins, "")
+        record["models"][1] = model("random:dino", 3)
+        assert fourth_layer(evidence).effects[0].controls[TWIN] == 0
+
     def test_a_second_untrained_network_stands_for_a_shared_twin(self) -> None:
         made = ecapa_made(LAST, pairs=1)
         for row in made.rows["similarity"]:

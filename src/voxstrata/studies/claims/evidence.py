@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,11 +86,17 @@ class Evidence:
         here = self._prints(analysis)
         return next((name for name in self.names_of_twin(spec) if name in here), None)
 
-    def twins_apart(self, analysis: str, specs: Iterable[str]) -> tuple[tuple[str, ...], str]:
+    def twins_apart(
+        self, analysis: str, specs: Iterable[str], layers: Collection[str] = ()
+    ) -> tuple[tuple[str, ...], str]:
         """Untrained twins of models that are held against each other, no two the same network.
 
         Where models share a twin, another untrained network of that shape in the same analysis
         (``random:MODEL,seed=1``, named as a model of the study) stands for one of them.
+
+        Args:
+            layers: names of the only layers that are compared. Twins of one family, seed, front end
+                and width of these have the same weights there, whatever follows them.
 
         Returns:
             a twin for each model, in order, and ""; or none, and why (:data:`SHARED`; "" where a
@@ -102,7 +108,7 @@ class Evidence:
             if twin is None:
                 return (), ""
             own[spec] = twin
-        prints = self._prints(analysis)
+        prints = self._prints(analysis, layers)
         found: dict[str, str] = {}
         for twin in own.values():
             network = prints.get(twin, twin)
@@ -121,10 +127,19 @@ class Evidence:
         twin = self.twin_in(analysis, spec)
         return "" if twin is None else self._prints(analysis).get(twin, twin)
 
-    def _prints(self, analysis: str) -> dict[str, str]:
-        """Fingerprints of the models of an analysis, by spec; the spec where there is none."""
-        listed = mappings(self.records.get(analysis, {}).get("models"))
-        return {str(m.get("spec")): str(m.get("fingerprint") or m.get("spec")) for m in listed}
+    def _prints(self, analysis: str, layers: Collection[str] = ()) -> dict[str, str]:
+        """Fingerprints of the models of an analysis, by spec; the spec where there is none. Of some
+        layers of untrained networks alone: what their initial weights follow from."""
+        found = {}
+        for model in mappings(self.records.get(analysis, {}).get("models")):
+            name, details = str(model.get("spec")), model.get("details")
+            found[name] = str(model.get("fingerprint") or name)
+            if layers and isinstance(details, Mapping) and details.get("random"):
+                held = mappings(model.get("layers"))
+                widths = [(x.get("name"), x.get("width")) for x in held if x.get("name") in layers]
+                made = (model.get("family"), details.get("seed"), details.get("front_end"))
+                found[name] = repr((*made, widths))
+        return found
 
     def label(self, spec: str) -> str:
         """What a sentence calls a model."""

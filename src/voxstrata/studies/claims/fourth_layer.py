@@ -16,7 +16,7 @@ from voxstrata.studies.claims.ashihara import PAPER, SEED
 from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Claimed, Effect
 from voxstrata.studies.claims.evidence import Evidence
 from voxstrata.studies.claims.layers import task_curve
-from voxstrata.studies.claims.namesakes import Sames, sames
+from voxstrata.studies.claims.namesakes import FRAME_LAYERS, Sames, sames
 from voxstrata.studies.claims.numbers import (
     NOTHING,
     PERCENTILE,
@@ -135,7 +135,7 @@ def _compared(evidence: Evidence, pair: Pair) -> Compared:
     layers = sames(evidence, *pair)
     if layers is None:
         return Compared(pair, None, None, "")
-    twins, note = evidence.twins_apart(layers.matrix.analysis, pair)
+    twins, note = evidence.twins_apart(layers.matrix.analysis, pair, FRAME_LAYERS)
     return Compared(pair, layers, sames(evidence, *twins) if twins else None, note)
 
 

@@ -13,7 +13,7 @@ from voxstrata.report.words import interval
 from voxstrata.studies.claims.ashihara import PAPER, SEED
 from voxstrata.studies.claims.claim import PERMUTATION, TWIN, Claimed, Effect
 from voxstrata.studies.claims.evidence import Evidence
-from voxstrata.studies.claims.namesakes import sames
+from voxstrata.studies.claims.namesakes import FRAME_LAYERS, sames
 from voxstrata.studies.claims.numbers import Number, far, less, mean
 from voxstrata.studies.claims.scores import CONTENT, SPEAKER, Sides, compared, pair_table
 
@@ -102,7 +102,7 @@ def _nearer(evidence: Evidence) -> tuple[Effect, list[dict[str, Any]]]:
     values = np.array([x.value for x in numbers])
     near = sames(evidence, one, two)
     analysis = near.matrix.analysis if near is not None else ""
-    twins, note = evidence.twins_apart(analysis, (one, two, three))
+    twins, note = evidence.twins_apart(analysis, (one, two, three), FRAME_LAYERS)
     twin = mean(_apart(evidence, *twins)[1]).value if twins else math.nan
     effect = Effect(
         what,
