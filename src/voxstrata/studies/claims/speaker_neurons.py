@@ -18,7 +18,7 @@ of a Poisson number with the mean of the random sets.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,19 +63,15 @@ class Asked:
 
 def neurons_above_chance(evidence: Evidence) -> Claimed:
     """More neurons tell speakers apart than with labels dealt anew."""
-    every, missing = _asked(evidence)
-    mine = _trained(evidence, every)
     what = "neurons that tell speakers apart, observed less by chance, share of all neurons"
-    effects = [_above(evidence, one, every, what) for one in mine]
-    if not mine:
-        effects = [Effect(what, math.nan, missing=missing)]
+    mine, effects = _effects(evidence, what, _above)
     lines = [line for one in mine for line in _layer_lines(evidence, one)]
     return Claimed(
         "neurons-above-chance",
         "More neurons tell speakers apart than labels dealt anew would give",
         "Speaker neurons in every layer, 167 of 3072 on average, most in the first ones (arXiv "
         "2506.21712, numbers of the authors' figure script); what chance gives is not in them.",
-        tuple(effects),
+        effects,
         tuple(_counted(evidence, one) for one in mine),
         {"Speaker neurons by layer": lines} if lines else {},
     )
@@ -83,22 +79,32 @@ def neurons_above_chance(evidence: Evidence) -> Claimed:
 
 def within_gender(evidence: Evidence) -> Claimed:
     """Speaker neurons are found again among women alone and among men alone."""
-    every, missing = _asked(evidence)
-    mine = _trained(evidence, every)
     what = "speaker neurons that remain within each gender, less by chance, share of all of them"
-    effects = [_remaining(evidence, one, every, what) for one in mine]
-    if not mine:
-        effects = [Effect(what, math.nan, missing=missing)]
+    mine, effects = _effects(evidence, what, _remaining)
     lines = [line for one in mine for line in _strata_lines(evidence, one)]
     return Claimed(
         "within-gender",
         "Speaker neurons remain within one gender",
         "Not asked by the paper (arXiv 2506.21712): its two clusters of i-vectors may be the two "
         "genders, so that its speaker neurons may be gender neurons.",
-        tuple(effects),
+        effects,
         tuple(_survived(evidence, one) for one in mine),
         {"Found again within one gender": lines} if lines else {},
     )
+
+
+def _effects(
+    evidence: Evidence,
+    what: str,
+    effect: Callable[[Evidence, Asked, Sequence[Asked], str], Effect],
+) -> tuple[list[Asked], tuple[Effect, ...]]:
+    """Speaker contrasts of trained models, and the effect of each; one that says why there is none
+    where there is none."""
+    every, missing = _asked(evidence)
+    mine = _trained(evidence, every)
+    if not mine:
+        return [], (Effect(what, math.nan, missing=missing),)
+    return mine, tuple(effect(evidence, one, every, what) for one in mine)
 
 
 def _asked(evidence: Evidence) -> tuple[list[Asked], str]:
