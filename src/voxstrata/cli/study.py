@@ -146,20 +146,21 @@ def run_study_command(
 
     from voxstrata.cli.options import known_overwrite
     from voxstrata.report import draw_report
+    from voxstrata.streaming.runs import Hooks
     from voxstrata.studies.check import checked
-    from voxstrata.studies.run import Telling, run_study
+    from voxstrata.studies.run import run_study
 
     console = Console(stderr=True)
     rule = known_overwrite(overwrite)
     if dry_run:
         _show_plan(checked(source, out, afresh=rule == "always"), console)
         return None
-    telling = Telling(
+    hooks: Hooks[Any] = Hooks(
         progress=not quiet,
         say=lambda text: console.print(text, markup=False, highlight=False),
         planned=lambda found: _show_plan(found, console),
     )
-    results = run_study(source, out, overwrite=rule, telling=telling)
+    results = run_study(source, out, overwrite=rule, hooks=hooks)
     for entry in results.record["analyses"]:
         if not entry["failed"]:
             draw_report(out / entry["folder"])

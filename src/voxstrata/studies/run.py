@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,27 +43,12 @@ CLAIMED = "claims.json"
 JOB = "study"
 
 
-@dataclass(frozen=True)
-class Telling:
-    """How a study tells its caller what it is doing.
-
-    Attributes:
-        progress: show progress bars.
-        say: shows a line.
-        planned: called with what checking brought, before work starts.
-    """
-
-    progress: bool = False
-    say: Callable[[str], None] = lambda _text: None
-    planned: Callable[[Checked], None] = lambda _checked: None
-
-
 def run_study(
     source: Source,
     out: str | Path,
     *,
     overwrite: Overwrite = "missing",
-    telling: Telling | None = None,
+    hooks: Hooks[Any] | None = None,
 ) -> Results:
     """Run every analysis of a study and hold its claims against the results.
 
@@ -74,7 +59,7 @@ def run_study(
         source: :func:`voxstrata.studies.load.read_study`.
         out: output folder; each analysis has a folder in it, with a page of its own.
         overwrite: as for single jobs (:func:`voxstrata.streaming.runs.run_in`), of each analysis.
-        telling: progress and messages.
+        hooks: progress and messages; ``planned`` is given what checking brought.
 
     Raises:
         ConfigError: the study has problems; all are told.
@@ -83,12 +68,12 @@ def run_study(
         RunInterruptedError: Ctrl-C; the same call goes on where it stopped.
         VoxstrataError: no analysis could be done: the first one's error.
     """
-    folder, telling = Path(out), telling or Telling()
+    folder, hooks = Path(out), hooks or Hooks[Any]()
     if overwrite == "only-cache":
         return _finished(folder, source)
     try:
         with lock(folder):
-            return _run(source, folder, overwrite, telling)
+            return _run(source, folder, overwrite, hooks)
     except (KeyboardInterrupt, RunInterruptedError):
         again = "the same command again"
         if overwrite == "always":
@@ -98,7 +83,7 @@ def run_study(
         ) from None
 
 
-def _run(source: Source, folder: Path, overwrite: Overwrite, telling: Telling) -> Results:
+def _run(source: Source, folder: Path, overwrite: Overwrite, hooks: Hooks[Any]) -> Results:
     begun = time.perf_counter()
     if overwrite == "never" and _whole(folder):
         raise ResultsError(
@@ -117,10 +102,10 @@ def _run(source: Source, folder: Path, overwrite: Overwrite, telling: Telling) -
         _refuse_others(study, found, folder)
         if (old := _old(study, folder, identity)) is not None:
             return old
-    telling.planned(found)
+    hooks.planned(found)
     found.prepared.clear()  # models; every analysis loads its own
-    shared = _share(study, telling)
-    ran, failed, clock = _run_parts(study, telling)
+    shared = _share(study, hooks)
+    ran, failed, clock = _run_parts(study, hooks)
     if not ran:
         raise next(iter(failed.values()))
     clock["shared pass"] = shared["wall_s"]
@@ -215,34 +200,34 @@ def _old(study: Study, folder: Path, identity: str) -> Results | None:
     return results
 
 
-def _share(study: Study, telling: Telling) -> dict[str, Any]:
+def _share(study: Study, hooks: Hooks[Any]) -> dict[str, Any]:
     """One pass for the analyses that share models and recordings; they go on from it."""
     openers = [
         (part.folder, partial(part.job.open_pass, part.settings, part.folder))
         for part in study.parts
         if part.job.open_pass is not None
     ]
-    return advance_together(openers, progress=telling.progress, say=telling.say).facts()
+    return advance_together(openers, progress=hooks.progress, say=hooks.say).facts()
 
 
 def _run_parts(
-    study: Study, telling: Telling
+    study: Study, hooks: Hooks[Any]
 ) -> tuple[dict[Part, Results], dict[Part, Exception], dict[str, float]]:
     """Every analysis; what one raises, whatever it is, does not take the others along."""
     ran: dict[Part, Results] = {}
     failed: dict[Part, Exception] = {}
     clock: dict[str, float] = {}
-    hooks: Hooks[Any] = Hooks(progress=telling.progress, say=telling.say)
+    inner: Hooks[Any] = Hooks(progress=hooks.progress, say=hooks.say)
     for part in study.parts:
         name = part.folder.name
-        telling.say(f"{name}: {part.job.summary}")
+        hooks.say(f"{name}: {part.job.summary}")
         since = time.perf_counter()
         try:
-            ran[part] = part.job.run(part.settings, part.folder, overwrite="missing", hooks=hooks)
+            ran[part] = part.job.run(part.settings, part.folder, overwrite="missing", hooks=inner)
         except RunInterruptedError:
             raise
         except Exception as error:
-            telling.say(f"{name} failed: {said(error)}")
+            hooks.say(f"{name} failed: {said(error)}")
             failed[part] = error
         clock[name] = round(time.perf_counter() - since, 3)
     return ran, failed, clock
