@@ -298,12 +298,23 @@ def test_sums_of_some_layers_and_of_several_models(recordings: Path, tmp_path: P
     some = mine[mine["layer"] == "weighted-sum of 0+2"]
     assert set(some["model"]) == {model}
     joint = mine[mine["model"] == both]
+    scores = {
+        name: float(mine[(mine["model"] == name) & (mine["measure"] == "accuracy")
+                         & (mine["layer"] == reading)]["value"].iloc[0])
+        for name, reading in ((both, SUM), (model, SUM), ("log-mel", "logmel"))
+    }  # fmt: skip
+    over = joint[joint["measure"] == "accuracy-over-other-model"].set_index("other_model")
+    assert list(over.index) == [model, "log-mel"], "against each of its models, and nothing else"
+    for part in over.index:
+        assert over["value"][part] == pytest.approx(scores[both] - scores[part])
+        assert over["ci_low"][part] <= over["value"][part] <= over["ci_high"][part]
+    assert list(over["other_layer"]) == [SUM, "logmel"]
     assert set(joint[joint["measure"] == "accuracy"]["layer"]) == {SUM}
     shares = joint[joint["measure"] == "layer-weight"]
     assert set(shares["layer"]) == {f"{model} {i}" for i in "012"} | {"log-mel logmel"}
     assert shares["value"].sum() == pytest.approx(1)
     written = result.table[(result.table["property"] == "pr") & (result.table["model"] == both)]
-    assert "per" in set(written["measure"])
+    assert {"per", "per-over-other-model"} <= set(written["measure"])
     assert "random:melhubert + log-mel" in draw_report(tmp_path).read_text()
     with pytest.raises(UsageError, match="no sum of some layers"):
         run_probing(config(recordings, subsets=("1",), **TINY), tmp_path / "odd")

@@ -51,13 +51,18 @@ class System:
         spec: the model, or models with " + " between.
         layers: positions in the stack.
         subsets: positions in the stack of layers whose sum is asked for, by label.
-        joint: whether these are several models.
+        parts: the models, where these are several.
     """
 
     spec: str
     layers: tuple[int, ...]
     subsets: Mapping[str, tuple[int, ...]]
-    joint: bool = False
+    parts: tuple[str, ...] = ()
+
+    @property
+    def joint(self) -> bool:
+        """Whether the layers are those of several models."""
+        return bool(self.parts)
 
 
 def systems_of(prepared: Prepared) -> list[System]:
@@ -71,7 +76,8 @@ def systems_of(prepared: Prepared) -> list[System]:
     asked = [s for s in found if s.spec in prepared.config.models]
     if prepared.config.together and len(asked) > 1:
         layers = tuple(i for system in asked for i in system.layers)
-        found.append(System(" + ".join(s.spec for s in asked), layers, {}, joint=True))
+        parts = tuple(system.spec for system in asked)
+        found.append(System(" + ".join(parts), layers, {}, parts))
     return found
 
 
@@ -110,6 +116,7 @@ def extraction(prepared: Prepared, folder: Path) -> Pass:
         identity=identity,
         folds=[0] * len(prepared.utterances),
         source=prints[0] if len(prints) == 1 else fingerprint(prints),
+        away=away_of(prepared.config),
     )
 
 
@@ -119,7 +126,7 @@ def extract(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> tuple[P
     work = extraction(prepared, folder)
     seconds = sum(utterance.duration_s for utterance in prepared.utterances)
     with bar("models", seconds, "s of speech", show=hooks.progress) as advance:
-        report = work.run(advance)
+        report = run_pass(work, advance, hooks.say)
     named = {sink.name: sink for sink in work.sinks}
     means, norms = named.pop(MEANS).reducer.finish(), named.pop(NORMS).reducer.finish()
     kept: dict[int, tuple[Frames, int]] = {}

@@ -157,12 +157,13 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
 
 
 def _rivals(cell: Cell, cells: Sequence[Cell], prepared: Prepared) -> list[Cell]:
-    """What a trained model is held against in a task: its untrained twin, and plain features."""
+    """What a cell is held against in its task: a trained model against its untrained twin, plain
+    features, and the models that it is paired with; the sum of several models against each."""
     twin = prepared.twins.get(cell.model)
-    if cell.model not in prepared.config.models or cell.model in prepared.plain:
-        return []
-    rivals = [*prepared.plain, *([twin] if twin else [])]
-    rivals += [other for one, other in prepared.config.pairs if one == cell.model]
+    rivals = [*cell.parts]
+    if cell.model in prepared.config.models and cell.model not in prepared.plain:
+        rivals += [*prepared.plain, *([twin] if twin else [])]
+        rivals += [other for one, other in prepared.config.pairs if one == cell.model]
     return [c for c in cells if c.task == cell.task and c.model in rivals and c.model != cell.model]
 
 
@@ -251,6 +252,7 @@ def _cells(
                     better=one.task.better,
                     chooses=work.plan.measure,
                     left_out=kind.left_out(work),
+                    parts=system.parts,
                 )
             )
     if not found:

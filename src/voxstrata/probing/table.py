@@ -35,6 +35,7 @@ class Cell:
         chooses: the measure that chose on dev.
         left_out: recordings that heads could not be trained on, by reason.
         seconds: that its heads took.
+        parts: the models whose layers are summed, where these are several.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Cell:
     chooses: str
     left_out: Mapping[str, Sequence[str]]
     seconds: float = 0.0
+    parts: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

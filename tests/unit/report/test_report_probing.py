@@ -246,14 +246,19 @@ def test_other_sums_have_a_table_of_their_own(tmp_path: Path) -> None:
         {"model": "a + m", "value": 0.95},
         {"model": "a + m", "layer": "a 1", "measure": "layer-weight", "value": 0.3},
         {"model": "a + m", "layer": "m 2", "measure": "layer-weight", "value": 0.7},
-    ]
+        {"model": "a + m", "measure": "accuracy-over-other-model", "other_model": "a",
+         "value": 0.05, "ci_low": -0.01, "ci_high": 0.11},
+        {"model": "a + m", "measure": "eer-over-other-model", "other_model": "m",
+         "value": -0.2, "ci_low": -0.3, "ci_high": -0.1},
+    ]  # fmt: skip
     rows = [Row(**line) for line in made.table.to_dict("records")]
     write_results(folder, rows + [Row(**{**first, **one}) for one in extra], dict(made.record))
     view = read_view(load_results(folder))
     assert "a + m" not in [model.spec for model in view.models], "several models are no model"
     found = table_rows(page_html(view))
     assert ["a", "1-2", "90.0 80.0 to 90.0"] in found
-    assert ["a + m", "all layers", "95.0 80.0 to 90.0 most m 2 (0.70 of 1)"] in found
+    over = "over a: +5.0 (−1.0 to +11.0) over m: +20.0 (+10.0 to +30.0)"  # less error is better
+    assert ["a + m", "all layers", f"95.0 80.0 to 90.0 most m 2 (0.70 of 1) {over}"] in found
 
 
 def test_one_model_one_task_no_twin(tmp_path: Path) -> None:

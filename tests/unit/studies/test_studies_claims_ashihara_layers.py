@@ -518,11 +518,43 @@ class TestEmbeddingSimilar:
         made.score("sid", joint, 0.9)
         made.score("sid", "d + x", 0.99)
         found = embedding_similar(made.evidence())
-        line = found.tables["Layers of both models in one sum"][0]
-        assert line["better one alone"] == "d"
+        line, second = found.tables["Layers of both models in one sum"]
+        assert (line["alone"], line["the better one"], line["paired"]) == ("d", "yes", "no")
         assert line["gained by both"] == pytest.approx(0.1)
         assert line["low"] == pytest.approx(0.1 - 0.02 * math.sqrt(2))
+        assert (second["alone"], second["the better one"]) == ("w", "no")
+        assert second["gained by both"] == pytest.approx(0.3)
         assert any("brings more than d alone" in said for said in found.found)
+
+    @pytest.mark.parametrize(
+        ("task", "more", "half", "said"),
+        [
+            ("sid", 0.1, 0.005, "brings more than d alone"),
+            ("asv", -0.1, 0.005, "brings more than d alone"),  # an error rate
+            ("sid", -0.1, 0.005, "brings less than d alone"),
+            ("sid", 0.1, 0.2, "is not told apart from d alone"),
+        ],
+    )
+    def test_layers_of_both_paired_with_each(
+        self, task: str, more: float, half: float, said: str
+    ) -> None:
+        """The paired difference speaks, not the two scores, which overlap."""
+        made = embedding_made(U_SHAPE)
+        sign = -1 if task == "asv" else 1
+        for model, good in (("d", 0.2), ("w", 0.1), ("d + w", 0.25)):
+            made.score(task, model, 0.5 + sign * good, 0.4)
+        made.more(task, "d + w", "d", more, half)
+        made.more(task, "d + w", "w", more + sign * 0.1, half)
+        found = embedding_similar(made.evidence())
+        first, second = found.tables["Layers of both models in one sum"]
+        assert [x["paired"] for x in (first, second)] == ["yes", "yes"]
+        assert first["gained by both"] == pytest.approx(sign * more)
+        assert first["high"] - first["low"] == pytest.approx(2 * half)
+        assert second["gained by both"] == pytest.approx(sign * more + 0.1)
+        told = [text for text in found.found if "one sum over" in text]
+        assert len(told) == 1
+        assert said in told[0]
+        assert found.verdict == "supported", "what both bring is no effect of the claim"
 
 
 @pytest.mark.parametrize("name", MINE)

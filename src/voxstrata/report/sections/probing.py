@@ -9,6 +9,7 @@ from voxstrata.report import probing_words as words
 from voxstrata.report.figure_tasks import task_scores
 from voxstrata.report.inline import inline
 from voxstrata.report.probing_view import (
+    OVER_OTHER,
     SUM,
     Task,
     TaskCell,
@@ -16,6 +17,7 @@ from voxstrata.report.probing_view import (
     apart,
     best_of,
     cell,
+    is_lower,
     is_probing,
     layer_values,
     other_sums,
@@ -49,6 +51,7 @@ def probing(view: View) -> Section | None:
         rows=rows,
         sums=sums,
         several=any(c and c["most"] for row in sums for c in row["cells"]),
+        over=any(c and c["over"] for row in sums for c in row["cells"]),
         published=[_published(asked, row, sources) for row in quoted],
         sources=sources,
         comparability=comparability(view),
@@ -157,8 +160,9 @@ def _sums(view: View) -> list[dict[str, Any]]:
     return rows
 
 
-def _sum(view: View, task: Task, model: str, layer: str) -> dict[str, str] | None:
-    """A cell; of sums over several models also the layer with the largest weight."""
+def _sum(view: View, task: Task, model: str, layer: str) -> dict[str, Any] | None:
+    """A cell; of sums over several models also the layer with the largest weight, and what it has
+    more than each of them alone."""
     value = sum_scores(view, task, model, layer)
     if value is None:
         return None
@@ -172,7 +176,30 @@ def _sum(view: View, task: Task, model: str, layer: str) -> dict[str, str] | Non
         "value": words.figure(main, value.value),
         "interval": words.ends(main, value),
         "most": most,
+        "over": _over(view, task, model) if layer == SUM else [],
     }
+
+
+def _over(view: View, task: Task, model: str) -> list[str]:
+    """ "a: +5.0 (0.3 to 9.9)": paired differences of a sum over several models with each of them,
+    so that more than 0 means that the sum over all is better."""
+    labels = {one.spec: one.label for one in view.models}
+    table = view.table
+    rows = table[
+        (table["property"] == task.get("name"))
+        & (table["model"] == model)
+        & table["measure"].str.endswith(OVER_OTHER)
+    ]
+    found = []
+    for row in rows.to_dict("records"):
+        measure = str(row["measure"]).removesuffix(OVER_OTHER)
+        more = Value(float(row["value"]), float(row["ci_low"]), float(row["ci_high"]))
+        more = more.turned if is_lower(task, measure) else more
+        said = words.figure(measure, more.value, signed=True)
+        ends = words.ends(measure, more, signed=True)
+        other = labels.get(row["other_model"], str(row["other_model"]))
+        found.append(f"{other}: {said}{f' ({ends})' if ends else ''}")
+    return found
 
 
 def _published(asked: list[Task], row: Published, sources: list[str]) -> dict[str, Any]:

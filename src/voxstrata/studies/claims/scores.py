@@ -105,13 +105,21 @@ def difference(evidence: Evidence, task: Asked, one: str, other: str) -> Number 
     """
     if one == other:
         return Number(0.0, 0.0, 0.0)
-    for mine, its, sign in ((one, other, 1), (other, one, -1)):
-        rows = _rows(evidence, task, mine, task.main + OVER_OTHER)
-        paired = _first(task, (r for r in rows if (r["other_model"], r["control"]) == (its, "")))
-        if paired is not None:
-            return paired if sign > 0 else paired.turned
+    if (found := paired(evidence, task, one, other)) is not None:
+        return found
     held = score(evidence, task, one), score(evidence, task, other)
     return less(held[0], held[1]) if held[0] and held[1] else None
+
+
+def paired(evidence: Evidence, task: Asked, one: str, other: str) -> Number | None:
+    """One model less another over the same test examples, turned so that more is better; ``None``
+    where the table has that difference neither way round."""
+    for mine, its, sign in ((one, other, 1), (other, one, -1)):
+        rows = _rows(evidence, task, mine, task.main + OVER_OTHER)
+        found = _first(task, (r for r in rows if (r["other_model"], r["control"]) == (its, "")))
+        if found is not None:
+            return found if sign > 0 else found.turned
+    return None
 
 
 @dataclass(frozen=True)
