@@ -94,14 +94,7 @@ def _analysed(
     rule = make_rule(config.rule)
     for info in neurons:
         rule.top(info.width)  # a share that leaves no neuron is told now
-    sources = Sources(
-        corpus,
-        lambda place: clustered_layer(model, place or config.cluster_layer or ""),
-        vectors.labels,
-        config.frames,
-        config.semivowels,
-        config.seed,
-    )
+    sources = sources_of(model, config, corpus, vectors)
     other = config.seed + 1000
     reseeded = replace(sources, seed=other, note=f" (seed {other})")
     if config.cluster_layer is not None:
@@ -139,6 +132,20 @@ def _analysed(
         for classes in known_classes(corpus, config.semivowels)
     ]
     return Analysed(model, neurons, contrasts, conditions, rule, meetings, tried, notes), left_out
+
+
+def sources_of(
+    model: SpeechModel, config: NeuronsConfig, corpus: Corpus, vectors: Vectors
+) -> Sources:
+    """What contrasts of one model are made of."""
+    return Sources(
+        corpus,
+        lambda place: clustered_layer(model, place or config.cluster_layer or ""),
+        vectors.labels,
+        config.frames,
+        config.semivowels,
+        config.seed,
+    )
 
 
 def filed(conditions: list[FrameLabels]) -> list[FileFrames]:

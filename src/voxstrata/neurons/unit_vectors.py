@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxstrata.errors import UsageError, VoxstrataError
+from voxstrata.errors import VoxstrataError
 from voxstrata.files import fingerprint
 from voxstrata.models import load_model
 from voxstrata.neurons.conditions.condition import Labels
-from voxstrata.neurons.conditions.vectors import vector_clusters
+from voxstrata.neurons.conditions.vectors import known_vectors, model_of, vector_clusters
 from voxstrata.verification.embed import Embeddings, choose, embed
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class Vectors:
             UsageError: ``vectors=`` without a model.
             VoxstrataError: the model cannot be loaded, trained or used.
         """
-        spec = self._spec(text, place)
+        known_vectors(text, place, groups)
+        spec = place or self.ivector or ""
         if spec in self._failed:  # every model of a run asks
             raise self._failed[spec]
         try:
@@ -70,19 +71,10 @@ class Vectors:
             raise
         return vector_clusters(text, found, groups, seed)
 
-    def _spec(self, text: str, place: str) -> str:
-        """The model whose vectors are meant, with its layer; empty for one that is trained."""
-        if text.startswith("vectors") and not place:
-            raise UsageError(
-                f"{text!r} does not say whose vectors",
-                expected="for example vectors=2:ecapa-small-supervised",
-            )
-        return place or self.ivector or ""
-
     def _embeddings(self, spec: str) -> Embeddings:
         assert self.corpus is not None
         if spec not in self._found:
-            name, layer = _cut(spec or self._trained())
+            name, layer = model_of(spec or self._trained())
             self.say(f"vectors of {len(self.corpus)} recordings by {name}")
             self._found[spec] = embed(
                 load_model(name), self.corpus, layer=layer, cache=self.folder / VECTORS
@@ -127,14 +119,10 @@ class Unmade(Vectors):
             UsageError: fewer than two groups, or fewer recordings than groups.
             VoxstrataError: a model or layer that is not known.
         """
-        spec = self._spec(text, place)
-        most = groups if self.corpus is None else len(self.corpus)
-        if not 2 <= groups <= most:
-            raise UsageError(
-                f"{text}: groups of recordings", got=groups, expected=f"2 to {max(2, most)}"
-            )
+        known_vectors(text, place, groups, None if self.corpus is None else len(self.corpus))
+        spec = place or self.ivector or ""
         if spec not in self.by:
-            name, layer = _cut(spec)
+            name, layer = model_of(spec)
             if name:
                 model = load_model(name)
                 choose(model, layer)
@@ -142,11 +130,3 @@ class Unmade(Vectors):
             else:
                 self.by[spec] = fingerprint(self._recipe().model_dump(mode="json"))
         return Labels(text, tuple(f"cluster {i + 1}" for i in range(groups)), {})
-
-
-def _cut(text: str) -> tuple[str, str | None]:
-    """``MODEL`` and the layer behind an ``@``."""
-    if "@" not in text:
-        return text, None
-    name, _, layer = text.rpartition("@")
-    return name, layer

@@ -185,6 +185,8 @@ def _study(
         if not ready or any(one.where in keys for one in found.problems):
             doubtful.add(name)
             named.contents(name, analysis, job, values)
+            if settings is not None:
+                named.inside(where, job, settings)
     config = config.model_copy(update={"analyses": analyses})
     return Study(config, source.name, source.scale, tuple(parts)), doubtful
 
@@ -247,6 +249,7 @@ def _prepare(
         except VoxstrataError as error:
             # It stops at the first of what may be several.
             named.contents(part.name, study.config.analyses[part.name], part.job, values)
+            named.inside(where, part.job, part.settings)
             problem = told(error, where, source)
             if not any(problem.what == one.what for one in found.problems):
                 found.problems.append(problem)

@@ -82,6 +82,26 @@ class Named:
                 self._tell(error, place)
         self._models(f"analyses.{name}.models", job, values)
 
+    def inside(self, where: str, job: Job, settings: Config) -> None:
+        """Look up, one by one, what settings name inside models and corpora.
+
+        Args:
+            where: path of the analysis.
+            job: what it runs.
+            settings: of the job.
+        """
+        before = {one.where for one in self.problems}  # told already, in other words
+        for key, look in job.inside(settings):
+            if f"{where}.{key}" in before:
+                continue
+            try:
+                look()
+            except VoxstrataError as error:
+                problem = told(error, f"{where}.{key}", self.source)
+                # A model or corpus that cannot be opened has been told where it is named.
+                if not any(one.what == problem.what for one in self.problems):
+                    self.problems.append(problem)
+
     def fine(self, job: Job, values: Mapping[str, Any]) -> None:
         """Note that an analysis could be made ready: its models need no second look."""
         self._fine.update(self.models(job, values))

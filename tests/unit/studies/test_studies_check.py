@@ -259,6 +259,74 @@ def test_a_contrast_that_cannot_be_made_costs_itself_alone(tmp_path: Path, share
     assert "gendre" in told.what
 
 
+INSIDE = """\
+corpora: {speech: "synthetic:tiny"}
+models: {m: melhubert-small}
+analyses:
+  n:
+    job: neurons
+    corpus: speech
+    contrasts: [clusters=two, cluster=3, "ivector=1/clusters=3", "classes/pitch",
+                "vectors=2:ecapa-smal/phones", "labels=nowhere.csv/phones", "gender/ivector=2"]
+    ivector: ivector-smal
+    layers: [ffn99]
+  p:
+    job: protection
+    corpus: speech
+    corpus_map: {default: "synthetic:tiny"}
+    contrast: clusters
+    tasks: [sidd]
+    keep: [64, 4096]
+    group: nobody
+  s:
+    job: similarity
+    corpus: speech
+    layers: [2, nine, ten]
+"""
+
+
+def test_names_that_only_jobs_know_are_told_in_one_go_with_their_lines(tmp_path: Path) -> None:
+    found = check(_read(tmp_path, INSIDE), tmp_path / "out")
+    told = [(one.line, one.where.removeprefix("analyses."), one.what) for one in found.problems]
+    contrasts = [what for line, where, what in told if (line, where) == (7, "n.contrasts")]
+    assert len(contrasts) == 7, contrasts
+    for text in ("clusters=two", "cluster=3", "ivector=1", "classes/pitch", "ecapa-smal",
+                 "labels=nowhere.csv", "gender/ivector=2"):  # fmt: skip
+        assert sum(text in what for what in contrasts) == 1, text
+    others = {(line, where): what for line, where, what in told if where != "n.contrasts"}
+    assert list(others) == [
+        (9, "n.ivector"), (10, "n.layers"),
+        (15, "p.contrast"), (16, "p.tasks"), (17, "p.keep"),
+        (22, "s.layers"),
+    ]  # fmt: skip
+    assert sum(where == "s.layers" for _, where, _ in told) == 2, "nine and ten"
+    assert "4096" in others[17, "p.keep"]
+
+
+def test_contrasts_that_meet_a_corpus_are_all_told(tmp_path: Path, shared: Path) -> None:
+    """What is wrong with the corpus's labels is told contrast by contrast too, each once."""
+    text = (
+        f"corpora: {{speech: {shared}/data/fsdd_digits}}\nmodels: {{m: melhubert-small}}\n"
+        "analyses:\n  n:\n    job: neurons\n    corpus: speech\n    twins: false\n"
+        "    contrasts: [ivector=100000, vectors=90000:ecapa-small-supervised, clusters=2:77,\n"
+        "                gendre]\n"
+    )
+    found = check(_read(tmp_path, text), tmp_path / "out")
+    assert [(one.line, one.where) for one in found.problems] == [(8, "analyses.n.contrasts")] * 3
+    for one, said in zip(found.problems, ("ivector", "vectors", "77"), strict=True):
+        assert said in one.what
+    # The group is looked up in the contrast.
+    text = (
+        f"corpora: {{speech: {shared}/data/fsdd_digits}}\nmodels: {{m: melhubert-small}}\n"
+        "analyses:\n  p:\n    job: protection\n    corpus: speech\n    contrast: clusters=2\n"
+        "    group: cluster 7\n    keep: [100000]\n    tasks: [sid]\n"
+        f"    corpus_map: {{default: {shared}/data/fsdd_digits}}\n"
+    )
+    size, group = check(_read(tmp_path, text), tmp_path / "out").problems
+    assert (size.line, size.where) == (9, "analyses.p.keep")
+    assert (group.line, group.where) == (8, "analyses.p.group")
+
+
 def test_tasks_that_protection_cannot_ask_are_left_out_or_told(
     tmp_path: Path, shared: Path
 ) -> None:

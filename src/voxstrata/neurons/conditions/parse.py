@@ -10,13 +10,13 @@ clusters=3             each cluster a group
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from voxstrata.corpora import Corpus
-from voxstrata.errors import ConfigError, LabelError, UsageError
+from voxstrata.errors import ConfigError, LabelError, UsageError, VoxstrataError
 from voxstrata.neurons.conditions.condition import Contrast, Crossed, Everything, Labels
 from voxstrata.neurons.conditions.files import file_cuts, read_km, read_labels
 from voxstrata.neurons.conditions.states import PitchThirds, StateClusters
@@ -27,6 +27,7 @@ from voxstrata.neurons.conditions.tiers import (
     spans,
     tier_labels,
 )
+from voxstrata.neurons.conditions.vectors import known_vectors
 from voxstrata.neurons.counting import FrameLabels
 
 NAMES = (
@@ -34,6 +35,9 @@ NAMES = (
     "clusters", "ivector", "vectors", "km", "labels",
 )  # fmt: skip
 """What can stand behind a slash, besides tiers."""
+
+VECTORS, FILES = ("ivector", "vectors"), ("km", "labels")
+"""Those that are clusters of recordings, and those that are files."""
 
 MANY = 2000
 """Rows of a contrast beyond which something is likely a slip (speakers x phones of VoxCeleb)."""
@@ -76,23 +80,16 @@ class Sources:
         return self._made[text]
 
     def _make(self, text: str) -> FrameLabels | Labels:
-        name, equals, rest = text.partition("=")
-        if name in ("clusters", "ivector", "vectors"):
-            number, _, place = rest.partition(":")
-            count = _whole(text, number, equals)
-            if name == "clusters":
-                name = f"{text}{self.note}"
-                return StateClusters(name, count, self.clustered(place), self.seed)
+        name, count, place = condition(text)
+        if name == "clusters":
+            called = f"{text}{self.note}"
+            return StateClusters(called, count, self.clustered(place), self.seed)
+        if name in VECTORS:
             return self.vectors(text, place, count, self.seed)
         if name == "km":
-            return read_km(rest, self.corpus)
+            return read_km(place, self.corpus)
         if name == "labels":
-            return read_labels(rest, self.corpus)
-        if equals:
-            raise ConfigError(
-                f"the condition {text!r} is not known",
-                expected="clusters=K, ivector=G, vectors=G:MODEL, km=FILE, labels=FILE",
-            )
+            return read_labels(place, self.corpus)
         if name == "all":
             return Everything()
         if name == "pitch":
@@ -114,6 +111,75 @@ class Sources:
         )
 
 
+def condition(text: str) -> tuple[str, int, str]:
+    """The parts of a condition: its name, the number of clusters (0 for those without), and what
+    it is made from: a layer, a model or a file; "" where the text names none.
+
+    Raises:
+        ConfigError: malformed.
+    """
+    name, equals, rest = text.partition("=")
+    if name in ("clusters", *VECTORS):
+        number, _, place = rest.partition(":")
+        return name, _whole(text, number, equals), place
+    if equals and name not in FILES:
+        raise ConfigError(
+            f"the condition {text!r} is not known",
+            expected="clusters=K, ivector=G, vectors=G:MODEL, km=FILE, labels=FILE",
+        )
+    return name, 0, rest
+
+
+def check_contrast(text: str) -> None:
+    """Refuse a contrast that no corpus and no model could mend; nothing is opened.
+
+    Tiers, layers and what is inside files are looked at where there is a corpus
+    (:func:`make_contrast`).
+
+    Raises:
+        ConfigError: malformed.
+        UsageError: a file is not there, or too few groups.
+        VoxstrataError: no such model (:func:`~voxstrata.models.load.find_family`).
+    """
+    cuts = [_cut(text, ())]
+    if cuts == [(text, None)]:
+        cuts += _cuts(text)  # what is behind a slash may be a tier: one reading that holds will do
+    errors = []
+    for first, second in cuts:
+        try:
+            _known(first)
+            if second is not None:
+                _known_rows(text, first, second)
+            return
+        except VoxstrataError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _known(text: str) -> None:
+    name, count, place = condition(text)
+    if name in VECTORS:
+        known_vectors(text, place, count)
+    if name in FILES and not _there(text):
+        raise UsageError(f"{text!r}: there is no such file", fix="check the path")
+
+
+def _known_rows(text: str, first: str, second: str) -> None:
+    _known(second)
+    _classes(text, first, second)
+    if condition(second)[0] in VECTORS:
+        raise ConfigError(
+            f"the contrast {text!r} has labels of recordings behind the slash",
+            got=second,
+            expected="labels of frames there: phones, clusters=K, pitch, ...",
+        )
+
+
+def _classes(text: str, first: str, second: str | None) -> None:
+    if first == "classes" and second not in (None, "phones"):
+        raise ConfigError(f"{text!r}: classes are groups of phones", fix="classes/phones")
+
+
 def make_contrast(text: str, sources: Sources) -> Contrast:
     """A contrast from its text.
 
@@ -121,7 +187,7 @@ def make_contrast(text: str, sources: Sources) -> Contrast:
         ConfigError: malformed.
         VoxstrataError: a part cannot be made of this corpus.
     """
-    first, second = _cut(text, sources.corpus)
+    first, second = _cut(text, sources.corpus.tiers())
     groups = sources.make(first)
     if isinstance(groups, Labels):
         rows = Everything() if second is None else sources.make(second)
@@ -133,9 +199,8 @@ def make_contrast(text: str, sources: Sources) -> Contrast:
                 fix=f"--contrast {first}",
             )
         return _checked(Contrast(text, rows, groups.groups, labels=groups))
+    _classes(text, first, second)
     if first == "classes":
-        if second not in (None, "phones"):
-            raise ConfigError(f"{text!r}: classes are groups of phones", fix="classes/phones")
         names, of = classes_of(groups.rows, semivowels=sources.semivowels)
         return Contrast(text, groups, tuple(names), group_of=tuple(of))
     if second is None:
@@ -191,18 +256,29 @@ def _checked(contrast: Contrast) -> Contrast:
     return contrast
 
 
-def _cut(text: str, corpus: Corpus) -> tuple[str, str | None]:
-    """``GROUPS`` and ``ROWS``; a slash inside the path of a file or model is no cut."""
-    places = [found.start() for found in re.finditer("/", text)]
-    cuts = [(text[:at], text[at + 1 :]) for at in places]
-    cuts = [cut for cut in cuts if cut[0] and re.fullmatch(r"[A-Za-z_]+(=.*)?", cut[1])]
+def _cut(text: str, tiers: Iterable[str]) -> tuple[str, str | None]:
+    """``GROUPS`` and ``ROWS``; a slash inside the path of a file or model is no cut.
+
+    Args:
+        text: of the contrast.
+        tiers: of the corpus, which can stand behind the slash.
+    """
+    cuts = _cuts(text)
     if not re.match(r"(km|labels|vectors)=", text):
         return cuts[0] if cuts else (text, None)
-    named = [cut for cut in cuts if cut[1].partition("=")[0] in {*NAMES, *corpus.tiers()}]
+    known = {*NAMES, *tiers}
+    named = [cut for cut in cuts if (cut[1] or "").partition("=")[0] in known]
     for cut in ((text, None), *named):
         if _there(cut[0]):
             return cut
     return named[0] if named else (text, None)
+
+
+def _cuts(text: str) -> list[tuple[str, str | None]]:
+    """Every slash at which a text could be cut."""
+    places = [found.start() for found in re.finditer("/", text)]
+    cuts = [(text[:at], text[at + 1 :]) for at in places]
+    return [(a, b) for a, b in cuts if a and re.fullmatch(r"[A-Za-z_]+(=.*)?", b)]
 
 
 def _there(text: str) -> bool:

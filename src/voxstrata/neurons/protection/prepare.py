@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,13 +114,21 @@ def _neurons(config: ProtectionConfig) -> NeuronsPrepared:
     """The checked job that finds neurons; clusters of vectors are made only in the run itself."""
     settings = neurons_config(config).model_copy(update={"twins": False})
     prepared = prepare_neurons(settings)
-    groups = prepared.analysed[0].contrasts[0].groups
+    known_group(config, prepared.analysed[0].contrasts[0].groups)
+    return prepared
+
+
+def known_group(config: ProtectionConfig, groups: Sequence[str]) -> None:
+    """Refuse a group that the contrast has not.
+
+    Raises:
+        UsageError: it has not.
+    """
     if config.group is not None and config.group not in groups:
         raise UsageError(
             f"the contrast {config.contrast!r} has no group {config.group!r}",
             expected=", ".join(groups),
         )
-    return prepared
 
 
 def _seen_before(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ class Cost:
     without: str = ""
 
 
+Look = tuple[str, Callable[[], object]]
+"""A setting, and what looks up something that it names."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One kind of analysis.
@@ -46,6 +50,9 @@ class Job:
         missing: what was named and cannot be done here, with reasons.
         names: settings that hold names, with what looks a name up and raises for one that is not
             known; nothing is opened for it.
+        inside: settings that name what is inside models and corpora (layers, sizes, groups), with
+            what looks each up and raises; asked where the job cannot be prepared, which stops at
+            the first thing that is wrong.
         open_pass: (settings, folder) to the pass over the recordings, which other analyses can
             share; ``None`` for jobs without such a pass.
     """
@@ -59,6 +66,7 @@ class Job:
     cost: Callable[[Any], Cost]
     missing: Callable[[Any], list[tuple[str, str]]] = lambda _prepared: []
     names: Mapping[str, Callable[[str], object]] = field(default_factory=dict)
+    inside: Callable[[Any], Iterable[Look]] = lambda _settings: ()
     one_model: str | None = None
     open_pass: Callable[[Any, Path], Pass | None] | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from voxstrata.probing.extract import layers_of, reads_of, systems_of
@@ -11,7 +12,8 @@ from voxstrata.probing.prepare import Prepared, prepare
 from voxstrata.probing.registry import get_tasks
 from voxstrata.probing.settings import ProbeConfig, read_protocol
 from voxstrata.similarity.estimate import MODEL_EFFICIENCY, product_rate
-from voxstrata.studies.jobs.job import Cost, Job
+from voxstrata.studies.jobs.job import Cost, Job, Look
+from voxstrata.studies.jobs.layers import layers_named
 
 REFERENCE = 190e9
 """Operations a second of the core on which the constants below were measured (runs of ten tasks,
@@ -66,6 +68,11 @@ def cost_of_probing(prepared: Prepared) -> Cost:
     return Cost(models + seconds * REFERENCE / rate, prepared.disk_bytes, memory)
 
 
+def _inside(config: ProbeConfig) -> Iterable[Look]:
+    specs = dict.fromkeys([*config.models, *filter(None, [config.baseline])])
+    return layers_named(list(specs), config.layers)
+
+
 def _missing(prepared: Prepared) -> list[tuple[str, str]]:
     return [(item.name, item.reason) for item in prepared.left_out]
 
@@ -80,5 +87,6 @@ JOB = Job(
     corpora={"corpus": False, "corpus_map": True},
     cost=cost_of_probing,
     missing=_missing,
+    inside=_inside,
     names={"tasks": lambda name: get_tasks((name,)), "protocol": read_protocol},
 )

@@ -10,6 +10,7 @@ from voxstrata.properties.prepare import Prepared, prepare
 from voxstrata.properties.registry import make_property
 from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.studies.jobs.job import Cost, Job
+from voxstrata.studies.jobs.layers import layers_named
 
 
 def _prepare(config: PropertiesConfig, folder: Path, afresh: bool) -> Prepared:
@@ -40,5 +41,6 @@ JOB = Job(
     corpora={"corpus": False},
     cost=_cost,
     missing=_missing,
+    inside=lambda config: layers_named(config.models, config.layers),
     names={"properties": lambda name: None if name == "all" else make_property(name)},
 )

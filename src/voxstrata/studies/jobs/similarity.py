@@ -11,6 +11,7 @@ from voxstrata.similarity.registry import MEASURES
 from voxstrata.similarity.settings import SimilarityConfig
 from voxstrata.streaming.registry import make_unit
 from voxstrata.studies.jobs.job import Cost, Job
+from voxstrata.studies.jobs.layers import layers_named
 
 
 def _prepare(config: SimilarityConfig, folder: Path, afresh: bool) -> Prepared:
@@ -31,5 +32,6 @@ JOB = Job(
     open_pass=open_similarity,
     corpora={"corpus": False},
     cost=_cost,
+    inside=lambda config: layers_named(config.models, config.layers),
     names={"units": make_unit, "measures": MEASURES.get},
 )
