@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxstrata.errors import ResultsError, UsageError
+from voxstrata.errors import ResultsError
 from voxstrata.files import read_json
+from voxstrata.report.compare_parts import parts_together
 from voxstrata.report.reading import mappings
-from voxstrata.results import RECORD, TABLE, Results, load_results
+from voxstrata.results import TABLE, Results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,8 @@ class Comparison:
 
     Attributes:
         first, second: their folders.
-        parts: names of the results that both have ("" for single folders).
+        parts: names of the results that both have ("" for single folders), with the seed where an
+            analysis of a study has several.
         jobs: kind of each part.
         alone: parts that one folder alone has, or that are of different kinds, with the reason.
         facts: what differs in how they were made.
@@ -113,46 +115,14 @@ def compare_results(first: str | Path, second: str | Path) -> Comparison:
     """
     import pandas as pd
 
-    ours, theirs = parts_of(Path(first)), parts_of(Path(second))
-    if ("" in ours) != ("" in theirs):
-        single, several = (first, second) if "" in ours else (second, first)
-        raise UsageError(
-            "a single run and a folder of several cannot be compared",
-            got=f"{single} and {several}",
-            expected="two results folders, or two studies",
-            fix=f"name one of the folders inside {several}",
-        )
-    shared = []
-    alone: list[tuple[str, str]] = []
-    for name in dict.fromkeys([*ours, *theirs]):
-        if name not in theirs:
-            alone.append((name, f"only in {first}"))
-        elif name not in ours:
-            alone.append((name, f"only in {second}"))
-        elif job_of(ours[name]) != job_of(theirs[name]):
-            jobs = f"{job_of(ours[name])} and {job_of(theirs[name])}"
-            if not name:
-                raise UsageError(
-                    "results of different kinds cannot be compared",
-                    got=f"{first} ({job_of(ours[name])}) and {second} ({job_of(theirs[name])})",
-                    expected="two runs of the same command",
-                )
-            alone.append((name, f"of different kinds ({jobs})"))
-        else:
-            shared.append(name)
-    if not shared:
-        raise UsageError(
-            f"{first} and {second} have no part of the same name and kind",
-            got=f"{', '.join(ours)} and {', '.join(theirs)}",
-            expected="two runs of one study",
-        )
-    facts = [fact for name in shared for fact in facts_of(name, ours[name], theirs[name])]
-    tables = [matched(name, ours[name], theirs[name]) for name in shared]
+    shared, alone = parts_together(Path(first), Path(second))
+    facts = [fact for name, a, b in shared for fact in facts_of(name, a.results, b.results)]
+    tables = [matched(name, a.results, b.results) for name, a, b in shared]
     return Comparison(
         Path(first),
         Path(second),
-        tuple(shared),
-        tuple(job_of(ours[name]) for name in shared),
+        tuple(name for name, _, _ in shared),
+        tuple(a.job for _, a, _ in shared),
         tuple(alone),
         tuple(dict.fromkeys(facts)),
         pd.concat(tables, ignore_index=True),
@@ -174,35 +144,6 @@ def _claims(first: Path, second: Path) -> tuple[tuple[str, str, str], ...]:
         (title, ours.get(title, ABSENT), theirs.get(title, ABSENT))
         for title in dict.fromkeys([*ours, *theirs])
     )
-
-
-def parts_of(folder: Path) -> dict[str, Results]:
-    """Results of a folder by name: itself under "", or, for a study, those inside it.
-
-    Raises:
-        ResultsError: there are none, or they are damaged.
-    """
-    if (folder / TABLE).exists() and (folder / RECORD).exists():
-        own = load_results(folder)
-        names = [
-            str(entry["folder"])
-            for entry in mappings(own.record.get("analyses"))
-            if own.record.get("job") == "study" and entry.get("folder") and not entry.get("failed")
-        ]
-        return {name: load_results(folder / name) for name in names} or {"": own}
-    inside = sorted(path.parent for path in folder.glob(f"*/{TABLE}"))
-    if not inside:
-        raise ResultsError(
-            f"{folder} holds no finished results",
-            expected=f"the files {TABLE} and {RECORD} in it, or in folders inside it",
-            fix="finish the run first (the same command resumes it), or check the path",
-        )
-    return {path.name: load_results(path) for path in inside}
-
-
-def job_of(results: Results) -> str:
-    """The kind of a run."""
-    return str(results.record.get("job") or "unknown")
 
 
 def matched(part: str, first: Results, second: Results) -> pd.DataFrame:

@@ -210,8 +210,47 @@ def test_a_study_is_read_by_its_record(tmp_path: Path) -> None:
         entries = [{"name": "p", "folder": "properties"}, {"folder": "similarity", "failed": "x"}]
         write_results(place, [BASE], {"job": "study", "analyses": entries})
     found = compare_results(one, two)
-    assert found.parts == ("properties",)
+    assert found.parts == ("p",)
     assert found.jobs == ("properties",)
+
+
+def seeded(place: Path, *seeds: int) -> Path:
+    """A study with a number that is its seed, in folders as a run names them."""
+    entries = []
+    for seed in seeds:
+        name = "known" if seed == seeds[0] else f"known-seed{seed}"
+        folder(place / name, [replace(BASE, value=float(seed), seed=seed)], seed=seed)
+        entries.append({"name": "known", "folder": name, "seed": seed, "job": "properties"})
+    write_results(place, [BASE], {"job": "study", "analyses": entries})
+    return place
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "parts", "alone", "seeds"),
+    [
+        ((0,), (0, 1), ["known, seed 0"], ["known, seed 1"], [(0, 0)]),
+        ((1,), (0, 1), ["known, seed 1"], ["known, seed 0"], [(1, 1)]),
+        ((0, 1), (1, 0), ["known, seed 0", "known, seed 1"], [], [(0, 0), (1, 1)]),
+        ((0,), (0,), ["known"], [], [(0, 0)]),
+        ((0,), (1,), ["known"], [], [(0, 1)]),  # none in common: the first of each
+        ((0,), (2, 1), ["known, seed 0 against 2"], ["known, seed 1"], [(0, 2)]),
+    ],
+)
+def test_parts_of_a_study_are_matched_by_seed_not_by_folder(
+    tmp_path: Path,
+    ours: tuple[int, ...],
+    theirs: tuple[int, ...],
+    parts: list[str],
+    alone: list[str],
+    seeds: list[tuple[int, int]],
+) -> None:
+    found = compare_results(seeded(tmp_path / "a", *ours), seeded(tmp_path / "b", *theirs))
+    assert list(found.parts) == parts
+    assert [name for name, _ in found.alone] == alone
+    rows = found.table[["value_first", "value_second"]]
+    assert list(rows.itertuples(index=False, name=None)) == seeds
+    told = [fact for fact in found.facts if fact.name == "seed"]
+    assert len(told) == sum(a != b for a, b in seeds), "another seed is told as a setting"
 
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
