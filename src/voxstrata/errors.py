@@ -97,6 +97,10 @@ class StorageError(VoxstrataError):
     """The disk is full, read-only, locked by another run, or holds damaged state."""
 
 
+class ClusterError(VoxstrataError):
+    """Workers, or the scheduler between them, are gone or cannot do the work."""
+
+
 class MissingDependencyError(VoxstrataError):
     """An optional package is needed and absent, or present and broken."""
 

@@ -9,6 +9,7 @@ import typer
 
 from voxstrata.cli.options import (
     BatchS,
+    Cluster,
     Corpus,
     Device,
     DryRun,
@@ -138,6 +139,7 @@ def neurons(
     dtype: Dtype = None,
     device: Device = None,
     batch_s: BatchS = None,
+    cluster: Cluster = None,
     on_error: OnError = None,
     overwrite: OverwriteRule = "missing",
     quiet: Quiet = False,
@@ -186,6 +188,7 @@ def neurons(
         "dtype": dtype,
         "device": device,
         "batch_s": batch_s,
+        "cluster": cluster,
         "on_error": on_error,
     }
     settings = load(NeuronsConfig, config, given)

@@ -51,6 +51,15 @@ BatchS = Annotated[
     float | None,
     typer.Option("--batch-seconds", help="Seconds of audio in a batch.", rich_help_panel=MACHINE),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="Make the pass on workers: local:4, tcp://HOST:PORT, slurm:PROFILE.yaml "
+        "(docs/scaling.md).",
+        rich_help_panel=MACHINE,
+    ),
+]
 DiskGib = Annotated[
     float | None,
     typer.Option(

@@ -9,6 +9,7 @@ import typer
 
 from voxstrata.cli.options import (
     BatchS,
+    Cluster,
     Corpus,
     Device,
     DryRun,
@@ -180,6 +181,7 @@ def probe(
     dtype: Dtype = None,
     device: Device = None,
     batch_s: BatchS = None,
+    cluster: Cluster = None,
     on_error: OnError = None,
     study: Study = None,
     keep_store: KeepStore = None,
@@ -232,6 +234,7 @@ def probe(
         "dtype": dtype,
         "device": device,
         "batch_s": batch_s,
+        "cluster": cluster,
         "limit": limit,
         "on_error": on_error,
         "study": study,

@@ -9,6 +9,7 @@ import typer
 
 from voxstrata.cli.options import (
     BatchS,
+    Cluster,
     Corpus,
     Device,
     DiskGib,
@@ -213,6 +214,7 @@ def properties(
     dtype: Dtype = None,
     device: Device = None,
     batch_s: BatchS = None,
+    cluster: Cluster = None,
     disk_gib: DiskGib = None,
     on_error: OnError = None,
     study: Study = None,
@@ -271,6 +273,7 @@ def properties(
         "dtype": dtype,
         "device": device,
         "batch_s": batch_s,
+        "cluster": cluster,
         "disk_gib": disk_gib,
         "limit": limit,
         "on_error": on_error,

@@ -10,6 +10,7 @@ import typer
 from voxstrata.cli.options import (
     MACHINE,
     BatchS,
+    Cluster,
     Corpus,
     Device,
     DiskGib,
@@ -71,6 +72,7 @@ def similarity(
     dtype: Dtype = None,
     device: Device = None,
     batch_s: BatchS = None,
+    cluster: Cluster = None,
     memory_gib: Annotated[
         float | None,
         typer.Option(
@@ -129,6 +131,7 @@ def similarity(
         "dtype": dtype,
         "device": device,
         "batch_s": batch_s,
+        "cluster": cluster,
         "memory_gib": memory_gib,
         "disk_gib": disk_gib,
         "max_rows": max_rows,

@@ -20,10 +20,12 @@ from voxstrata.neurons.meeting import Meeting, MeetReducer
 from voxstrata.neurons.prepare import Prepared
 from voxstrata.neurons.rules import Rule
 from voxstrata.neurons.sample import SampleReducer
+from voxstrata.streaming.cluster.run import run_pass
 from voxstrata.streaming.onepass import Pass, PassReport, Sink
 from voxstrata.streaming.progress import bar
 from voxstrata.streaming.reducers import Reducer
 from voxstrata.streaming.runs import STATE, STORE, Hooks
+from voxstrata.streaming.setup import away_of
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.streaming.store import RowStore, StoreReducer
 from voxstrata.streaming.unit_frame import FrameUnit, UtteranceUnit
@@ -172,13 +174,15 @@ def _pass(
         every=max(1, len(prepared.shards) // 10),
         folds=[0] * len(prepared.corpus),
         source=prepared.corpus.fingerprint,
+        away=away_of(prepared.config),
+        task_shards=max(1, len(prepared.shards) // 256),
     )
 
 
 def _run(work: Pass, hooks: Hooks[Prepared], title: str) -> PassReport:
     seconds = sum(utterance.duration_s for utterance in work.utterances)
     with bar(title, seconds, "s of speech", show=hooks.progress) as advance:
-        return work.run(advance)
+        return run_pass(work, advance, hooks.say)
 
 
 def _learn(

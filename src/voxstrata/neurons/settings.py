@@ -52,6 +52,8 @@ class NeuronsConfig(Config):
         seed: of samples, k-means, nulls, splits and probes.
         study: name written into the results.
         dtype, device, batch_s, on_error: as for the other jobs.
+        cluster: where the pass is made (docs/scaling.md): "local:N", "tcp://HOST:PORT",
+            "slurm:PROFILE.yaml"; ``None`` for this process.
     """
 
     models: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -79,6 +81,7 @@ class NeuronsConfig(Config):
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     device: str = "auto"
     batch_s: PositiveFloat | None = None
+    cluster: str | None = None
     on_error: Literal["skip", "stop"] = "skip"
 
     @field_validator("models", "contrasts", "layers", mode="before")

@@ -14,9 +14,11 @@ from voxstrata.probing.frames import FrameFeatures, Frames, FrameStore, alike, f
 from voxstrata.probing.live import LiveFrames
 from voxstrata.probing.norms import MeanReducer, NormUnit, Standardised
 from voxstrata.probing.prepare import Prepared
+from voxstrata.streaming.cluster.run import run_pass
 from voxstrata.streaming.onepass import Pass, PassReport, Sink
 from voxstrata.streaming.progress import bar
 from voxstrata.streaming.runs import STATE, STORE, Hooks
+from voxstrata.streaming.setup import away_of
 from voxstrata.streaming.store import RowStore, StoreReducer
 from voxstrata.streaming.unit_frame import UtteranceUnit
 from voxstrata.streaming.units import Unit

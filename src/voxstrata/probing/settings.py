@@ -181,6 +181,8 @@ class ProbeConfig(Config):
         seed: of splits, initial weights and orders.
         study: name written into the results.
         dtype, device, batch_s, limit, on_error, keep_store: as for similarity.
+        cluster: where the pass is made (docs/scaling.md): "local:N", "tcp://HOST:PORT",
+            "slurm:PROFILE.yaml"; ``None`` for this process.
     """
 
     models: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -210,6 +212,7 @@ class ProbeConfig(Config):
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     device: str = "auto"
     batch_s: PositiveFloat | None = None
+    cluster: str | None = None
     limit: PositiveInt | None = None
     on_error: Literal["skip", "stop"] = "skip"
     keep_store: bool = False

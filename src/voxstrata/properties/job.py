@@ -18,6 +18,7 @@ from voxstrata.properties.samples import StoredSample
 from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.properties.table import Scored, to_rows
 from voxstrata.results import Results, Row, load_results, write_results
+from voxstrata.streaming.cluster.run import run_pass
 from voxstrata.streaming.onepass import Pass, PassReport, Sink
 from voxstrata.streaming.progress import Advance, bar
 from voxstrata.streaming.runs import (
@@ -34,7 +35,7 @@ from voxstrata.streaming.runs import (
     run_in,
     sit_down,
 )
-from voxstrata.streaming.setup import LeftOut, corpus_record
+from voxstrata.streaming.setup import LeftOut, away_of, corpus_record
 from voxstrata.streaming.store import RowStore, StoreReducer
 
 FOLDS = "folds.parquet"
@@ -183,6 +184,7 @@ def _pass(prepared: Prepared, folder: Path) -> Pass:
         identity=prepared.identity,
         folds=prepared.folds,
         source=prepared.corpus.fingerprint,
+        away=away_of(prepared.config),
     )
 
 
@@ -191,7 +193,7 @@ def _one_pass(
 ) -> tuple[PassReport, list[StoredSample]]:
     work, corpus = _pass(prepared, folder), prepared.corpus
     with bar("models", corpus.seconds, "s of speech", show=hooks.progress) as advance:
-        report = work.run(advance)
+        report = run_pass(work, advance, hooks.say)
     by_id = {utterance.id: utterance for utterance in corpus.utterances}
     stored = [
         StoredSample(sample, store, prepared.stack, by_id)

@@ -23,6 +23,7 @@ from voxstrata.properties.settings import PropertiesConfig
 from voxstrata.streaming.batches import Shard
 from voxstrata.streaming.setup import (
     LeftOut,
+    away_of,
     batch_seconds,
     choose_device,
     expected_rows,
@@ -89,6 +90,7 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
     Raises:
         VoxstrataError: anything in the settings, corpus or models is wrong; no property can run.
     """
+    away_of(config)  # a wrong --cluster is told before anything is read
     for name in config.properties:
         if name != "all":
             make_property(name)  # an unknown name is told before anything is read
@@ -142,7 +144,7 @@ def prepare(config: PropertiesConfig, out: Path, *, afresh: bool = False) -> Pre
     identity = fingerprint(
         {
             "version": voxstrata.__version__,
-            "config": config.model_dump(mode="json", exclude={"disk_gib", "keep_store"}),
+            "config": config.model_dump(mode="json", exclude={"disk_gib", "keep_store", "cluster"}),
             "corpus": corpus.fingerprint,
             "models": [model.fingerprint for model in models],
             "files": [sha256_file(Path(path)) for path in files],

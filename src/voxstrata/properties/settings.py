@@ -48,6 +48,8 @@ class PropertiesConfig(Config):
         sentences: sentence-similarity file (two utterance ids and a score a line).
         study: name written into the results.
         dtype, device, batch_s, disk_gib, limit, on_error, keep_store: as for similarity.
+        cluster: where the pass is made (docs/scaling.md): "local:N", "tcp://HOST:PORT",
+            "slurm:PROFILE.yaml"; ``None`` for this process.
     """
 
     models: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -82,6 +84,7 @@ class PropertiesConfig(Config):
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     device: str = "auto"
     batch_s: PositiveFloat | None = None
+    cluster: str | None = None
     disk_gib: PositiveFloat | None = None
     limit: PositiveInt | None = None
     on_error: Literal["skip", "stop"] = "skip"

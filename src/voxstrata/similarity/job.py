@@ -13,6 +13,7 @@ from voxstrata.similarity.prepare import Prepared, UnitJob, describe, enough_row
 from voxstrata.similarity.settings import SimilarityConfig
 from voxstrata.similarity.sweep import DTYPES, UnitValues, Work, pair_count, sweep
 from voxstrata.similarity.table import to_rows
+from voxstrata.streaming.cluster.run import run_pass
 from voxstrata.streaming.moments import MomentsReducer
 from voxstrata.streaming.onepass import Pass, PassReport, Sink
 from voxstrata.streaming.progress import bar
@@ -31,7 +32,7 @@ from voxstrata.streaming.runs import (
     run_in,
     sit_down,
 )
-from voxstrata.streaming.setup import corpus_record
+from voxstrata.streaming.setup import away_of, corpus_record
 from voxstrata.streaming.store import StoreReducer
 
 
@@ -93,7 +94,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     one = _pass(prepared, folder)
     sinks = one.sinks
     with bar("models", prepared.corpus.seconds, "s of speech", show=hooks.progress) as advance:
-        report = one.run(advance)
+        report = run_pass(one, advance, hooks.say)
     _check_rows(prepared, report)
     passed = time.perf_counter()
     results = [sink.reducer.finish() for sink in sinks]
@@ -174,6 +175,8 @@ def _pass(prepared: Prepared, folder: Path) -> Pass:
         identity=prepared.identity,
         every=prepared.every,
         source=prepared.corpus.fingerprint,
+        away=away_of(prepared.config),
+        task_shards=prepared.every,
     )
 
 

@@ -27,6 +27,9 @@ class MinibatchReducer:
         rows: a batch is closed as soon as it holds this many rows.
     """
 
+    whole_folds = True
+    """See :class:`voxstrata.streaming.reducers.FoldWise`."""
+
     def __init__(self, layers: int, folds: int, rows: int) -> None:
         self.sums = MinibatchHsic(layers, folds)
         self.layers, self.rows = layers, rows

@@ -27,6 +27,7 @@ from voxstrata.streaming.registry import make_unit
 from voxstrata.streaming.runs import PLAN, STATE
 from voxstrata.streaming.setup import (
     SHARD_S,
+    away_of,
     batch_seconds,
     choose_device,
     expected_rows,
@@ -102,6 +103,7 @@ def prepare(config: SimilarityConfig, out: Path, *, afresh: bool = False) -> Pre
     Raises:
         VoxstrataError: anything in the settings, corpus or models is wrong.
     """
+    away_of(config)  # a wrong --cluster is told before anything is read
     measures = {name: MEASURES.get(name) for name in config.measures}
     units = [
         make_unit(name, rule=config.span_rule, part=config.span_part, per_type=config.per_type)

@@ -39,6 +39,8 @@ class SimilarityConfig(Config):
         per_type: cap on rows of one label.
         limit: use the first this many recordings of a seeded order; ``None`` for all.
         on_error: "skip" lists bad recordings and goes on; "stop" stops at the first.
+        cluster: where the pass is made (docs/scaling.md): "local:N", "tcp://HOST:PORT",
+            "slurm:PROFILE.yaml"; ``None`` for this process.
         keep_store: leave the row store on disk after the run.
     """
 
@@ -56,6 +58,7 @@ class SimilarityConfig(Config):
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     device: str = "auto"
     batch_s: PositiveFloat | None = None
+    cluster: str | None = None
     shard_s: PositiveFloat | None = None
     memory_gib: PositiveFloat | None = None
     disk_gib: PositiveFloat | None = None
@@ -98,7 +101,7 @@ class SimilarityConfig(Config):
     def numbers(self) -> dict[str, object]:
         """The settings that numbers depend on (not where or how fast they are computed)."""
         given = self.model_dump(mode="json")
-        for name in ("memory_gib", "disk_gib", "keep_store", "route", "shard_s"):
+        for name in ("memory_gib", "disk_gib", "keep_store", "route", "shard_s", "cluster"):
             given.pop(name)
         # The exact routes give the same numbers; minibatch is another estimator.
         return given | {"exact": self.route != "minibatch"}

@@ -196,15 +196,26 @@ class MomentsReducer:
             raise UsageError("no rows reached the moments", expected="at least one row")
         return self._moments
 
+    def anchor(self) -> MomentsReducer | None:
+        """A reducer about the same shift, with no rows; ``None`` before the first row."""
+        m = self._moments
+        if m is None:
+            return None
+        return MomentsReducer(self.widths, self.folds, dtype=self.dtype, shift=m.shift)
+
     def state(self) -> tuple[Mapping[str, torch.Tensor], Mapping[str, Any]]:
-        """All sums; empty before the first row."""
-        facts = {"widths": list(self.widths), "folds": self.folds}
+        """The sums of folds that have rows; empty before the first row."""
+        facts: dict[str, Any] = {"widths": list(self.widths), "folds": self.folds}
         m = self._moments
         if m is None:
             return {}, facts
-        named = {"shift": m.shift, "n": m.n, "s": m.s, "a": m.a, "v": m.v, "q": m.q}
-        named |= {f"block{i}": block for i, block in enumerate(m.blocks)}
-        return named, facts
+        sums = {"n": m.n, "s": m.s, "a": m.a, "v": m.v, "q": m.q}
+        sums |= {f"block{i}": block for i, block in enumerate(m.blocks)}
+        present = torch.nonzero(m.n).flatten().tolist()
+        # Shards come fold by fold, so that folds with rows lie together: a view, not a copy.
+        begin, end = (present[0], present[-1] + 1) if present else (0, 0)
+        facts["held"] = [begin, end]
+        return {"shift": m.shift, **{k: x[begin:end] for k, x in sums.items()}}, facts
 
     def restore(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
         """Continue from sums.
@@ -220,11 +231,12 @@ class MomentsReducer:
             )
         self._buffer, self._buffered, self._fold, self._moments = [], 0, -1, None
         if tensors:
-            self._moments = StackMoments(
-                widths=self.widths,
-                blocks=[tensors[f"block{i}"] for i in range(len(self.widths))],
-                **{name: tensors[name] for name in ("shift", "n", "s", "a", "v", "q")},
-            )
+            m = self._moments = self._zeros(tensors["shift"])
+            begin, end = facts["held"]
+            for name in ("n", "s", "a", "v", "q"):
+                getattr(m, name)[begin:end] = tensors[name]
+            for i, block in enumerate(m.blocks):
+                block[begin:end] = tensors[f"block{i}"]
 
     def state_bytes(self) -> int:
         """Bytes of the sums."""
@@ -294,10 +306,8 @@ def add_moments(m: StackMoments, other: StackMoments) -> None:
             expected="reducers that were given one shift before the first row",
             fix="create them with the same `shift`",
         )
-    m.n.add_(other.n)
-    m.s.add_(other.s)
-    m.a.add_(other.a)
-    m.v.add_(other.v)
-    m.q.add_(other.q)
-    for mine, theirs in zip(m.blocks, other.blocks, strict=True):
-        mine.add_(theirs)
+    mine = [m.n, m.s, m.a, m.v, m.q, *m.blocks]
+    theirs = [other.n, other.s, other.a, other.v, other.q, *other.blocks]
+    for fold in torch.nonzero(other.n).flatten().tolist():  # untouched folds take no memory
+        for to, some in zip(mine, theirs, strict=True):
+            to[fold] += some[fold]

@@ -8,11 +8,12 @@ checkpoint and ends with the same bits.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +91,45 @@ class PassReport:
             "noted": self.noted,
         }
 
+    def whole(self) -> dict[str, Any]:
+        """JSON-like form, from which :meth:`of` makes an equal one."""
+        return {**self.facts(), "clock": self.clock}
+
+    @staticmethod
+    def of(whole: Mapping[str, Any]) -> PassReport:
+        """The report of which ``whole`` is the form."""
+        return PassReport(**whole)
+
+    def merge(self, other: PassReport) -> None:
+        """Add what happened in shards that come after these."""
+        self.recordings += other.recordings
+        self.seconds += other.seconds
+        _count(self.rows, other.rows)
+        self.skipped += other.skipped
+        for mine, theirs in (
+            (self.fold_rows, other.fold_rows),
+            (self.dropped, other.dropped),
+            (self.noted, other.noted),
+        ):
+            for name, counts in theirs.items():
+                _count(mine.setdefault(name, {}), counts)
+        for what, seconds in other.clock.items():
+            self.clock[what] = self.clock.get(what, 0.0) + seconds
+
+
+@dataclass(frozen=True)
+class Away:
+    """A cluster that a pass is to be made on (:mod:`voxstrata.streaming.cluster`).
+
+    Attributes:
+        cluster: "local:N", "tcp://HOST:PORT", "slurm:PROFILE.yaml".
+        device, batch_s: as asked for, since workers' devices may be others than this machine's.
+    """
+
+    cluster: str
+    device: str = "auto"
+    batch_s: float | None = None
+
 
 class Pass:
     """One pass over a corpus.
@@ -109,6 +149,9 @@ class Pass:
         folds: fold of each recording; ``None`` for that of its shard.
         source: digest of the corpus: recordings of one id and source are the same audio. Passes
             without one are never shared (:mod:`voxstrata.streaming.together`).
+        away: where :func:`voxstrata.streaming.cluster.run.run_pass` makes the pass; ``None`` for
+            here.
+        task_shards: shards of a task on a cluster.
     """
 
     def __init__(
@@ -126,12 +169,17 @@ class Pass:
         every: int = 1,
         folds: Sequence[int] | None = None,
         source: str = "",
+        away: Away | None = None,
+        task_shards: int = 1,
     ) -> None:
         self.utterances, self.models, self.stack = utterances, models, stack
         self.sinks, self.shards = sinks, shards
         self.batch_s, self.on_error = batch_s, on_error
         self.state, self.identity, self.every = state, identity, every
         self.folds, self.source = folds, source
+        self.away, self.task_shards = away, task_shards
+        # Reducers of workers begin as these did, whatever a checkpoint puts into them here.
+        self.blank = self._fresh() if away else []
         self.report = PassReport()
         self.done = 0
         self.clock = Clock()
@@ -154,7 +202,7 @@ class Pass:
         advance(sum(self.seconds(shard) for shard in self.shards[: self.done]))
         try:
             for shard in self.shards[self.done :]:
-                self._shard(shard, advance)
+                self.work(shard, advance)
         except KeyboardInterrupt:
             raise RunInterruptedError(
                 "stopped by Ctrl-C",
@@ -163,6 +211,14 @@ class Pass:
                 if self.state
                 else "",
             ) from None
+        return self.ended()
+
+    def ended(self) -> PassReport:
+        """The report of a pass that is done.
+
+        Raises:
+            CorpusError: no recording at all could be used.
+        """
         if not self.report.recordings:
             reasons = "; ".join(item["what"] for item in self.report.skipped[:3])
             raise CorpusError(
@@ -189,8 +245,12 @@ class Pass:
         groups = make_batches(self.utterances, shard.members, self.batch_s)
         return [[self.utterances[member] for member in group] for group in groups]
 
-    def _shard(self, shard: Shard, advance: Advance) -> None:
+    def work(self, shard: Shard, advance: Advance) -> None:
+        """Do the next shard."""
         work_shard([self], [shard], advance)
+
+    def _fresh(self) -> list[Sink]:
+        return [replace(sink, reducer=copy.deepcopy(sink.reducer)) for sink in self.sinks]
 
     def take(self, shard: Shard, unread: Sequence[tuple[Utterance, VoxstrataError]],
              encoded: Encoded) -> None:  # fmt: skip

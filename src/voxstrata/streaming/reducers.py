@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import torch
 
@@ -78,6 +78,28 @@ class Reducer(Protocol):
     def state_bytes(self) -> int:
         """Rough size of the state, for plans."""
         ...
+
+
+@runtime_checkable
+class Anchored(Reducer, Protocol):
+    """A reducer that settles something by its first rows, which those of other shards must share
+    so that they can be merged."""
+
+    def anchor(self) -> Reducer | None:
+        """One that has settled the same and seen nothing; ``None`` before the first row."""
+        ...
+
+
+@runtime_checkable
+class FoldWise(Reducer, Protocol):
+    """A reducer that may keep rows from one shard of a fold to the next, and so can be merged
+    exactly only with those of other folds.
+
+    Attributes:
+        whole_folds: says so.
+    """
+
+    whole_folds: bool
 
 
 def write_tensors(

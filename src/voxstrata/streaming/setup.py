@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -15,6 +15,8 @@ from voxstrata.errors import LabelError
 from voxstrata.models.base import SpeechModel
 from voxstrata.numerics.jackknife import assign_folds
 from voxstrata.streaming.batches import Shard, make_shards
+from voxstrata.streaming.cluster.workers import need_dask, parse_place
+from voxstrata.streaming.onepass import Away
 from voxstrata.streaming.runs import PLAN, STATE, STORE
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.streaming.units import Unit
@@ -41,6 +43,27 @@ class LeftOut:
 
     name: str
     reason: str
+
+
+class Placed(Protocol):
+    """Settings that say where a pass is made."""
+
+    cluster: str | None
+    device: str
+    batch_s: float | None
+
+
+def away_of(config: Placed) -> Away | None:
+    """The cluster that settings ask for, if any.
+
+    Raises:
+        UsageError: it is not understood; ConfigError: its profile has problems.
+        MissingDependencyError: dask is not installed.
+    """
+    if config.cluster is None:
+        return None
+    need_dask(parse_place(config.cluster))
+    return Away(config.cluster, config.device, config.batch_s)
 
 
 def choose_device(wanted: str) -> str:

@@ -1,0 +1,266 @@
+"""Where workers come from: ``local:N``, ``tcp://HOST:PORT``, ``slurm:PROFILE.yaml``.
+
+Scheduling, moving tasks away from dead workers and Slurm's job scripts are dask's
+(https://distributed.dask.org, https://jobqueue.dask.org); this file only says what is wanted.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt
+
+from voxstrata.config import Config, load
+from voxstrata.errors import ClusterError, MissingDependencyError, UsageError
+
+KINDS = "local:N, tcp://HOST:PORT or slurm:PROFILE.yaml"
+
+
+class SlurmProfile(Config):
+    """How workers are asked of Slurm; every key has the meaning of sbatch's.
+
+    Attributes:
+        workers: jobs, with one worker each.
+        cores: processor cores of a worker (``--cpus-per-task``), its threads too.
+        memory: of a worker, as "32GiB" (``--mem``).
+        walltime: of a job, as "12:00:00" (``--time``); a worker whose time is up is replaced, and
+            what it had not finished is done by others.
+        gpus: GPUs of a worker (``--gres=gpu:N``).
+        partition, account: ``--partition``, ``--account``.
+        directives: further lines of the job script, without "#SBATCH".
+        prologue: shell lines before the worker starts, such as "module load cuda".
+        python: interpreter on the nodes; ``None`` for the one that runs this.
+        logs: folder of the jobs' logs.
+        interface: network interface of the nodes that the scheduler and workers talk over.
+        dashboard: port of the dashboard.
+    """
+
+    workers: PositiveInt
+    cores: PositiveInt = 4
+    memory: str = "16GiB"
+    walltime: str = "08:00:00"
+    gpus: Annotated[int, Field(ge=0)] = 0
+    partition: str | None = None
+    account: str | None = None
+    directives: tuple[str, ...] = ()
+    prologue: tuple[str, ...] = ()
+    python: str | None = None
+    logs: str = "slurm-logs"
+    interface: str | None = None
+    dashboard: PositiveInt | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """What ``--cluster`` asks for.
+
+    Attributes:
+        kind: "local", "tcp" or "slurm".
+        text: as it was written.
+        workers: how many, where we start them.
+        address: of the scheduler ("tcp").
+        profile: settings ("slurm").
+    """
+
+    kind: Literal["local", "tcp", "slurm"]
+    text: str
+    workers: int = 0
+    address: str = ""
+    profile: SlurmProfile | None = None
+
+
+@dataclass
+class Crew:
+    """A running cluster.
+
+    Attributes:
+        place: what it was made from.
+        client: dask's connection to the scheduler.
+        ours: workers are started, and ended, by this process.
+        cluster: dask's cluster where they are.
+    """
+
+    place: Place
+    client: Any
+    ours: bool
+    cluster: Any = field(default=None)
+
+    def workers(self) -> list[str]:
+        """Addresses of workers that are alive."""
+        return list(self.client.scheduler_info(n_workers=-1)["workers"])
+
+    def close(self) -> None:
+        """End what was started."""
+        with contextlib.suppress(Exception):
+            self.client.close(timeout=5)
+        if self.cluster is not None:
+            with contextlib.suppress(Exception):
+                self.cluster.close(timeout=10)
+
+
+def parse_place(text: str) -> Place:
+    """Read what ``--cluster`` says; a Slurm profile is read and checked too.
+
+    Raises:
+        UsageError: it is none of the kinds.
+        ConfigError: the profile has problems.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "local" and re.fullmatch(r"[1-9]\d*", rest):
+        return Place("local", text, workers=int(rest))
+    if kind in ("tcp", "tls") and re.fullmatch(r"//.+:\d+", rest):
+        return Place("tcp", text, address=text)
+    if kind == "slurm" and rest:
+        profile = load(SlurmProfile, Path(rest).expanduser(), {})
+        return Place("slurm", text, workers=profile.workers, profile=profile)
+    raise UsageError(
+        "--cluster is not understood",
+        got=text,
+        expected=KINDS,
+        fix="for example --cluster local:4 on this machine; docs/scaling.md",
+    )
+
+
+_CREWS: dict[str, Crew] = {}
+
+
+def crew_of(text: str, say: Callable[[str], None]) -> Crew:
+    """The cluster that ``--cluster`` names; started once, and ended with this process.
+
+    Args:
+        text: as :func:`parse_place` reads it.
+        say: shows a line (where the dashboard is).
+
+    Raises:
+        ClusterError: there is no scheduler at the address; MissingDependencyError: no dask.
+        UsageError, ConfigError: as :func:`parse_place`.
+    """
+    held = _CREWS.get(text)
+    if held is not None and held.client.status == "running":
+        return held
+    place = parse_place(text)
+    need_dask(place)
+    crew = {"local": _local, "tcp": _connected, "slurm": _slurm}[place.kind](place)
+    _CREWS[text] = crew
+    if len(_CREWS) == 1:
+        atexit.register(close_all)
+    say(f"Cluster {place.text}: scheduler at {crew.client.scheduler.address}")
+    link = getattr(crew.client, "dashboard_link", None)
+    if link:
+        say(f"Dashboard: {link}")
+    return crew
+
+
+def close_all() -> None:
+    """End every cluster that this process has started or joined."""
+    while _CREWS:
+        _CREWS.popitem()[1].close()
+
+
+def need_dask(place: Place) -> None:
+    """See that dask is installed.
+
+    Raises:
+        MissingDependencyError: it is not.
+    """
+    import importlib.util
+
+    needed = ["distributed", *(["dask_jobqueue"] if place.kind == "slurm" else [])]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"--cluster {place.text} needs {' and '.join(missing)}",
+            got="not installed",
+            fix="pip install 'voxstrata[cluster]'",
+        )
+
+
+def threads_of(place: Place) -> int | None:
+    """Threads of a worker's products: its share of the cores where we know it."""
+    if place.kind == "local":
+        asked = os.environ.get("OMP_NUM_THREADS")
+        share = max(1, len(os.sched_getaffinity(0)) // place.workers)
+        return min(share, int(asked)) if asked else share
+    return place.profile.cores if place.profile else None
+
+
+def _local(place: Place) -> Crew:
+    import dask
+    from distributed import Client, LocalCluster
+
+    # Our own plan keeps memory in bounds; dask would kill workers over a share of its own making.
+    with dask.config.set({"distributed.worker.daemon": True}):
+        cluster = LocalCluster(
+            n_workers=place.workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs="ERROR",
+        )
+    return Crew(place, Client(cluster), ours=True, cluster=cluster)
+
+
+def _connected(place: Place) -> Crew:
+    from distributed import Client
+
+    try:
+        client = Client(place.address, timeout=20, set_as_default=False)
+    except OSError as error:
+        raise ClusterError(
+            f"no scheduler answers at {place.address}",
+            got=str(error).splitlines()[0],
+            expected="a running `dask scheduler`",
+            fix="start one (docs/scaling.md), or check host, port and firewall",
+        ) from None
+    return Crew(place, client, ours=False)
+
+
+def _slurm(place: Place) -> Crew:
+    from dask_jobqueue import SLURMCluster
+    from distributed import Client
+
+    profile = place.profile
+    assert profile is not None
+    directives = list(profile.directives)
+    if profile.gpus:
+        directives.append(f"--gres=gpu:{profile.gpus}")
+    optional = {
+        "queue": profile.partition,
+        "account": profile.account,
+        "python": profile.python,
+        "interface": profile.interface,
+    }
+    scheduler = {"dashboard_address": f":{profile.dashboard or 0}"}
+    try:
+        cluster = SLURMCluster(
+            cores=1,  # one task at a time; its products have threads of their own
+            processes=1,
+            job_cpu=profile.cores,
+            memory=profile.memory,
+            walltime=profile.walltime,
+            job_extra_directives=directives,
+            job_script_prologue=[f"export OMP_NUM_THREADS={profile.cores}", *profile.prologue],
+            log_directory=profile.logs,
+            scheduler_options=scheduler,
+            worker_extra_args=["--memory-limit", "0"],
+            **{name: value for name, value in optional.items() if value is not None},
+        )
+        # Jobs that end before the work does (time limits, failed nodes) are asked for again.
+        cluster.adapt(minimum_jobs=profile.workers, maximum_jobs=profile.workers)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"Slurm workers cannot be asked for with {place.text}",
+            got=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            expected="sbatch on this machine, and settings that it takes",
+            fix="run on a login node, and check the profile (docs/scaling.md)",
+        ) from None
+    return Crew(place, Client(cluster), ours=True, cluster=cluster)
