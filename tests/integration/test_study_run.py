@@ -18,8 +18,9 @@ from voxstrata.cli import app, commands
 from voxstrata.errors import ConfigError, ResultsError
 from voxstrata.files import read_json
 from voxstrata.report import draw_report
+from voxstrata.report.compare import EQUAL, compare_results
 from voxstrata.results import load_results
-from voxstrata.studies.load import read_study
+from voxstrata.studies.load import Source, read_study
 from voxstrata.studies.run import run_study
 
 if not app.registered_commands:
@@ -135,6 +136,41 @@ def test_seeds_are_runs_of_their_own(file: Path, tmp_path: Path) -> None:
     assert set(results.table["seed"]) == {0, 1}
     assert [e["folder"] for e in results.record["analyses"]] == ["known", "known-seed1"]
     assert draw_report(tmp_path / "out").exists()
+
+
+def test_seeds_are_added_to_a_finished_study(file: Path, tmp_path: Path) -> None:
+    """What is there stays as it is; another first seed would have its folder, and is refused."""
+    known = {"job": "properties", "corpus": "speech", "scale": "small",
+             "properties": ["variance-shares"], "folds": 3}  # fmt: skip
+    own = {"job": "similarity", "corpus": "speech", "folds": 3, "seed": 7}
+    analyses = {"known": known, "similar": own}
+
+    def read(*seeds: int) -> Source:
+        return read_study(str(file), changes={"analyses": analyses, "seeds": list(seeds)})
+
+    out = tmp_path / "out"
+    run_study(read(0), out)
+    held = {name: (out / name / "run.json").read_bytes() for name in ("known", "similar")}
+    more = run_study(read(0, 1), out)
+    assert {n: (out / n / "run.json").read_bytes() for n in held} == held
+    folders = [(e["folder"], e["seed"]) for e in more.record["analyses"]]
+    assert folders == [("known", 0), ("known-seed1", 1), ("similar", None)]
+    assert set(more.table["seed"]) == {0, 1, 7}
+    assert draw_report(out).exists()
+    fresh = run_study(read(0, 1), tmp_path / "fresh")
+    pd.testing.assert_frame_equal(more.table, fresh.table)
+    for seeds in ((1,), (1, 0)):
+        with pytest.raises(ResultsError, match="known: seed: 0 then, 1 now") as refused:
+            run_study(read(*seeds), out)
+        assert "seeds: [0, 1]" in refused.value.fix
+    assert {n: (out / n / "run.json").read_bytes() for n in held} == held
+    fewer = run_study(read(0), out)
+    assert set(fewer.table["seed"]) == {0, 7}
+    assert (out / "known-seed1" / "run.json").exists(), "no longer part of it, and not deleted"
+    found = compare_results(out, tmp_path / "fresh")
+    assert found.parts == ("known, seed 0", "similar")
+    assert found.alone == (("known, seed 1", f"only in {tmp_path / 'fresh'}"),)
+    assert set(found.table["verdict"]) == {EQUAL}
 
 
 def test_the_command_shows_a_plan_runs_and_says_where_the_page_is(

@@ -186,8 +186,21 @@ def _refuse_others(study: Study, found: Checked, folder: Path) -> None:
             f"{folder} holds results of other settings, models, corpus or version",
             got="; ".join(told),
             expected="what this study asks for",
-            fix="choose another folder, or --overwrite always to replace them",
+            fix=f"{_first_seed(study)}choose another folder, or --overwrite always to replace them",
         )
+
+
+def _first_seed(study: Study) -> str:
+    """The remedy where the study's first seed is not that of the results; "" where it is."""
+    first = study.config.seeds[0]
+    for part in study.parts:
+        if part.seed == first and _whole(part.folder):
+            held = load_results(part.folder).record.get("seed")
+            if held is not None and held != first:
+                rest = [str(seed) for seed in study.config.seeds if seed != held]
+                listed = ", ".join([str(held), *rest])
+                return f"to add seeds name the one that is there first (seeds: [{listed}]), "
+    return ""
 
 
 def _old(study: Study, folder: Path, identity: str) -> Results | None:
