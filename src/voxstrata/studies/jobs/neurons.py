@@ -27,12 +27,17 @@ from voxstrata.studies.jobs.job import Cost, Job, Look
 LAYER_S = 0.6
 """Seconds of nulls, tests and halves for a layer and contrast at 200 labellings."""
 
+IVECTOR_S = 0.015
+"""Seconds of training ``ivector-small`` for a second of speech: 5.2 to 5.7 s for 343 s in three
+trainings of ``OMP_NUM_THREADS=1 voxstrata study run lin2025``."""
+
 
 def _prepare(config: NeuronsConfig, _folder: Path, _afresh: bool) -> Prepared:
     return prepare(config)
 
 
-def _cost(prepared: Prepared) -> Cost:
+def cost_of_neurons(prepared: Prepared) -> Cost:
+    """Forecast of a prepared run."""
     import torch
 
     rate = product_rate(torch.float32, prepared.device)
@@ -41,6 +46,8 @@ def _cost(prepared: Prepared) -> Cost:
     neurons = sum(len(one.neurons) * len(one.contrasts) for one in prepared.analysed)
     seconds = 2 * flops / (rate * MODEL_EFFICIENCY)  # a pass for clusters, and one that counts
     seconds += neurons * LAYER_S * max(1.0, prepared.config.draws / 200)
+    if "" in prepared.vectors:  # a model that is trained on the corpus
+        seconds += IVECTOR_S * spoken
     widest = max((i.width for one in prepared.analysed for i in one.neurons), default=0)
     disk = 4.0 * len(prepared.units) * widest * max(1, neurons)
     return Cost(seconds, disk, 0.6e9 + 4 * disk)
@@ -110,7 +117,7 @@ JOB = Job(
     run=run_neurons,
     open_pass=open_neurons,
     corpora={"corpus": False},
-    cost=_cost,
+    cost=cost_of_neurons,
     missing=_missing,
     names={"rule": make_rule, "contrasts": check_contrast, "ivector": known_ivector},
     inside=_inside,

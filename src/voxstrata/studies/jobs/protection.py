@@ -10,7 +10,8 @@ from voxstrata.corpora import load_corpus
 from voxstrata.models import load_model
 from voxstrata.neurons.conditions.condition import Contrast
 from voxstrata.neurons.conditions.parse import check_contrast
-from voxstrata.neurons.protection.inside import neurons_config, probe_config
+from voxstrata.neurons.prepare import prepare as prepare_neurons
+from voxstrata.neurons.protection.inside import neurons_config, probe_config, verify_config
 from voxstrata.neurons.protection.job import run_protection
 from voxstrata.neurons.protection.prepare import Prepared, known_group, prepare
 from voxstrata.neurons.protection.settings import ProtectionConfig
@@ -21,11 +22,13 @@ from voxstrata.probing.prepare import prepare as prepare_probing
 from voxstrata.probing.registry import get_tasks
 from voxstrata.probing.settings import read_protocol
 from voxstrata.studies.jobs.job import Cost, Job, Look
-from voxstrata.studies.jobs.neurons import known_ivector, made_contrast
+from voxstrata.studies.jobs.neurons import cost_of_neurons, known_ivector, made_contrast
 from voxstrata.studies.jobs.probing import cost_of_probing
+from voxstrata.studies.jobs.verification import cost_of_verification
 from voxstrata.training.recipes import read_recipe
 from voxstrata.verification.backend import BACKENDS
 from voxstrata.verification.embed import choose
+from voxstrata.verification.prepare import prepare as prepare_verification
 
 
 def _prepare(config: ProtectionConfig, folder: Path, _afresh: bool) -> Prepared:
@@ -33,15 +36,17 @@ def _prepare(config: ProtectionConfig, folder: Path, _afresh: bool) -> Prepared:
 
 
 def _cost(prepared: Prepared) -> Cost:
-    """Heads of the unpruned model, as often as there are models."""
+    """Finding the neurons; heads of the unpruned model, as often as there are models; trials."""
     probed = prepare_probing(probe_config(prepared.config, (), prepared.config.model), Path())
     one, models = cost_of_probing(probed), len(prepared.wanted) + 1
     weights = 4.0 * models * float(prepared.model.details["parameters"])
-    parts = ["finding the neurons"]
-    parts += ["training between prunings"] if prepared.config.tune else []
-    parts += ["trials"] if prepared.config.trials else []
-    disk = weights + one.disk_bytes * models
-    return Cost(one.seconds * models, disk, 2e9, without=", ".join(parts))
+    seconds = one.seconds * models
+    seconds += cost_of_neurons(prepare_neurons(neurons_config(prepared.config))).seconds
+    if prepared.config.trials is not None:
+        verified = prepare_verification(verify_config(prepared.config, (), prepared.config.model))
+        seconds += cost_of_verification(verified, len(prepared.wanted)).seconds
+    without = "training between prunings" if prepared.config.tune else ""
+    return Cost(seconds, weights + one.disk_bytes * models, 2e9, without=without)
 
 
 def _inside(config: ProtectionConfig) -> Iterator[Look]:

@@ -16,7 +16,13 @@ def _prepare(config: VerifyConfig, _folder: Path, _afresh: bool) -> Prepared:
     return prepare(config)
 
 
-def _cost(prepared: Prepared) -> Cost:
+def cost_of_verification(prepared: Prepared, more: int = 0) -> Cost:
+    """Forecast of a prepared run.
+
+    Args:
+        prepared: the run.
+        more: models of the size of its first that come besides.
+    """
     import torch
 
     rate = product_rate(torch.float32, prepared.device)
@@ -27,7 +33,8 @@ def _cost(prepared: Prepared) -> Cost:
         prepared.backend_corpus,
     )
     spoken = sum(u.duration_s for c in opened if c is not None for u in c.utterances)
-    flops = spoken * sum(system.model.flops_per_second for system in prepared.systems)
+    each = [system.model.flops_per_second for system in prepared.systems]
+    flops = spoken * (sum(each) + more * each[0])
     trials = len(prepared.trials)
     return Cost(flops / (rate * MODEL_EFFICIENCY) + 2e-5 * trials, 0.0, 0.5e9)
 
@@ -39,6 +46,6 @@ JOB = Job(
     prepare=_prepare,
     run=run_verification,
     corpora={"corpus": False, "mean_from": False, "as_norm": False, "backend_from": False},
-    cost=_cost,
+    cost=cost_of_verification,
     names={"backend": BACKENDS.get},
 )
