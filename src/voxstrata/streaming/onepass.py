@@ -24,6 +24,7 @@ from voxstrata.errors import CorpusError, RunInterruptedError, StorageError, Vox
 from voxstrata.files import read_json, write_json
 from voxstrata.models.base import SpeechModel
 from voxstrata.streaming.batches import Shard, make_batches
+from voxstrata.streaming.fitting import Room
 from voxstrata.streaming.outputs import Asking, Clock, Encoded, Forwards, encode_shared, prefetch
 from voxstrata.streaming.progress import Advance
 from voxstrata.streaming.reducers import Reducer, Rows, load_state, save_state
@@ -182,7 +183,7 @@ class Pass:
         self.blank = self._fresh() if away else []
         self.report = PassReport()
         self.done = 0
-        self.clock = Clock()
+        self.clock, self.room = Clock(), Room()
         self._saved = 0
         self._since_trim = 0.0
 
@@ -398,7 +399,8 @@ def work_shard(
             one.clock.book("waiting for audio", waited)
         live = [number for number in everyone if number not in gone]
         with torch.inference_mode():
-            askings = [Asking(passes[i].models, passes[i].stack, passes[i].clock) for i in live]
+            those = [passes[i] for i in live]
+            askings = [Asking(one.models, one.stack, one.clock, one.room) for one in those]
             encoded = dict(zip(live, encode_shared(askings, loaded, forwards), strict=True))
             for number in live:
                 feed, own = passes[number].take, shards[number]

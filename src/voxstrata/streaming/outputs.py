@@ -12,6 +12,7 @@ import torch
 
 from voxstrata.errors import AudioError, NumericsError, VoxstrataError
 from voxstrata.models.base import SpeechModel
+from voxstrata.streaming.fitting import Fitted, Room, model_key
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.types import Utterance
 
@@ -79,7 +80,7 @@ def prefetch(batches: Sequence[Sequence[Utterance]], depth: int = 2) -> Iterator
 
 Encoded = tuple[list[tuple[Utterance, list[torch.Tensor]]], list[tuple[Utterance, VoxstrataError]]]
 """Each good recording with its layer outputs in stack order ([T, D] each), and the recordings that
-failed with the reason (too short for a model, NaN activations)."""
+failed with the reason (too short for a model, too long for its device, NaN activations)."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,13 @@ class Asking:
         models: its models.
         stack: its layers of all these models.
         clock: where its share of the time is booked.
+        room: what fits into memory.
     """
 
     models: Sequence[SpeechModel]
     stack: Sequence[StackLayer]
     clock: Clock
+    room: Room = field(default_factory=Room)
 
 
 @dataclass
@@ -110,16 +113,12 @@ class Forwards:
     run: int = 0
 
 
-def model_key(model: SpeechModel) -> tuple[str, str]:
-    """What models of equal numbers share: fingerprint (precision is in it) and device."""
-    return model.fingerprint, str(getattr(model, "device", ""))
-
-
 def encode_batch(
     models: Sequence[SpeechModel],
     stack: Sequence[StackLayer],
     loaded: Loaded,
     clock: Clock,
+    room: Room | None = None,
 ) -> Encoded:
     """Run every model over a batch.
 
@@ -128,8 +127,9 @@ def encode_batch(
         stack: chosen layers of all models.
         loaded: the batch.
         clock: where time is booked.
+        room: what fits into memory, from batch to batch.
     """
-    return encode_shared([Asking(models, stack, clock)], loaded)[0]
+    return encode_shared([Asking(models, stack, clock, room or Room())], loaded)[0]
 
 
 def encode_shared(
@@ -147,14 +147,16 @@ def encode_shared(
         forwards: counts models run.
     """
     fitting = [_long_enough(asking, loaded) for asking in askings]
-    outputs: dict[int, list[list[torch.Tensor]]] = {}
+    outputs: dict[int, _Made] = {}
     for keep in dict.fromkeys(keep for keep, _ in fitting):
         alike = [i for i, (kept, _) in enumerate(fitting) if kept == keep]
         audio = [loaded.audio[position] for position in keep]
         together = _run([askings[i] for i in alike], audio, forwards or Forwards())
         outputs |= dict(zip(alike, together, strict=True))
     return [
-        _checked(asking, loaded, keep, outputs[number], failed)
+        _checked(
+            asking, [loaded.utterances[position] for position in keep], outputs[number], failed
+        )
         for number, (asking, (keep, failed)) in enumerate(zip(askings, fitting, strict=True))
     ]
 
@@ -191,11 +193,15 @@ def _long_enough(
     return tuple(keep), failed
 
 
+_Made = list[list[torch.Tensor] | VoxstrataError]
+"""Outputs in stack order of every recording, or why there are none."""
+
+
 def _run(
     askings: Sequence[Asking], audio: Sequence[torch.Tensor], forwards: Forwards
-) -> list[list[list[torch.Tensor]]]:
-    """Outputs in stack order of every recording, for each who asks."""
-    found: list[list[list[torch.Tensor]]] = [[[] for _ in audio] for _ in askings]
+) -> list[_Made]:
+    """What models make of every recording, for each who asks."""
+    found: list[_Made] = [[[] for _ in audio] for _ in askings]
     if not audio:
         return found
     asked: dict[tuple[str, str], list[tuple[int, int, list[str]]]] = {}
@@ -203,38 +209,45 @@ def _run(
         for number, model in enumerate(asking.models):
             names = [layer.info.name for layer in asking.stack if layer.model == number]
             asked.setdefault(model_key(model), []).append((who, number, names))
-    encoded: dict[tuple[int, int], list[dict[str, torch.Tensor]]] = {}
+    encoded: dict[tuple[int, int], Fitted] = {}
     for users in asked.values():
         begun = time.perf_counter()
         who, number, _ = users[0]
         every = dict.fromkeys(name for _, _, names in users for name in names)
-        outputs = askings[who].models[number].encode(audio, list(every))
-        encoded |= {(who, number): outputs for who, number, _ in users}
-        spent = time.perf_counter() - begun
+        fitted = askings[who].room.encode(askings[who].models[number], audio, list(every))
+        encoded |= {(who, number): fitted for who, number, _ in users}
+        spent = time.perf_counter() - begun - sum(fitted.spent.values())
         for who, number, _ in users:
             clock, spec = askings[who].clock, askings[who].models[number].spec
-            clock.book(f"model {spec}", spent / len(users))
+            for what, seconds in {f"model {spec}": spent, **fitted.spent}.items():
+                clock.book(what, seconds / len(users))
         forwards.asked += len(users) * len(audio)
         forwards.run += len(audio)
     for who, asking in enumerate(askings):
         for number in range(len(asking.models)):
             names = [layer.info.name for layer in asking.stack if layer.model == number]
-            for held, made in zip(found[who], encoded[who, number], strict=True):
-                held += [made[name] for name in names]
+            fitted = encoded[who, number]
+            for position, outputs in enumerate(fitted.outputs):
+                held = found[who][position]
+                if outputs is None:
+                    found[who][position] = fitted.failed[position]
+                elif isinstance(held, list):
+                    held += [outputs[name] for name in names]
     return found
 
 
 def _checked(
     asking: Asking,
-    loaded: Loaded,
-    keep: Sequence[int],
-    outputs: Sequence[list[torch.Tensor]],
+    utterances: Sequence[Utterance],
+    made: _Made,
     failed: list[tuple[Utterance, VoxstrataError]],
 ) -> Encoded:
     begun = time.perf_counter()
     good = []
-    for position, tensors in zip(keep, outputs, strict=True):
-        utterance = loaded.utterances[position]
+    for utterance, tensors in zip(utterances, made, strict=True):
+        if isinstance(tensors, VoxstrataError):
+            failed.append((utterance, tensors))
+            continue
         bad = _first_not_finite(tensors)
         if bad is None:
             good.append((utterance, tensors))

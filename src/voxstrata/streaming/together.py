@@ -20,8 +20,9 @@ from voxstrata.errors import RunInterruptedError, VoxstrataError
 from voxstrata.files import fingerprint, lock, read_json, write_json
 from voxstrata.models.base import SpeechModel
 from voxstrata.streaming.batches import Shard
+from voxstrata.streaming.fitting import model_key
 from voxstrata.streaming.onepass import Pass, work_shard
-from voxstrata.streaming.outputs import Forwards, model_key
+from voxstrata.streaming.outputs import Forwards
 from voxstrata.streaming.progress import Advance, bar
 from voxstrata.streaming.runs import NOTE, PLAN, STATE, clear
 

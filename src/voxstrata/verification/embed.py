@@ -19,6 +19,7 @@ from voxstrata.models.base import SpeechModel
 from voxstrata.models.base import layer as find_layer
 from voxstrata.registry import unknown_name
 from voxstrata.streaming.batches import Shard, make_batches, make_shards
+from voxstrata.streaming.fitting import Room
 from voxstrata.streaming.outputs import Clock, Loaded, encode_batch, prefetch
 from voxstrata.streaming.progress import Advance
 from voxstrata.streaming.stack import StackLayer
@@ -278,6 +279,7 @@ class _System:
         self.stack = [StackLayer(0, model.spec, wanted.layer)]
         self.vectors: dict[str, NDArray[np.float32]] = {}
         self.skipped: dict[str, str] = {}
+        self._room = Room()
         self._fresh: list[str] = []
         self._gone: list[str] = []
 
@@ -299,7 +301,7 @@ class _System:
             return []
         views = _views(loaded) if self.wanted.crops else loaded
         with torch.inference_mode():
-            good, failed = encode_batch([self.model], self.stack, views, Clock())
+            good, failed = encode_batch([self.model], self.stack, views, Clock(), self._room)
             rows = {u.id: _pooled(outputs[0], self.wanted.pooling) for u, outputs in good}
         bad = {u.id.partition(_VIEW)[0]: error for u, error in failed}
         for utterance in loaded.utterances:
