@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 from voxstrata.errors import ClusterError, RunInterruptedError, VoxstrataError
@@ -46,6 +47,7 @@ class _Work:
         finished: nodes that are whole.
         refused: workers that cannot do the work, by address, with the reason.
         alone: since when there has been no worker at all.
+        ended: set whenever a task ends.
     """
 
     waiting: list[Node]
@@ -54,6 +56,7 @@ class _Work:
     finished: set[Node] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
     alone: float | None = None
+    ended: Event = field(default_factory=Event)
 
 
 def spread(one: Pass, away: Away, advance: Advance, say: Callable[[str], None]) -> None:
@@ -233,6 +236,7 @@ def _submit(
     future = crew.client.submit(
         act, token, what, pure=False, priority=priority, workers=allowed, key=None
     )
+    future.add_done_callback(lambda _future: work.ended.set())
     work.running[future] = node
     if allowed is not None:
         work.allowed[future] = allowed
@@ -240,18 +244,10 @@ def _submit(
 
 def _look(crew: Crew, one: Pass, plan: _Plan, work: _Work, advance: Advance) -> None:
     """Wait a while for tasks, and take in those that ended."""
-    from distributed import wait
-
     if crew.client.status != "running":
         raise _lost(crew, plan, work)
-    try:
-        wait(list(work.running), timeout=LOOK_S, return_when="FIRST_COMPLETED")
-    except TimeoutError:
-        pass
-    except Exception as error:  # dask raises several kinds once the connection is gone
-        if crew.client.status == "running":
-            raise
-        raise _lost(crew, plan, work) from error
+    work.ended.wait(LOOK_S)
+    work.ended.clear()
     for future in [future for future in work.running if future.done()]:
         _end(crew, one, plan, work, future, advance)
     _reassign(crew, one, plan, work)

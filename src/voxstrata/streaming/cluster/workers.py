@@ -20,6 +20,9 @@ from pydantic import Field, PositiveInt
 from voxstrata.config import Config, load
 from voxstrata.errors import ClusterError, MissingDependencyError, UsageError
 
+CONNECT_S = 20
+"""Seconds in which a scheduler must answer."""
+
 KINDS = "local:N, tcp://HOST:PORT or slurm:PROFILE.yaml"
 
 
@@ -206,14 +209,14 @@ def _local(place: Place) -> Crew:
             dashboard_address="127.0.0.1:0",
             silence_logs="ERROR",
         )
-    return Crew(place, Client(cluster), ours=True, cluster=cluster)
+    return Crew(place, Client(cluster, set_as_default=False), ours=True, cluster=cluster)
 
 
 def _connected(place: Place) -> Crew:
     from distributed import Client
 
     try:
-        client = Client(place.address, timeout=20, set_as_default=False)
+        client = Client(place.address, timeout=CONNECT_S, set_as_default=False)
     except OSError as error:
         raise ClusterError(
             f"no scheduler answers at {place.address}",
@@ -263,4 +266,4 @@ def _slurm(place: Place) -> Crew:
             expected="sbatch on this machine, and settings that it takes",
             fix="run on a login node, and check the profile (docs/scaling.md)",
         ) from None
-    return Crew(place, Client(cluster), ours=True, cluster=cluster)
+    return Crew(place, Client(cluster, set_as_default=False), ours=True, cluster=cluster)
