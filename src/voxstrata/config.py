@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -86,11 +87,16 @@ def plain_message(message: str) -> str:
     return message.replace("Tuple should have at least 1 item after validation, not 0", "not empty")
 
 
+MOST_VALUES = 1_000_000
+"""Values that a YAML file may stand for: with aliases a few lines can stand for billions."""
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping with the safe loader.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or is not a mapping.
+        ConfigError: the file is missing, is not YAML, is not a mapping, holds itself by an alias,
+            or stands for more than :data:`MOST_VALUES` values.
     """
     import yaml
 
@@ -104,10 +110,17 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             expected="a YAML file",
             fix="check the path",
         ) from None
+    except ValueError as error:
+        raise ConfigError(
+            f"{file} is not UTF-8 text", got=str(error), expected="a YAML file"
+        ) from None
     try:
         loaded = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter: a day that no month has
         raise ConfigError(f"{file} is not valid YAML", got=str(error)) from None
+    except RecursionError:
+        raise ConfigError(f"{file} is nested too deep", expected="a configuration") from None
+    _refuse_expansion(file, loaded)
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
@@ -117,6 +130,29 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             expected="key: value lines",
         )
     return loaded
+
+
+def _refuse_expansion(file: Path, loaded: Any) -> None:
+    """Refuse what aliases make endless or huge; everything after this may walk it as a tree."""
+    sizes: dict[int, float] = {}
+
+    def size(value: Any) -> float:
+        if not isinstance(value, dict | list | tuple | set):
+            return 1
+        if id(value) not in sizes:
+            sizes[id(value)] = math.inf  # met again before it is known: it holds itself
+            inner = value.values() if isinstance(value, dict) else value
+            sizes[id(value)] = 1 + sum(map(size, inner))
+        return sizes[id(value)]
+
+    held = size(loaded)
+    if held > MOST_VALUES:
+        raise ConfigError(
+            f"the aliases (`*name`) of {file} stand for too much",
+            got="a value that holds itself" if math.isinf(held) else f"{held:.3g} values",
+            expected=f"at most {MOST_VALUES:,} values",
+            fix="write the values out",
+        )
 
 
 def load(kind: type[C], path: str | Path | None, overrides: dict[str, Any]) -> C:

@@ -96,13 +96,15 @@ def read_json(path: Path) -> Any:
     """Read JSON.
 
     Raises:
-        StorageError: the file is missing or damaged.
+        StorageError: the file is missing, cannot be read, or is damaged.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StorageError(f"{path} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read", got=error.strerror or str(error)) from None
+    except (ValueError, RecursionError) as error:  # no text, no JSON, endless digits or brackets
         raise StorageError(f"{path} is damaged", got=str(error), expected="JSON") from None
 
 

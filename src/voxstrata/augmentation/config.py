@@ -48,7 +48,7 @@ class _Presets(Config):
         if not isinstance(given, dict) or given.get("preset") is None:
             return given
         name = given["preset"]
-        if name not in cls.presets:
+        if not isinstance(name, str) or name not in cls.presets:
             raise ValueError(f"preset must be one of {', '.join(cls.presets)}, not {name!r}")
         return {**cls.presets[name], **{k: v for k, v in given.items() if k != "preset"}}
 

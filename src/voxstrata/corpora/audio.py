@@ -77,7 +77,7 @@ def read_header(path: str | Path) -> Header:
     file = Path(path)
     try:
         stat = file.stat()
-    except OSError:
+    except (OSError, ValueError):  # the latter: a name that no file can have
         raise AudioError(
             f"the recording {file} is missing",
             fix="check the manifest's paths, or restore the file",
@@ -193,9 +193,12 @@ def read_file(
             dtype="float32",
             always_2d=True,
         )
-    except (sf.SoundFileError, RuntimeError) as error:
+    except (sf.SoundFileError, RuntimeError, MemoryError) as error:
+        # A header that lies asks for more memory than there is.
         raise AudioError(
-            f"{path} is damaged", got=str(error), fix="fetch it again, or leave it out"
+            f"{path} is damaged",
+            got=str(error) or f"a header that promises {header.duration_s:.0f} s",
+            fix="fetch it again, or leave it out",
         ) from None
     _need(path, header, first, wanted, len(data))
     mono = data[:, picked[0]] if len(picked) == 1 else data[:, picked].mean(axis=1)

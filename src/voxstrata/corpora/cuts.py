@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstrata.corpora.audio import Header, finish, read_file, read_header
+from voxstrata.corpora.manifests import check_cut, sources_in
 from voxstrata.errors import AudioError, CorpusError, MissingDependencyError
 from voxstrata.files import atomic_write
 from voxstrata.types import SAMPLE_RATE, Utterance
@@ -74,7 +75,9 @@ def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
                     continue
                 try:
                     value = json.loads(line)
-                except ValueError as error:
+                    if "\\ud" in line.lower():  # half a character, which no file can hold
+                        json.dumps(value, ensure_ascii=False).encode()
+                except (ValueError, RecursionError) as error:
                     yield number, ValueError(str(error))
                     continue
                 yield number, value
@@ -104,6 +107,13 @@ def recording_of(header: Header, id: str | None = None) -> Recording:
     )
 
 
+MALFORMED = (
+    TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError, RecursionError,
+    OverflowError,
+)  # fmt: skip
+"""What lhotse raises where a manifest's line is not what it should be."""
+
+
 def cut_from_dict(data: dict[str, Any]) -> Cut:
     """A lhotse cut from its JSON; ``custom`` stays as it is written.
 
@@ -114,8 +124,8 @@ def cut_from_dict(data: dict[str, Any]) -> Cut:
 
     # lhotse would turn a custom mapping that has, say, a key "width" into an image.
     custom = data.pop("custom", None)
-    inner = [s.pop("custom", None) for s in data.get("supervisions", [])]
     try:
+        inner = [s.pop("custom", None) for s in data.get("supervisions", [])]
         cut = deserialize_item(data)
         kind = type(cut).__name__
         if kind not in ("MonoCut", "MultiCut", "MixedCut"):
@@ -125,7 +135,8 @@ def cut_from_dict(data: dict[str, Any]) -> Cut:
         if kind != "MixedCut":
             for supervision, values in zip(cut.supervisions, inner, strict=True):
                 supervision.custom = values
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        check_cut(cut)
+    except MALFORMED as error:
         raise CorpusError("not a lhotse cut", got=f"{type(error).__name__}: {error}") from None
     return cut
 
@@ -169,15 +180,20 @@ def refuse_foreign_sources(cut: Cut) -> None:
     Raises:
         AudioError: a source is a command, a URL or the like.
     """
-    for recording in recordings_of(cut):
-        for source in recording.sources:
-            if source.type not in ("file", "memory"):
-                raise AudioError(
-                    f"{cut.id}: its audio is not a local file",
-                    got=f"a source of type {source.type!r}: {str(source.source)[:80]}",
-                    expected="type 'file'",
-                    fix="save the audio to files first (lhotse: cuts.save_audios)",
-                )
+    # Only cuts that are changed on reading may name audio beside their recordings.
+    found: Iterable[tuple[str, Any]]
+    if hasattr(cut, "tracks") or any(recording.transforms for recording in recordings_of(cut)):
+        found = sources_in(cut)
+    else:
+        found = ((s.type, s.source) for r in recordings_of(cut) for s in r.sources)
+    for kind, source in found:
+        if kind not in ("file", "memory"):
+            raise AudioError(
+                f"{cut.id}: its audio is not a local file",
+                got=f"a source of type {kind!r}: {str(source)[:80]}",
+                expected="type 'file'",
+                fix="save the audio to files first (lhotse: cuts.save_audios)",
+            )
 
 
 def is_plain(cut: Cut) -> bool:

@@ -80,13 +80,22 @@ class Opened:
         }
 
     def mean(self) -> NDArray[np.float32] | None:
-        """Mean embedding of the training recordings [D], where the folder has one."""
+        """Mean embedding of the training recordings [D], where the folder has one.
+
+        Raises:
+            CheckpointError: the file is damaged or holds something else.
+        """
         from voxstrata.models.weights import read_checkpoint
 
         path = self.folder / MEAN
         if not path.exists():
             return None
-        values: NDArray[np.float32] = read_checkpoint(path)["mean"].float().numpy()
+        found = read_checkpoint(path)
+        if "mean" not in found:
+            raise CheckpointError(
+                f"{path} holds no mean", got=", ".join(sorted(found)[:8]), expected="mean"
+            )
+        values: NDArray[np.float32] = found["mean"].float().numpy()
         return values
 
 
@@ -146,6 +155,11 @@ def read_card(folder: Path) -> dict[str, Any]:
             got=", ".join(sorted(card)[:8]) if isinstance(card, dict) else type(card).__name__,
             expected=", ".join(_NEEDED),
         )
+    odd = [key for key in _NEEDED[1:] if not isinstance(card[key], dict)]
+    if odd:
+        raise CheckpointError(
+            f"{path} is damaged", got=f"{', '.join(odd)} of another form", expected="mappings"
+        )
     if not isinstance(card.get("format"), int) or card["format"] > FORMAT:
         raise CheckpointError(
             f"{path} was written by a later version of voxstrata",
@@ -169,7 +183,14 @@ def open_card(folder: Path) -> Opened:
 
     card = read_card(folder)
     stated = card["front_end"]
-    kind = str(stated.get("kind"))
+    lacking = {"kind", "name", "settings"} - set(stated)
+    if lacking or not isinstance(stated["settings"], dict):
+        raise CheckpointError(
+            f"{folder / CARD} does not tell the front end",
+            got=f"no {', '.join(sorted(lacking))}" if lacking else "settings of another form",
+            expected="front_end with kind, name and settings",
+        )
+    kind = str(stated["kind"])
     if kind not in _FRONT_ENDS:
         raise CheckpointError(
             f"{folder / CARD} names a front end that is not known",
@@ -177,16 +198,21 @@ def open_card(folder: Path) -> Opened:
             expected=" or ".join(_FRONT_ENDS),
         )
     settings = build(getattr(kinds, kind), stated["settings"], source=str(folder / CARD))
-    training = card.get("training", {})
+    training = _mapping(card.get("training"))
     facts = {
         "card": card.get("name"),
         "sha256": card["weights"].get("sha256"),
         "trained_on": training.get("corpora"),
-        "objective": training.get("objective", {}).get("name"),
+        "objective": _mapping(training.get("objective")).get("name"),
     }
     if card.get("untrained"):
         facts["random"] = True
     return Opened(folder, card, FrontEnd(settings, str(stated["name"])), card["options"], facts)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """What a card tells beside what is needed; empty where it is of another form."""
+    return value if isinstance(value, dict) else {}
 
 
 def twin_seed(spec: ModelSpec, own: tuple[str, ...] = ()) -> int:

@@ -233,8 +233,8 @@ def load_set(path: str | Path) -> NeuronSet:
             expected=f"at most {FORMAT}",
             fix="update voxstrata",
         )
-    order = found.get("order") or list(found["widths"])
     try:
+        order = found.get("order") or list(found["widths"])
         widths = {str(layer): int(found["widths"][layer]) for layer in order}
         return NeuronSet(
             str(found["name"]),
@@ -245,7 +245,7 @@ def load_set(path: str | Path) -> NeuronSet:
             {str(g): _indices(of, widths) for g, of in found.get("groups", {}).items()},
             dict(found.get("details", {})),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ConfigError(
             f"{path} is a damaged neuron set", got=f"{type(error).__name__}: {error}"
         ) from None

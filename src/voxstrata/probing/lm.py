@@ -18,6 +18,7 @@ import gzip
 import math
 import os
 import sys
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -212,7 +213,7 @@ def read_unigrams(file: Path) -> list[tuple[str, str]]:
                     word = (text.split("\t") if "\t" in text else text.split())[1].strip()
                     if not (word.startswith("<") and word.endswith(">")) and as_read(word):
                         found.append((word, as_read(word)))
-    except (UnicodeDecodeError, IndexError, OSError, EOFError) as error:
+    except (UnicodeDecodeError, IndexError, OSError, EOFError, zlib.error) as error:
         raise _no_arpa(file, str(error)) from None
     return found
 
@@ -281,7 +282,7 @@ def _is_binary(file: Path) -> bool:
         with _opened(file) as lines:
             first = next((line.strip() for _, line in zip(range(100), lines, strict=False)
                           if line.strip()), "")  # fmt: skip
-    except (UnicodeDecodeError, OSError, EOFError) as error:
+    except (UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
         raise _no_arpa(file, str(error)) from None
     if first != ARPA:
         raise _no_arpa(file, f"a file that begins with {first[:40]!r}")

@@ -14,7 +14,7 @@ from voxstrata.corpora.alignments.text import malformed, number, read_text
 from voxstrata.types import Segment
 
 FORM = "start end label, times in units of 100 ns"
-_STATE = re.compile(r"\[(\d+)\]$")
+_STATE = re.compile(r"\[(\d{1,9})\]$")
 _FULL = re.compile(r"^[^^\s]+\^[^-\s]+-([^+\s]+)\+[^=\s]+=[^@\s]+@")
 
 

@@ -35,7 +35,7 @@ def read_pocketsphinx(path: Path) -> dict[str, tuple[Segment, ...]]:
             continue
         try:
             value = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise malformed(path, line, str(error), FORM) from None
         for word in _inner(value, path, line):
             span = _span(word, path, line)

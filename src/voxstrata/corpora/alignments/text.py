@@ -13,11 +13,14 @@ def read_text(path: Path) -> str:
     """The file's text: UTF-8 with or without a mark, UTF-16 with one.
 
     Raises:
-        LabelError: the file is missing, empty or in another encoding.
+        LabelError: the file is missing, no plain file, empty or in another encoding.
     """
     try:
+        # A manifest may name anything, and a device or pipe need not end.
+        if path.exists() and not path.is_file():
+            raise LabelError(f"the alignment {path} is no file", expected="a plain file")
         raw = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise LabelError(f"cannot read the alignment {path}", got=str(error)) from None
     if not raw.strip():
         raise LabelError(f"the alignment {path} is empty", fix="export it again")

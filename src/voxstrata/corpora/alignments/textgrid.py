@@ -110,7 +110,7 @@ def _named_numbers(path: Path, text: str) -> None:
 
 def _count(values: _Values, what: str) -> int:
     text = values.take("number", what)
-    if not text.isdigit():
+    if not (text.isdigit() and len(text) < 10):
         raise malformed(values.path, values.line, repr(text), what)
     return int(text)
 

@@ -177,11 +177,16 @@ def read_table(path: Path, problem: Problem, *, needed: Sequence[str]) -> list[d
         needed: columns it must have (compared without regard to case).
 
     Raises:
-        CorpusError: it cannot be read or lacks a needed column.
+        CorpusError: it cannot be read, is no table, or lacks a needed column.
     """
     text = read_text(path)
     first = text.split("\n", 1)[0]
-    rows = list(csv.reader(io.StringIO(text), delimiter="\t" if "\t" in first else ","))
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter="\t" if "\t" in first else ","))
+    except csv.Error as error:
+        raise CorpusError(
+            f"{path} is no table", got=str(error), expected="lines of cells"
+        ) from None
     head = [cell.strip() for cell in rows[0]] if rows else []
     lowered = {cell.lower(): cell for cell in head}
     absent = [name for name in needed if name.lower() not in lowered]

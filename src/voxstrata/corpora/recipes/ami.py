@@ -87,7 +87,7 @@ def _cleaned(path: Path, kind: str, job: Job) -> ET.ElementTree[ET.Element] | No
     """A words or segments file without the elements that lhotse would stumble over."""
     try:
         tree = ET.parse(path)
-    except (ET.ParseError, OSError) as error:
+    except (ET.ParseError, OSError, LookupError, ValueError) as error:  # of odd encodings too
         job.problem(path, f"not used: {error}")
         return None
     root = tree.getroot()
@@ -154,7 +154,7 @@ def read_annotations(place: Path, job: Job) -> Annotations:
             meetings.write(clean / "corpusResources" / "meetings.xml", encoding="utf-8")
             with caught_log(lambda text: job.problem(place, f"lhotse: {text}")):
                 found: Annotations = dict(parse_ami_annotations(clean, normalize="kaldi"))
-        except (ET.ParseError, KeyError, ValueError, OSError) as error:
+        except (ET.ParseError, LookupError, ValueError, OSError) as error:
             raise CorpusError(
                 f"the annotations in {place} cannot be read",
                 got=f"{type(error).__name__}: {error}",

@@ -212,7 +212,10 @@ def _from_files(says: dict[str, Any], folder: Path, tiers: dict[str, Any]) -> di
     files: list[str] = []
     for key in ALIGNMENT_KEYS:
         value = says.get(key) or []
-        files.extend([value] if isinstance(value, str) else [str(item) for item in value])
+        several = [value] if isinstance(value, str) else value
+        if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
+            raise LabelError(f"{says.get('id')}: {key} names no file", got=value)
+        files.extend(several)
     if not files or not any(tiers.get(name) is None for name in ("words", "phones")):
         return {}
     from voxstrata.corpora.alignments import read_alignment

@@ -6,7 +6,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from voxstrata.corpora.cuts import cut_from_dict, json_lines, recordings_of
+from voxstrata.corpora.cuts import MALFORMED, cut_from_dict, json_lines, recordings_of
+from voxstrata.corpora.manifests import check_recording, check_supervision
 from voxstrata.corpora.problems import Problem
 from voxstrata.corpora.registry import Progress, SourceResult
 from voxstrata.corpora.sources._common import first_json, is_jsonl, is_lhotse
@@ -177,7 +178,8 @@ def _join(
             if not isinstance(value, dict):
                 raise ValueError(value)
             recording = Recording.from_dict(value)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            check_recording(recording)
+        except MALFORMED as error:
             bad(f"{recordings}:{line}", f"is not a recording: {error}")
             continue
         settle_recording(recording, recordings.parent)
@@ -192,7 +194,8 @@ def _join(
                 custom = value.pop("custom", None)
                 supervision = SupervisionSegment.from_dict(value)
                 supervision.custom = custom
-            except (TypeError, ValueError, KeyError, AttributeError) as error:
+                check_supervision(supervision)
+            except MALFORMED as error:
                 bad(f"{beside}:{line}", f"is not a supervision: {error}")
                 continue
             if supervision.recording_id not in known:

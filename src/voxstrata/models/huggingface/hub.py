@@ -58,9 +58,9 @@ def _download(repo: str, revision: str | None, weights: bool) -> Path:
     for name in WEIGHTS:
         if file := _fetch(repo, name, revision, needed=False):
             if name.endswith(".index.json"):
-                from voxstrata.files import read_json
+                from voxstrata.models.huggingface.tensors import shards_of
 
-                for shard in sorted(set(read_json(Path(file))["weight_map"].values())):
+                for shard in shards_of(Path(file)):
                     _fetch(repo, shard, revision, needed=True)
             return folder
     raise ModelError(

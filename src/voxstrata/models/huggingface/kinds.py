@@ -92,6 +92,20 @@ def kind_of(config: dict[str, Any], name: str) -> Kind:
     return KINDS[str(found)]
 
 
+MOST, MOST_BLOCKS = 100_000_000, 1_000
+"""Largest whole number of a configuration, most blocks: a damaged one would take all memory."""
+
+_COUNTS = ("num_hidden_layers", "encoder_layers", "num_feat_extract_layers")
+MOST_OF = dict.fromkeys(_COUNTS, MOST_BLOCKS)
+
+
+def _modest(value: Any, most: int) -> bool:
+    """Whether no number in a configuration's value is beyond what a model may have."""
+    if isinstance(value, list | tuple):
+        return all(_modest(item, most) for item in value)
+    return not isinstance(value, int | float) or abs(value) <= most
+
+
 def config_object(config: dict[str, Any], name: str) -> Any:
     """transformers' configuration object of a ``config.json``, with training-only parts off.
 
@@ -110,6 +124,14 @@ def config_object(config: dict[str, Any], name: str) -> Any:
         off["use_intermediate_ffn_before_adapter"] = False
     if config["model_type"] == "whisper":
         off["decoder_layers"] = 0  # only the encoder is built
+    huge = [key for key, value in values.items() if not _modest(value, MOST_OF.get(key, MOST))]
+    if huge:
+        raise ConfigError(
+            f"the configuration of {name} asks for what no model has",
+            got=", ".join(f"{key}: {str(values[key])[:40]}" for key in huge),
+            expected=f"whole numbers up to {MOST:,}, at most {MOST_BLOCKS:,} blocks",
+            fix="check its config.json",
+        )
     maker = transformers_class(kind.config)
     try:
         return maker(**{**values, **off})

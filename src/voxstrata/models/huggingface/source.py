@@ -159,7 +159,7 @@ def _json(file: Path) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file} cannot be read", got=str(error), expected="JSON") from None
     if not isinstance(found, dict):
         raise ModelError(f"{file} is no configuration", got=type(found).__name__)

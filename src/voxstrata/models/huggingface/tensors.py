@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from voxstrata.errors import CheckpointError
+from voxstrata.errors import CheckpointError, StorageError
 from voxstrata.files import read_json
 from voxstrata.models.huggingface.kinds import Kind
 from voxstrata.models.weights import load_strictly, read_checkpoint, shorten
@@ -54,14 +54,40 @@ def read_files(files: Sequence[Path]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for file in files:
         if file.name.endswith(".index.json"):
-            names = sorted(set(read_json(file).get("weight_map", {}).values()))
-            part = read_files([file.parent / name for name in names])
+            part = read_files([file.parent / name for name in shards_of(file)])
         else:
             part = read_checkpoint(file)
         if twice := found.keys() & part.keys():
             raise CheckpointError(f"{file} repeats tensors of another shard", got=shorten(twice))
         found.update(part)
     return found
+
+
+def shards_of(index: Path) -> list[str]:
+    """Names of the files that an index divides a checkpoint into; they lie beside it.
+
+    Raises:
+        CheckpointError: it is damaged, or names something else than files beside it.
+    """
+    try:
+        found = read_json(index)
+    except StorageError as error:
+        raise CheckpointError(f"{index} is damaged", got=str(error.got), expected="JSON") from None
+    table = found.get("weight_map") if isinstance(found, dict) else None
+    names = list(table.values()) if isinstance(table, dict) else []
+    odd = [str(name)[:80] for name in names if not isinstance(name, str) or not _bare(name)]
+    if odd or not names:
+        raise CheckpointError(
+            f"{index} is not the index of a checkpoint",
+            got=f"files called {shorten(odd)}" if odd else "no weight_map",
+            expected="weight_map with names of safetensors or .bin files beside it",
+        )
+    return sorted(set(names))
+
+
+def _bare(name: str) -> bool:
+    """Whether a name is that of a weights file in the same folder, and no path or index."""
+    return name.endswith((".safetensors", ".bin")) and not set(name) & set("/\\\0")
 
 
 def encoder_tensors(

@@ -201,7 +201,7 @@ def _front_end(inputs: int, stats: str | None, base: str) -> FrontEnd:
 
     try:
         table = np.load(stats, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # its header is parsed as Python text: any kind of error may come
         raise ConfigError(f"cannot read the statistics {stats}", got=str(error)) from None
     shape = getattr(table, "shape", None)
     if shape is None or len(shape) < 2 or shape[0] != 2 or table.size != 80:

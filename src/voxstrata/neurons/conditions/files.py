@@ -23,6 +23,10 @@ SLACK = 3
 """Frames by which labels and layer may differ in length: front ends round ends differently."""
 
 
+MOST_CLUSTERS = 1_000_000
+"""Labels are counted from 0 to the largest, so that one wild number would take all memory."""
+
+
 class FileFrames:
     """One label a frame, from a file.
 
@@ -102,10 +106,16 @@ def read_km(path: str | Path, corpus: Corpus) -> FileFrames | Labels:
     for number, (name, line) in enumerate(zip(names, lines, strict=True), start=1):
         try:
             found = np.array([int(part) for part in line.split()], dtype=np.int64)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise UsageError(f"{labels}, line {number}", got=str(error)) from None
         if found.min(initial=0) < 0:
             raise UsageError(f"{labels}, line {number}: a negative label", got=int(found.min()))
+        if found.max(initial=0) >= MOST_CLUSTERS:
+            raise UsageError(
+                f"{labels}, line {number}: a label that is no cluster's number",
+                got=int(found.max()),
+                expected=f"numbers below {MOST_CLUSTERS:,}",
+            )
         if name in codes:
             raise UsageError(
                 f"{manifest}: two recordings are called {name!r}",

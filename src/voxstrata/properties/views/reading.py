@@ -156,7 +156,7 @@ def _parquet(place: Path, what: str) -> Columns:
         columns = {
             name: table.column(i).to_pylist() for i, name in enumerate(names)
         }  # None is a missing value, NaN is a number that must be refused
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:  # the latter: a damaged footer
         raise UsageError(f"{place} is no parquet table", got=str(error), expected=what) from None
     return _checked(Columns(place, names, columns, list(range(1, table.num_rows + 1))), what)
 
