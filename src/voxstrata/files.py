@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from voxstrata.errors import StorageError
+
+_LEFT = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
+"""Names of half-written files: ``tempfile`` puts eight characters in the middle."""
 
 
 def cache_dir(*parts: str) -> Path:
@@ -65,18 +69,44 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, name = _temporary(path)
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
+                os.chmod(name, 0o666 & ~_umask())
+                os.replace(name, path)  # before the file is closed, and with it unlocked
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
+
+
+def _temporary(path: Path) -> tuple[int, str]:
+    """A new file beside ``path``, locked for as long as it is open: so others see it is in use."""
+    import fcntl
+
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        with contextlib.suppress(OSError):  # file systems without locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)  # tidied away before it was locked
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what :func:`atomic_write` left in a folder, and in the folders in it, where its
+    process was killed."""
+    import fcntl
+
+    for path in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")):
+        if not _LEFT.fullmatch(path.name):  # of someone else
+            continue
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while it is being written
+            path.unlink()
 
 
 def _umask() -> int:
@@ -125,7 +155,8 @@ def fingerprint(value: Any) -> str:
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold a folder for one process; a second run is refused, a dead one's lock is free.
+    """Hold a folder for one process; a second run is refused, a dead one's lock is free, and
+    the half-written files it left are removed.
 
     Raises:
         StorageError: another live process holds the folder.
@@ -152,6 +183,7 @@ def lock(folder: Path) -> Iterator[None]:
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
+        _tidy(folder)
         try:
             yield
         except BaseException:
