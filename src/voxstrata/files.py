@@ -122,8 +122,14 @@ def write_json(path: Path, value: Any) -> None:
         file.write(text.encode("utf-8") + b"\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(
+    path: Path, fix: str = "make it anew with the command that wrote it, or copy it again"
+) -> Any:
     """Read JSON.
+
+    Args:
+        path: the file.
+        fix: the remedy where it cannot be read.
 
     Raises:
         StorageError: the file is missing, cannot be read, or is damaged.
@@ -131,11 +137,13 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise StorageError(f"{path} is missing") from None
+        raise StorageError(f"{path} is missing", fix=fix) from None
     except OSError as error:
-        raise StorageError(f"{path} cannot be read", got=error.strerror or str(error)) from None
+        raise StorageError(
+            f"{path} cannot be read", got=error.strerror or str(error), fix=fix
+        ) from None
     except (ValueError, RecursionError) as error:  # no text, no JSON, endless digits or brackets
-        raise StorageError(f"{path} is damaged", got=str(error), expected="JSON") from None
+        raise StorageError(f"{path} is damaged", got=str(error), expected="JSON", fix=fix) from None
 
 
 def sha256_file(path: Path) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxstrata.errors import ResultsError
 from voxstrata.files import atomic_write, read_json, storage_errors, write_json
+from voxstrata.sums import DamagedError, read_table, seal_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +124,6 @@ def write_results(folder: Path, rows: Iterable[Row], record: Mapping[str, Any]) 
     """
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     names = [f.name for f in fields(Row)]
     frame = pd.DataFrame([asdict(row) for row in rows], columns=names)
@@ -136,7 +136,7 @@ def write_results(folder: Path, rows: Iterable[Row], record: Mapping[str, Any]) 
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / TABLE) as file:
-        pq.write_table(table, file)
+        file.write(seal_table(table))
     with atomic_write(folder / CSV) as file:
         file.write(frame.to_csv(index=False).encode("utf-8"))
     full = {
@@ -204,8 +204,6 @@ def load_results(folder: str | Path) -> Results:
         ResultsError: it has no results, they are damaged, or their schema is newer than
             this release.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
     place = Path(folder)
     if not ((place / TABLE).exists() and (place / RECORD).exists()):
@@ -215,9 +213,13 @@ def load_results(folder: str | Path) -> Results:
             fix="finish the run first (the same command resumes it), or check the path",
         )
     try:
-        table = pq.read_table(place / TABLE)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ResultsError(f"{place / TABLE} is damaged", got=str(error)) from None
+        table = read_table(place / TABLE, sealed=False)
+    except (DamagedError, OSError) as error:
+        raise ResultsError(
+            f"{place / TABLE} is damaged",
+            got=str(error),
+            fix="run its command again with --overwrite always, or fetch the folder again",
+        ) from None
     schema = int((table.schema.metadata or {}).get(b"voxstrata_schema", b"0"))
     if not 1 <= schema <= SCHEMA:
         raise ResultsError(

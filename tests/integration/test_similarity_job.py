@@ -452,7 +452,7 @@ def test_moments_resume_between_rare_checkpoints(
     monkeypatch.setattr(prepare, "checkpoint_shards", lambda *_: 3)
     settings = config(recordings, models=("log-mel", "mfcc"), route="moments", shard_s=1.0)
     want = run_similarity(settings, tmp_path / "whole").table
-    plain = Pass._shard
+    plain = Pass.work
     for stop in (2, 5, 7):
         calls: list[int] = []
 
@@ -465,7 +465,7 @@ def test_moments_resume_between_rare_checkpoints(
             plain(self, shard, advance)  # type: ignore[arg-type]
 
         with monkeypatch.context() as patch:
-            patch.setattr(Pass, "_shard", stopping)
+            patch.setattr(Pass, "work", stopping)
             with pytest.raises(RunInterruptedError):
                 run_similarity(settings, tmp_path / "broken")
     got = run_similarity(settings, tmp_path / "broken").table

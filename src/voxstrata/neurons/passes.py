@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from voxstrata.files import read_json, write_json
+from voxstrata.files import atomic_write, write_json
 from voxstrata.models.card import write_tensors
-from voxstrata.models.weights import read_checkpoint
 from voxstrata.neurons.analysed import Analysed
 from voxstrata.neurons.conditions.parse import frame_conditions, learners
 from voxstrata.neurons.counting import CountReducer, FrameLabels
@@ -20,6 +19,7 @@ from voxstrata.neurons.meeting import Meeting, MeetReducer
 from voxstrata.neurons.prepare import Prepared
 from voxstrata.neurons.rules import Rule
 from voxstrata.neurons.sample import SampleReducer
+from voxstrata.streaming import sealed
 from voxstrata.streaming.cluster.run import run_pass
 from voxstrata.streaming.onepass import Pass, PassReport, Sink
 from voxstrata.streaming.progress import bar
@@ -29,9 +29,12 @@ from voxstrata.streaming.setup import away_of
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.streaming.store import RowStore, StoreReducer
 from voxstrata.streaming.unit_frame import FrameUnit, UtteranceUnit
+from voxstrata.sums import DamagedError, read_sealed_json, write_sealed_json
 
 LEARNED = "learned"
 """Folder, in the output folder, of what was learned from samples: centres, bounds, thresholds."""
+
+ANEW = f"delete the folder {LEARNED} there and run the same command again"
 
 CLUSTERED, RULED = "sample", "activations"
 """Samples of frames: for conditions, and of all neurons for the rule."""
@@ -62,7 +65,7 @@ def learned(prepared: Prepared, folder: Path) -> bool:
     if not parts and not any(one.rule.sampled for one in prepared.analysed):
         return True
     done = folder / LEARNED / "learned.json"
-    return done.exists() and bool(read_json(done).get("identity") == prepared.identity)
+    return done.exists() and read_sealed_json(done, ANEW).get("identity") == prepared.identity
 
 
 def count(prepared: Prepared, folder: Path, hooks: Hooks[Prepared]) -> Counted:
@@ -196,13 +199,15 @@ def _learn(
     place = folder / LEARNED
     names = {id(part): _file(one, part.name) for one, part in parts}
     done = place / "learned.json"
-    if done.exists() and read_json(done).get("identity") == prepared.identity:
-        facts = read_json(done)["facts"]
+    if (
+        done.exists()
+        and (kept := read_sealed_json(done, ANEW)).get("identity") == prepared.identity
+    ):
         for _, part in parts:
             name = names[id(part)]
-            part.restore(read_checkpoint(place / f"{name}.safetensors"), facts[name])
+            part.restore(_learned(place / f"{name}.safetensors"), kept["facts"][name])
         for one in sampled:
-            one.rule.restore(read_checkpoint(place / f"{_file(one, one.rule.name)}.safetensors"))
+            one.rule.restore(_learned(place / f"{_file(one, one.rule.name)}.safetensors"))
         return
     found = _sample(prepared, stack, folder, hooks)
     facts, tensors = {}, {}
@@ -221,10 +226,17 @@ def _learn(
                 for info in one.neurons:
                     one.rule.learn(info.name, rows.pop(f"{one.model.spec}/{info.name}"))
                 tensors[_file(one, one.rule.name)] = dict(one.rule.learned())
-    place.mkdir(parents=True, exist_ok=True)
     for name, held in tensors.items():
-        write_tensors(place / f"{name}.safetensors", held)
-    write_json(done, {"identity": prepared.identity, "facts": facts})
+        with atomic_write(place / f"{name}.safetensors") as file:
+            sealed.write_tensors(file, held)
+    write_sealed_json(done, {"identity": prepared.identity, "facts": facts})
+
+
+def _learned(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return sealed.read_tensors(path)[0]
+    except (DamagedError, OSError) as error:
+        raise sealed.damaged(f"what was fitted, {path},", error, ANEW) from None
 
 
 def _sample(

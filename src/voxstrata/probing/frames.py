@@ -127,6 +127,7 @@ class FrameStore:
             )
         }
         self._open: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._verified: set[tuple[int, int]] = set()
 
     def count(self, recording: str) -> int:
         """Frames of a recording."""
@@ -150,8 +151,10 @@ class FrameStore:
         key = (position, shard)
         with self._lock:
             if key not in self._open:
-                folder = self._store.meta["layers"][position]["folder"]
-                path = self._store.folder / folder / f"shard-{shard:05d}.safetensors"
+                path = self._store.shard(position, shard)
+                if key not in self._verified:  # parts are read below, and a sum is over all
+                    self._store.verify(position, shard)
+                    self._verified.add(key)
                 try:
                     shards: Any = safe_open(path, "pt")
                     self._open[key] = shards.get_slice("rows")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from voxstrata.errors import NumericsError, UsageError
-from voxstrata.files import atomic_write, fingerprint, read_json, write_json
+from voxstrata.files import atomic_write, fingerprint
 from voxstrata.properties.prepare import Prepared, prepare
 from voxstrata.properties.property import Property, Score, TooFewError
 from voxstrata.properties.samples import StoredSample
@@ -37,6 +37,7 @@ from voxstrata.streaming.runs import (
 )
 from voxstrata.streaming.setup import LeftOut, away_of, corpus_record
 from voxstrata.streaming.store import RowStore, StoreReducer
+from voxstrata.sums import read_sealed_json, write_sealed_json
 
 FOLDS = "folds.parquet"
 """Scores of single folds: what ``voxstrata layers`` needs to check a choice on other speakers."""
@@ -328,7 +329,7 @@ def _one_draw(
                 part.notices.append(f"{layer.key}: {error.what}")
             advance(1)
         part.facts, part.notices = dict(drawn.facts), [*drawn.notices, *part.notices]
-    write_json(path, plain(_written(part)))
+    write_sealed_json(path, plain(_written(part)))
     return part
 
 
@@ -350,7 +351,7 @@ def _written(part: _Part) -> dict[str, Any]:
 
 
 def _read_part(path: Path) -> _Part:
-    saved = read_json(path)
+    saved = read_sealed_json(path, "delete that file and run the same command again")
     scored = []
     for item in saved["scored"]:
         raw = item["score"]

@@ -24,7 +24,7 @@ from voxstrata.similarity.registry import MEASURES, Measure
 from voxstrata.similarity.settings import SimilarityConfig
 from voxstrata.streaming.batches import Shard, make_shards
 from voxstrata.streaming.registry import make_unit
-from voxstrata.streaming.runs import PLAN, STATE
+from voxstrata.streaming.runs import DISCARD, PLAN, STATE
 from voxstrata.streaming.setup import (
     SHARD_S,
     away_of,
@@ -38,6 +38,7 @@ from voxstrata.streaming.setup import (
 )
 from voxstrata.streaming.stack import StackLayer, build_stack
 from voxstrata.streaming.units import Unit
+from voxstrata.sums import read_sealed_json
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,9 @@ def saved_plans(out: Path, identity: str) -> dict[str, UnitPlan]:
     path = out / STATE / PLAN
     if not path.exists():
         return {}
-    saved = read_json(path)
-    if saved.get("identity") != identity:
+    if read_json(path).get("identity") != identity:
         return {}
+    saved = read_sealed_json(path, DISCARD)
     return {plan["unit"]: UnitPlan(**plan) for plan in saved["plan"]}
 
 

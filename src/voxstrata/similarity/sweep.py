@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from voxstrata.errors import NumericsError, StorageError
+from voxstrata.errors import NumericsError
 from voxstrata.files import atomic_write
 from voxstrata.similarity.blocks import BlockEngine, LayerRows, PairMoments
 from voxstrata.similarity.from_gram import terms_by_gram
@@ -22,6 +22,8 @@ from voxstrata.similarity.pair_sums import empty_grid
 from voxstrata.similarity.row_measures import evaluate_rows
 from voxstrata.similarity.terms import Array, HsicTerms
 from voxstrata.streaming.moments import StackMoments
+from voxstrata.streaming.sealed import damaged, read_tensors, write_tensors
+from voxstrata.sums import DamagedError
 
 SAVE_EVERY_S = 30.0
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
@@ -222,30 +224,28 @@ def save_partial(
     path: Path, products: Array, done: list[Pair], values: Mapping[str, Array]
 ) -> None:
     """Write partly filled norms of products and values (safetensors), atomically."""
-    from safetensors.numpy import save
-
     tensors: dict[str, Any] = {
         "products": products,
         "done": np.array(done, dtype=np.int64).reshape(-1, 2),
     }
     tensors |= {f"value:{name}": value for name, value in values.items()}
     with atomic_write(path) as file:
-        file.write(save({name: np.ascontiguousarray(t) for name, t in tensors.items()}))
+        arrays = {name: np.ascontiguousarray(t) for name, t in tensors.items()}
+        write_tensors(file, {name: torch.from_numpy(t) for name, t in arrays.items()})
 
 
 def load_partial(path: Path, products: Array, values: dict[str, Array]) -> list[Pair]:
-    """Fill products and values from :func:`save_partial`'s file; returns the pairs it holds."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    """Fill products and values from :func:`save_partial`'s file; returns the pairs it holds.
 
+    Raises:
+        StorageError: the file is missing or damaged.
+    """
     try:
-        found = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise StorageError(
-            f"the saved values {path} are missing or damaged",
-            got=str(error),
-            fix="delete that file and run the same command again",
-        ) from None
+        held, _ = read_tensors(path)
+    except (DamagedError, OSError) as error:
+        remedy = "delete that file and run the same command again"
+        raise damaged(f"the file of saved values {path}", error, remedy) from None
+    found = {name: tensor.numpy() for name, tensor in held.items()}
     products[:] = found["products"]
     for name, value in found.items():
         if name.startswith("value:"):

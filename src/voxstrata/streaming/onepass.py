@@ -21,7 +21,6 @@ from typing import Any, Literal
 import torch
 
 from voxstrata.errors import CorpusError, RunInterruptedError, StorageError, VoxstrataError
-from voxstrata.files import read_json, write_json
 from voxstrata.models.base import SpeechModel
 from voxstrata.streaming.batches import Shard, make_batches
 from voxstrata.streaming.fitting import Room
@@ -30,6 +29,7 @@ from voxstrata.streaming.progress import Advance
 from voxstrata.streaming.reducers import Reducer, Rows, load_state, save_state
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.streaming.units import Unit
+from voxstrata.sums import read_sealed_json, write_sealed_json
 from voxstrata.types import Utterance
 
 CURSOR = "pass.json"
@@ -326,7 +326,7 @@ class Pass:
             save_state(self.state / name, sink.reducer)
             files[sink.name] = name
         # The cursor is written last and whole: it is what makes the new state files count.
-        write_json(
+        write_sealed_json(
             self.state / CURSOR,
             {"identity": self.identity, "done": done, "files": files, **self.report.facts()},
         )
@@ -340,7 +340,8 @@ class Pass:
             broken.unlink()  # half a state that a kill left behind
         if self.state is None or not (self.state / CURSOR).exists():
             return 0
-        saved: Mapping[str, Any] = read_json(self.state / CURSOR)
+        again = "run again with --overwrite always to start afresh"
+        saved: Mapping[str, Any] = read_sealed_json(self.state / CURSOR, again)
         if saved.get("identity") != self.identity:
             raise StorageError(
                 f"{self.state.parent} holds an unfinished run with other settings",

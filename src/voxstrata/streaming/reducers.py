@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-CODES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-}
-"""Types that states and stores may hold, as safetensors calls them."""
+from voxstrata.files import atomic_write
+from voxstrata.streaming.sealed import damaged, read_tensors, write_tensors
+from voxstrata.sums import DamagedError
 
 
 @dataclass(frozen=True)
@@ -102,63 +97,8 @@ class FoldWise(Reducer, Protocol):
     whole_folds: bool
 
 
-def write_tensors(
-    file: BinaryIO,
-    tensors: Mapping[str, torch.Tensor],
-    metadata: Mapping[str, str] | None = None,
-) -> None:
-    """Write tensors in the safetensors format, one at a time, straight from their memory.
-
-    The format is eight bytes with the length of a JSON header, the header, the numbers
-    (https://huggingface.co/docs/safetensors). The library's own writer holds up to two more copies
-    (a state may fill a third of the memory), or hides the operating system's errors.
-    """
-    _write_parts(file, {name: [tensor] for name, tensor in tensors.items()}, metadata)
-
-
-def write_rows(file: BinaryIO, name: str, parts: Sequence[torch.Tensor]) -> None:
-    """Write one tensor given as its pieces along the first axis, without joining them first.
-
-    Args:
-        file: where.
-        name: of the tensor.
-        parts: [N_i, D], at least one, of one type and width.
-    """
-    _write_parts(file, {name: parts}, None)
-
-
-def _write_parts(
-    file: BinaryIO,
-    tensors: Mapping[str, Sequence[torch.Tensor]],
-    metadata: Mapping[str, str] | None,
-) -> None:
-    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    end = 0
-    for name, parts in tensors.items():
-        first = parts[0]
-        begin, end = end, end + sum(part.numel() * part.element_size() for part in parts)
-        shape = list(first.shape)
-        if len(parts) > 1:
-            shape[0] = sum(len(part) for part in parts)
-        header[name] = {
-            "dtype": CODES[first.dtype],
-            "shape": shape,
-            "data_offsets": [begin, end],
-        }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    file.write(len(text).to_bytes(8, "little") + text)
-    for parts in tensors.values():
-        for part in parts:
-            if part.numel():
-                flat = part.detach().cpu().contiguous().reshape(-1)
-                file.write(flat.view(torch.uint8).numpy().data)
-
-
 def save_state(path: Path, reducer: Reducer) -> None:
-    """Write a reducer's state as safetensors, atomically."""
-    from voxstrata.files import atomic_write
-
+    """Write a reducer's state as safetensors with a sum over its bytes, atomically."""
     tensors, facts = reducer.state()
     with atomic_write(path) as file:
         write_tensors(file, tensors, {"facts": json.dumps(facts)})
@@ -170,18 +110,10 @@ def load_state(path: Path, reducer: Reducer) -> None:
     Raises:
         StorageError: the file is missing or damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
-    from voxstrata.errors import StorageError
-
     try:
-        with safe_open(str(path), framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise StorageError(
-            f"the saved state {path} is missing or damaged",
-            got=str(error),
-            fix="run again with --overwrite always to start afresh",
+        tensors, metadata = read_tensors(path)
+    except (DamagedError, OSError) as error:
+        raise damaged(
+            f"the saved state {path}", error, "run again with --overwrite always to start afresh"
         ) from None
-    reducer.restore(tensors, facts)
+    reducer.restore(tensors, json.loads(metadata["facts"]))

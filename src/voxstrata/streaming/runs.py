@@ -23,6 +23,7 @@ from voxstrata.files import lock, read_json, storage_errors, write_json
 from voxstrata.models.base import SpeechModel
 from voxstrata.results import CSV, RECORD, TABLE, Results, load_results
 from voxstrata.streaming.stack import StackLayer
+from voxstrata.sums import write_sealed_json
 
 if TYPE_CHECKING:
     from voxstrata.streaming.onepass import Pass
@@ -31,6 +32,8 @@ Overwrite = Literal["always", "missing", "never", "only-cache"]
 
 STATE, PLAN, STORE = "state", "plan.json", "store"
 """Where an unfinished run keeps its checkpoints, its plan among them, and its rows."""
+
+DISCARD = "use another output folder, or --overwrite always to discard the unfinished run"
 
 NOTE = "shared.json"
 """What a pass shared with other jobs left in ``state/`` for the job whose pass it was."""
@@ -189,7 +192,7 @@ def remember_plan(folder: Path, identity: str, plan: Any) -> bool:
         # A store without a plan is of another run: its shards must not get among ours.
         _remove(folder / STORE)
         _remove(folder / STATE)
-        write_json(path, {"identity": identity, "plan": plan})
+        write_sealed_json(path, {"identity": identity, "plan": plan})
         return False
     if read_json(path).get("identity") != identity:
         raise StorageError(

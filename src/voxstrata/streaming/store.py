@@ -9,7 +9,8 @@ Layout of a store folder::
 
 One layer of all recordings is one short list of sequential reads. A shard holds recordings
 of one fold only. Files appear whole (temporary name, sync, rename); a shard exists once its
-index file does, so resuming means writing the shards that are missing.
+index file does, so resuming means writing the shards that are missing. Every file carries a sum
+over its bytes (:mod:`voxstrata.streaming.sealed`), which is held against them whenever it is read.
 """
 
 from __future__ import annotations
@@ -23,21 +24,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from voxstrata.errors import StorageError
-from voxstrata.files import (
-    atomic_write,
-    read_json,
-    storage_errors,
-    write_json,
-)
-from voxstrata.streaming.reducers import Rows, write_rows
+from voxstrata.errors import ShapeError, StorageError
+from voxstrata.files import atomic_write, read_json, storage_errors
+from voxstrata.streaming.reducers import Rows
+from voxstrata.streaming.sealed import damaged, read_into, verify, write_rows
 from voxstrata.streaming.stack import StackLayer
+from voxstrata.sums import (
+    DamagedError,
+    read_sealed_json,
+    read_table,
+    seal_table,
+    write_sealed_json,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of schema 1 are stores whose files have no sums."""
+
+AFRESH = "run again with --overwrite always to compute it afresh"
+
 DTYPES = {
     "float32": torch.float32,
     "float16": torch.float16,
@@ -74,7 +82,7 @@ class StoreReducer:
         self._names = [_slug(i, layer) for i, layer in enumerate(layers)]
         self._rows: list[Rows] = []
         self._written = 0
-        write_json(
+        write_sealed_json(
             folder / "meta.json",
             {
                 "schema": SCHEMA,
@@ -138,7 +146,7 @@ class StoreReducer:
         import pandas as pd
 
         parts = sorted((self.folder / "index").glob("shard-*.parquet"))
-        frame = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
+        frame = pd.concat([_read_index(part) for part in parts], ignore_index=True)
         _write_parquet(self.folder / "index.parquet", frame)
         return RowStore(self.folder)
 
@@ -156,8 +164,18 @@ class StoreReducer:
 
 
 def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    import pyarrow as pa
+
     with atomic_write(path) as file:
-        frame.to_parquet(file, index=False)
+        file.write(seal_table(pa.Table.from_pandas(frame, preserve_index=False)))
+
+
+def _read_index(path: Path, *, sealed: bool = True) -> pd.DataFrame:
+    try:
+        frame: pd.DataFrame = read_table(path, sealed=sealed).to_pandas()
+    except (DamagedError, OSError) as error:
+        raise damaged(f"the index {path}", error, AFRESH) from None
+    return frame
 
 
 class RowStore:
@@ -171,17 +189,20 @@ class RowStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        import pandas as pd
-
         self.folder = folder
-        self.meta = read_json(folder / "meta.json")
-        if self.meta.get("schema") != SCHEMA:
+        about = folder / "meta.json"
+        self.meta = read_json(about, AFRESH)
+        schema = self.meta.get("schema") if isinstance(self.meta, dict) else None
+        if schema not in (1, SCHEMA):
             raise StorageError(
-                f"{folder} has an unknown schema", got=self.meta.get("schema"), expected=SCHEMA
+                f"{folder} has an unknown schema", got=schema, expected=f"1 to {SCHEMA}", fix=AFRESH
             )
+        self._sealed = schema > 1
+        if self._sealed:
+            self.meta = read_sealed_json(about, AFRESH)
         if not (folder / "index.parquet").exists():
             raise StorageError(f"the store {folder} is not finished", fix="run the pass again")
-        self.index = pd.read_parquet(folder / "index.parquet")
+        self.index = _read_index(folder / "index.parquet", sealed=self._sealed)
         self._shards = sorted(set(self.index["shard"]))
 
     @property
@@ -210,34 +231,45 @@ class RowStore:
         Raises:
             StorageError: a shard is missing, damaged, or has not the rows the index says.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         info = self.meta["layers"][position]
         out = torch.empty(self.rows, info["width"], dtype=DTYPES[self.meta["dtype"]])
         counts = self.index.groupby("shard")["rows"].sum()
         done = 0
         for shard in self._shards:
-            path = self.folder / info["folder"] / f"shard-{shard:05d}.safetensors"
-            expected = int(counts[shard])
+            path, expected = self.shard(position, shard), int(counts[shard])
             try:
-                part = load_file(path)["rows"]
-            except (SafetensorError, OSError, KeyError) as error:
-                raise StorageError(
-                    f"the shard {path} is missing or damaged",
-                    got=str(error),
-                    fix="run again with --overwrite always to compute it afresh",
-                ) from None
-            if expected and part.shape != (expected, info["width"]):
+                if expected:
+                    read_into(path, "rows", out[done : done + expected], sealed=self._sealed)
+                else:
+                    verify(path, sealed=self._sealed)
+            except (DamagedError, OSError) as error:
+                raise damaged(f"the shard {path}", error, AFRESH) from None
+            except ShapeError as error:
                 raise StorageError(
                     f"the shard {path} does not fit its index",
-                    got=tuple(part.shape),
-                    expected=(expected, info["width"]),
-                )
-            if expected:
-                out[done : done + expected] = part
+                    got=error.got,
+                    expected=error.expected,
+                    fix=AFRESH,
+                ) from None
             done += expected
         return out
+
+    def shard(self, position: int, shard: int) -> Path:
+        """File of one layer of one shard."""
+        name = str(self.meta["layers"][position]["folder"])
+        return self.folder / name / f"shard-{shard:05d}.safetensors"
+
+    def verify(self, position: int, shard: int) -> None:
+        """Hold a file against its sum, for those who then read parts of it.
+
+        Raises:
+            StorageError: it is missing or damaged.
+        """
+        path = self.shard(position, shard)
+        try:
+            verify(path, sealed=self._sealed)
+        except (DamagedError, OSError) as error:
+            raise damaged(f"the shard {path}", error, AFRESH) from None
 
     def remove(self) -> None:
         """Delete the store from disk."""

@@ -13,6 +13,7 @@ from voxstrata.errors import CheckpointError
 from voxstrata.files import atomic_write
 from voxstrata.models.weights import read_container
 from voxstrata.streaming.runs import STATE
+from voxstrata.sums import DamagedError, verify_archive
 
 CHECKPOINT = "checkpoint.pt"
 VERSION = 1
@@ -34,6 +35,23 @@ def save(folder: Path, state: dict[str, Any], name: str = CHECKPOINT) -> None:
             raise
 
 
+def read(path: Path) -> dict[str, Any]:
+    """What :func:`save` wrote, held against the sums in its archive, which torch does not look at.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    try:
+        verify_archive(path)
+    except (DamagedError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is damaged",
+            got=str(error),
+            fix="run again with --overwrite always to start afresh",
+        ) from None
+    return read_container(path)
+
+
 def load(folder: Path, identity: str) -> dict[str, Any] | None:
     """The latest checkpoint of a run, or ``None``.
 
@@ -48,7 +66,7 @@ def load(folder: Path, identity: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state = read_container(path)
+        state = read(path)
     except CheckpointError as error:
         raise CheckpointError(
             f"the checkpoint {path} cannot be read",
@@ -91,7 +109,7 @@ def average(folder: Path, last: int) -> dict[str, torch.Tensor] | None:
     kept = sorted((folder / STATE).glob("epoch-*.pt"))[-last:]
     if not kept:
         return None
-    states = [read_container(path)["network"] for path in kept]
+    states = [read(path)["network"] for path in kept]
     mean: dict[str, torch.Tensor] = {}
     for name, newest in states[-1].items():
         if not newest.is_floating_point():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from voxstrata.streaming.fitting import Room
 from voxstrata.streaming.outputs import Clock, Loaded, encode_batch, prefetch
 from voxstrata.streaming.progress import Advance
 from voxstrata.streaming.stack import StackLayer
+from voxstrata.sums import read_arrays
 from voxstrata.types import LayerInfo, Utterance
 
 Wave = NDArray[np.float32]
@@ -325,10 +325,10 @@ class _System:
         if path is None or not path.exists():
             return False
         try:
-            with np.load(path, allow_pickle=False) as held:
-                ids, vectors = held["ids"].tolist(), held["vectors"]
-                gone = dict(zip(held["gone"].tolist(), held["why"].tolist(), strict=True))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            held = read_arrays(path)
+            ids, vectors = held["ids"].tolist(), held["vectors"]
+            gone = dict(zip(held["gone"].tolist(), held["why"].tolist(), strict=True))
+        except (OSError, ValueError, KeyError):
             return False  # damaged: made anew
         if len(ids) + len(gone) != len(shard.members):
             return False

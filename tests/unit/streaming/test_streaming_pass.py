@@ -14,8 +14,8 @@ from voxstrata.errors import AudioError, CorpusError, NumericsError, StorageErro
 from voxstrata.streaming.batches import make_batches, make_shards
 from voxstrata.streaming.moments import MomentsReducer
 from voxstrata.streaming.onepass import Pass, Sink
-from voxstrata.streaming.reducers import write_tensors
 from voxstrata.streaming.registry import make_unit
+from voxstrata.streaming.sealed import write_tensors
 from voxstrata.streaming.stack import build_stack
 from voxstrata.streaming.store import DTYPES, RowStore, StoreReducer
 from voxstrata.types import Utterance

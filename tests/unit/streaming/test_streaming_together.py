@@ -169,7 +169,7 @@ def test_labels_are_each_pass_s_own(tmp_path: Path) -> None:
 def test_a_pass_that_is_behind_catches_up(tmp_path: Path, ahead: int) -> None:
     a = one_with_folds(tmp_path / "a")
     for shard in a.shards[:ahead]:
-        a._shard(shard, lambda _: None)
+        a.work(shard, lambda _: None)
     a, b = one_with_folds(tmp_path / "a"), other_without(tmp_path / "b")
     done = run_together([a, b])
     assert done.shards == [len(a.shards) - ahead, len(a.shards)]

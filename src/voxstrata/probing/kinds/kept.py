@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from voxstrata.errors import StorageError
 from voxstrata.files import atomic_write
 from voxstrata.probing.cells import Ran
 from voxstrata.probing.linear.probes import Probe
+from voxstrata.sums import read_arrays
 
 
 def keep(path: Path, made: Sequence[Ran]) -> None:
@@ -52,8 +52,7 @@ def read(path: Path, probes: Sequence[Probe]) -> list[Ran]:
         StorageError: the file is damaged, or of other probes.
     """
     try:
-        with np.load(path, allow_pickle=False) as saved:
-            held: Mapping[str, Any] = {name: saved[name] for name in saved.files}
+        held = read_arrays(path)
         measures, counted, drawn = (
             [str(m) for m in held[n]] for n in ("measures", "counted", "drawn")
         )
@@ -78,7 +77,7 @@ def read(path: Path, probes: Sequence[Probe]) -> list[Ran]:
             )
             for i, probe in enumerate(probes)
         ]
-    except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, IndexError) as error:
         raise StorageError(
             f"the kept heads {path} are damaged",
             got=str(error),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from voxstrata.models.ivector.features import SpeakerFeatures
 from voxstrata.streaming.batches import Shard, make_shards
 from voxstrata.streaming.outputs import prefetch
 from voxstrata.streaming.progress import Advance
+from voxstrata.sums import read_arrays
 
 READ = 32
 """Recordings read ahead together."""
@@ -139,14 +139,14 @@ class Speech:
         if path is None or not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as held:
-                return Part(
-                    tuple(held["members"].tolist()),
-                    tuple(held["lengths"].tolist()),
-                    held["rows"],
-                    dict(zip(held["bad"].tolist(), held["why"].tolist(), strict=True)),
-                )
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            held = read_arrays(path)
+            return Part(
+                tuple(held["members"].tolist()),
+                tuple(held["lengths"].tolist()),
+                held["rows"],
+                dict(zip(held["bad"].tolist(), held["why"].tolist(), strict=True)),
+            )
+        except (OSError, ValueError, KeyError):
             return None  # damaged: made anew
 
 

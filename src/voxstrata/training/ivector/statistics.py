@@ -12,11 +12,11 @@ import torch
 from voxstrata.errors import StorageError
 from voxstrata.files import atomic_write
 from voxstrata.models.ivector.network import align
-from voxstrata.models.weights import read_container
 from voxstrata.numerics.mixture import Aligner, Mixture
 from voxstrata.numerics.variability import Statistics, Totals, TotalVariability, VariabilitySums
 from voxstrata.streaming.progress import Advance
 from voxstrata.streaming.runs import STATE
+from voxstrata.sums import read_arrays
 from voxstrata.training import state
 from voxstrata.training.ivector.speech import Speech
 
@@ -95,7 +95,7 @@ class StatisticsStore:
         path = self.folder / STATE / TOTALS
         if not path.exists():
             return empty, 0
-        held: dict[str, Any] = read_container(path)
+        held: dict[str, Any] = state.read(path)
         if held["identity"] != self.identity:
             return empty, 0
         count, first, second = (held[name].to(self.device) for name in ("count", "first", "second"))
@@ -115,11 +115,11 @@ class StatisticsStore:
         for number in range(self.parts):
             path = self._path(number)
             try:
-                with np.load(path, allow_pickle=False) as held:
-                    count, first = (
-                        torch.from_numpy(held[name].astype(np.float64)).to(self.device)
-                        for name in ("count", "first")
-                    )
+                held = read_arrays(path)
+                count, first = (
+                    torch.from_numpy(held[name].astype(np.float64)).to(self.device)
+                    for name in ("count", "first")
+                )
             except (OSError, ValueError, KeyError) as error:
                 raise StorageError(
                     f"{path} cannot be read",

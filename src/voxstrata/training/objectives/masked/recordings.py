@@ -17,6 +17,7 @@ from voxstrata.files import atomic_write
 from voxstrata.frontend import FrontEnd
 from voxstrata.frontend.config import HOP, KaldiConfig
 from voxstrata.frontend.features import stack_frames
+from voxstrata.sums import DamagedError, read_arrays, sum_of_file
 from voxstrata.training.data.items import Item
 
 PART = 256
@@ -178,21 +179,20 @@ def compute(
     total, sums, squares = 0.0, np.zeros(width), np.zeros(width)
     bad: dict[int, str] = {}
     for number, part in enumerate(parts):
-        facts = folder / f"facts-{number:05d}.npz"
-        whole = facts.exists() and (not keep or _name(folder, number).exists())
-        if not whole:
+        found = _kept(folder, number, keep)
+        if found is None:
             _one_part(recordings, part, front, folder, number, keep)
+            found = read_arrays(_facts(folder, number))
             if number % 8 == 7:
                 say(f"features: {part.stop} of {len(recordings)} recordings")
-        with np.load(facts, allow_pickle=False) as found:
-            own = found["counts"]
-            counts[part.start : part.stop] = own
-            times = recordings.copies[part.start : part.stop].astype(np.float64)
-            total += float(times @ own)
-            sums += times @ found["sums"]
-            squares += times @ found["squares"]
-            for place, why in zip(found["bad"], found["why"], strict=True):
-                bad[int(place)] = str(why)
+        own = found["counts"]
+        counts[part.start : part.stop] = own
+        times = recordings.copies[part.start : part.stop].astype(np.float64)
+        total += float(times @ own)
+        sums += times @ found["sums"]
+        squares += times @ found["squares"]
+        for place, why in zip(found["bad"], found["why"], strict=True):
+            bad[int(place)] = str(why)
     if not total:
         raise CorpusError(
             "no recording can be trained on", got="; ".join(list(bad.values())[:3]) or "no frames"
@@ -212,6 +212,20 @@ def compute(
 
 _SHIFT = 10.0
 """About the level of log-mel values at 16-bit scale."""
+
+
+def _kept(folder: Path, number: int, keep: bool) -> dict[str, NDArray[Any]] | None:
+    """Facts of a part that an earlier sitting made; ``None`` where it is absent or damaged."""
+    path = _facts(folder, number)
+    if not path.exists():
+        return None
+    try:
+        found = read_arrays(path)
+        if keep and sum_of_file(_name(folder, number)) != int(found["frames_sum"]):
+            return None
+    except (DamagedError, OSError, KeyError):
+        return None
+    return found
 
 
 def _one_part(
@@ -238,7 +252,8 @@ def _one_part(
         joined = np.concatenate(rows) if rows else np.zeros((0, front.width), dtype=np.float32)
         save_array(_name(folder, number), joined)
     save_arrays(
-        folder / f"facts-{number:05d}.npz",
+        _facts(folder, number),
+        frames_sum=np.array(sum_of_file(_name(folder, number)) if keep else 0),
         counts=counts,
         sums=sums,
         squares=squares,
@@ -249,6 +264,10 @@ def _one_part(
 
 def _name(folder: Path, number: int) -> Path:
     return folder / f"features-{number:05d}.npy"
+
+
+def _facts(folder: Path, number: int) -> Path:
+    return folder / f"facts-{number:05d}.npz"
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:

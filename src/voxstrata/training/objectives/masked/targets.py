@@ -23,6 +23,7 @@ from voxstrata.frontend import FrontEnd
 from voxstrata.frontend.config import KaldiConfig
 from voxstrata.numerics.kmeans import assign, fit_best, perplexity
 from voxstrata.streaming.runs import STATE
+from voxstrata.sums import DamagedError, read_arrays
 from voxstrata.training.objective import Context
 from voxstrata.training.objectives.masked.phones import agreement, labels
 from voxstrata.training.objectives.masked.recordings import (
@@ -165,15 +166,8 @@ def targets_folder(folder: str | Path) -> Path:
 
 def _open(place: Path, recordings: Recordings, features: Features) -> Targets:
     record = read_json(place / RECORD)
-    try:
-        with np.load(place / CODES, allow_pickle=False) as found:
-            codes, offsets, centres = found["codes"], found["offsets"], found["centres"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise StorageError(
-            f"{place / CODES} is damaged or missing",
-            got=str(error),
-            fix=f"delete {place} and run the same command again",
-        ) from None
+    found = _read(place / CODES, place)
+    codes, offsets, centres = found["codes"], found["offsets"], found["centres"]
     if len(offsets) != len(recordings) + 1 or offsets[-1] != len(codes):
         raise StorageError(
             f"{place / CODES} is for other recordings",
@@ -189,6 +183,17 @@ def _open(place: Path, recordings: Recordings, features: Features) -> Targets:
     return Targets(front, centres, config, record["facts"], recordings, features, codes, offsets)
 
 
+def _read(path: Path, folder: Path) -> dict[str, NDArray[Any]]:
+    try:
+        return read_arrays(path)
+    except (DamagedError, OSError) as error:
+        raise StorageError(
+            f"{path} is damaged or missing",
+            got=str(error),
+            fix=f"delete {folder} and run the same command again",
+        ) from None
+
+
 def _make(
     config: TargetsConfig, place: Path, source: Source, front: FrontEnd, recordings: Recordings,
     features: Features, clusters: int, identity: str, about: dict[str, Any], say: Say,
@@ -198,8 +203,8 @@ def _make(
     if not (partial / "centres.npz").exists():
         say(f"targets: {clusters} clusters of {source.summary}")
         _fit(config, read_rows, recordings, features, clusters, partial)
-    with np.load(partial / "centres.npz", allow_pickle=False) as found:
-        centres, fits = found["centres"], found["fits"]
+    found = _read(partial / "centres.npz", partial)
+    centres, fits = found["centres"], found["fits"]
     sums = np.zeros(2)
     parts = []
     for number, part in enumerate(recordings.parts()):
@@ -208,9 +213,9 @@ def _make(
             _assign(read_rows, part, features, front, centres, path)
             if number % 8 == 7:
                 say(f"targets: codes of {part.stop} of {len(recordings)} recordings")
-        with np.load(path, allow_pickle=False) as found:
-            parts.append((found["codes"], found["counts"]))
-            sums += found["sums"]
+        found = _read(path, partial)
+        parts.append((found["codes"], found["counts"]))
+        sums += found["sums"]
     codes = np.concatenate([one for one, _ in parts])
     offsets = np.concatenate([[0], np.cumsum(np.concatenate([c for _, c in parts]))])
     facts = {
