@@ -137,3 +137,40 @@ def test_a_bad_recording_is_skipped_and_listed_as_in_one_process(
     ]
     assert found[0] == found[1]
     assert [item["id"] for item in found[0]] == ["r05"]
+
+
+def test_jobs_that_share_models_and_recordings_are_one_pass_on_a_cluster_too(
+    recordings: str, cluster: clusters.Tcp, tmp_path: Path
+) -> None:
+    from voxstrata.properties.job import open_properties
+    from voxstrata.similarity.job import open_similarity
+    from voxstrata.streaming.together import advance_together
+
+    def settings(cluster: str | None) -> tuple[SimilarityConfig, PropertiesConfig]:
+        common: dict[str, Any] = {"corpus": recordings, "models": (MODEL,), "cluster": cluster}
+        return (
+            SimilarityConfig(**common, units=("frame",), route="moments", precision="float64"),
+            PropertiesConfig(
+                **common, properties=("variance-shares",), scale="small", folds=4, twins=False
+            ),
+        )
+
+    similarity, properties = settings(cluster.address)
+    one, two = tmp_path / "together" / "similarity", tmp_path / "together" / "properties"
+    report = advance_together(
+        [
+            (one, lambda: open_similarity(similarity, one)),
+            (two, lambda: open_properties(properties, two)),
+        ]
+    )
+    assert report.groups == ((one, two),)
+    assert report.left == {}
+    assert report.saved == 24
+    found = run_similarity(similarity, one).table, run_properties(properties, two).table
+    similarity, properties = settings(None)
+    alone = (
+        run_similarity(similarity, tmp_path / "alone-1").table,
+        run_properties(properties, tmp_path / "alone-2").table,
+    )
+    pd.testing.assert_frame_equal(found[0], alone[0], rtol=1e-9, atol=1e-12)
+    pd.testing.assert_frame_equal(found[1], alone[1], check_exact=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voxstrata.cli.options import Quiet
+from voxstrata.cli.options import Cluster, Quiet
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +51,7 @@ def run(
     corpus: Corpora = None,
     model: ModelsOf = None,
     change: Changes = None,
+    cluster: Cluster = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check everything, forecast time and disk, and stop."),
@@ -80,7 +81,7 @@ def run(
         raise UsageError(
             "--resume is another name for --overwrite missing", got=f"--overwrite {overwrite}"
         )
-    source = _source(name, scale, corpus, model, change)
+    source = _source(name, scale, corpus, model, change, cluster)
     folder = out if out is not None else Path(str(source.raw.get("name", "study")))
     if page := run_study_command(source, folder, overwrite, dry_run=dry_run, quiet=quiet):
         typer.echo(str(page))
@@ -183,6 +184,7 @@ def _source(
     corpora: list[str] | None,
     models: list[str] | None,
     changes: list[str] | None,
+    cluster: str | None = None,
 ) -> Any:
     import yaml
 
@@ -207,6 +209,7 @@ def _source(
         corpora=dict(map(_corpus, corpora or [])),
         models=named_models,
         changes=values,
+        cluster=cluster,
     )
 
 

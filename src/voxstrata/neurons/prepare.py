@@ -25,6 +25,7 @@ from voxstrata.streaming.batches import Shard
 from voxstrata.streaming.setup import (
     SHARD_S,
     LeftOut,
+    away_of,
     batch_seconds,
     choose_device,
     order_of_work,
@@ -127,6 +128,7 @@ def prepare(config: NeuronsConfig) -> Prepared:
         VoxstrataError: anything in the settings, corpus or models is wrong; no contrast can be
             made.
     """
+    away_of(config)  # a wrong --cluster is told before anything is read
     for spec in config.models:
         find_family(parse(spec))
     make_rule(config.rule)
@@ -152,7 +154,7 @@ def prepare(config: NeuronsConfig) -> Prepared:
     identity = fingerprint(
         {
             "version": voxstrata.__version__,
-            "config": config.model_dump(mode="json"),
+            "config": config.model_dump(mode="json", exclude={"cluster"}),
             "corpus": corpus.fingerprint,
             "models": [model.fingerprint for model in models],
             "labels": _labelled(analysed),

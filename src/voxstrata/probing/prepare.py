@@ -30,6 +30,7 @@ from voxstrata.registry import unknown_name
 from voxstrata.streaming.batches import Shard
 from voxstrata.streaming.setup import (
     LeftOut,
+    away_of,
     batch_seconds,
     choose_device,
     free_disk,
@@ -122,6 +123,7 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
     Raises:
         VoxstrataError: anything in the settings, corpora or models is wrong; no task can run.
     """
+    away_of(config)  # a wrong --cluster is told before anything is read
     protocol = _protocol(config)
     tasks = get_tasks(config.tasks)
     names = [task.name for task in tasks]
@@ -170,7 +172,7 @@ def prepare(config: ProbeConfig, out: Path, *, afresh: bool = False) -> Prepared
     identity = fingerprint(
         {
             "version": voxstrata.__version__,
-            "config": config.model_dump(mode="json", exclude={"keep_store"}),
+            "config": config.model_dump(mode="json", exclude={"keep_store", "cluster"}),
             "protocol": protocol.model_dump(mode="json"),
             "language model": reader.digests if reader else {},
             "corpora": {spec: corpus.fingerprint for spec, corpus in library.opened.items()},

@@ -134,15 +134,18 @@ def advance_together(
             _note(folder, resumed=resumed)
             folders.append(folder)
             passes.append(one)
-        steps = plan_steps(passes)
+        steps, groups = plan_steps(passes), _away(passes)
+        shared = {number for members in (*steps, *groups) for number in members}
         for number, one in enumerate(passes):
-            if not any(number in step for step in steps):
+            if number not in shared:
                 one.models = ()  # loaded for nothing; their memory is worth more to the others
         done = _nothing(passes)
-        total = _seconds(passes, steps)
+        total = _seconds(passes, steps) + sum(_left(passes[group[0]]) for group in groups)
         with bar("models, for several jobs", total, "s of speech", show=progress) as advance:
             ended = False
             try:
+                for group in groups:
+                    _spread(passes, group, done, advance, say)
                 _work(passes, steps, done, advance)
                 ended = True
             finally:
@@ -193,6 +196,62 @@ def _nothing(passes: Sequence[Pass]) -> Shared:
     return Shared([set() for _ in passes], [0] * len(passes), [0.0] * len(passes))
 
 
+def _left(one: Pass) -> float:
+    """Audio that a pass still has before it."""
+    return sum(one.seconds(shard) for shard in one.shards[one.done :])
+
+
+def _away(passes: Sequence[Pass]) -> list[list[int]]:
+    """Passes that are to be made on one cluster, and have all that is left of them in common.
+
+    On a cluster passes are cut alike, so that those which share only a part are made one by one.
+    """
+    families = _families(passes)
+    groups: dict[str, list[int]] = {}
+    for number, one in enumerate(passes):
+        if one.away is not None and one.done < len(one.shards):
+            keys = _keys(one, families[number])
+            mark = fingerprint(
+                [one.away.cluster, one.away.device, one.away.batch_s, one.done, keys]
+            )
+            groups.setdefault(mark, []).append(number)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _spread(
+    passes: Sequence[Pass],
+    group: Sequence[int],
+    done: Shared,
+    advance: Advance,
+    say: Callable[[str], None],
+) -> None:
+    """Make passes as one on their cluster; where that fails each job tries it by itself."""
+    from voxstrata.streaming.cluster.spread import spread
+
+    members = [passes[number] for number in group]
+    away = members[0].away
+    assert away is not None
+    first, begun = members[0].done, time.perf_counter()
+    try:
+        spread(members, away, advance, say)
+    except RunInterruptedError:
+        raise
+    except VoxstrataError as error:
+        for number in group:
+            done.failed[number] = error
+    for number in group:
+        one = passes[number]
+        done.shards[number] = one.done - first
+        done.wall_s[number] += time.perf_counter() - begun
+        if number not in done.failed:
+            done.partners[number] |= {i for i in group if i != number}
+    if group[0] not in done.failed:
+        distinct = {model_key(model) for one in members for model in one.models}
+        recordings = members[0].report.recordings
+        done.forwards.asked += recordings * sum(len(one.models) for one in members)
+        done.forwards.run += recordings * len(distinct)
+
+
 def _seconds(passes: Sequence[Pass], steps: Sequence[Step]) -> float:
     """Audio that is read in some steps."""
     place = [one.done for one in passes]
@@ -238,7 +297,7 @@ def _work(passes: Sequence[Pass], steps: Sequence[Step], done: Shared, advance: 
         ) from None
     finally:
         for number, one in enumerate(passes):
-            done.shards[number] = one.done - first[number]
+            done.shards[number] += one.done - first[number]
 
 
 def plan_steps(passes: Sequence[Pass]) -> list[Step]:
@@ -250,7 +309,10 @@ def plan_steps(passes: Sequence[Pass]) -> list[Step]:
     Args:
         passes: begun.
     """
-    ahead = [_keys(one, group) for one, group in zip(passes, _families(passes), strict=True)]
+    ahead = [
+        _keys(one, group) if one.away is None else []
+        for one, group in zip(passes, _families(passes), strict=True)
+    ]
     holders: dict[str, set[int]] = {}
     for number, keys in enumerate(ahead):
         for key in keys:

@@ -73,6 +73,7 @@ def read_study(
     corpora: Mapping[str, str] | None = None,
     models: Mapping[str, str] | None = None,
     changes: Mapping[str, Any] | None = None,
+    cluster: str | None = None,
 ) -> Source:
     """Read a study at a scale.
 
@@ -82,6 +83,7 @@ def read_study(
         corpora: corpora instead of the file's, by name; the name "" replaces all.
         models: model specs instead of the file's, by name.
         changes: values by dotted path ("analyses.probing.seeds"); ``None`` takes a key away.
+        cluster: where every analysis makes its pass (docs/scaling.md), if its job can.
 
     Raises:
         ConfigError: the file cannot be read or is not a mapping.
@@ -115,6 +117,8 @@ def read_study(
     raw = _with_models(raw, models or {}, name)
     for key, value in (changes or {}).items():
         raw = _with(raw, key, value, name)
+    if cluster is not None:
+        raw = _on_cluster(raw, cluster)
     return Source(name, raw, chosen, held, _lines(path, chosen), changed)
 
 
@@ -164,6 +168,18 @@ def _with_models(raw: dict[str, Any], given: Mapping[str, str], name: str) -> di
         entry = known[key]
         known[key] = {**entry, "spec": spec} if isinstance(entry, Mapping) else spec
     return {**raw, "models": known} if given else raw
+
+
+def _on_cluster(raw: dict[str, Any], cluster: str) -> dict[str, Any]:
+    """Every analysis whose job takes a cluster; what is no analysis is told by checking."""
+    from voxstrata.studies.jobs.job import JOBS
+
+    analyses = _mapping(raw.get("analyses"))
+    for name, entry in analyses.items():
+        job = entry.get("job") if isinstance(entry, Mapping) else None
+        if job in JOBS.names() and "cluster" in JOBS.get(str(job)).settings.model_fields:
+            analyses[name] = {**entry, "cluster": cluster}
+    return {**raw, "analyses": analyses} if analyses else raw
 
 
 def _mapping(value: Any) -> dict[str, Any]:

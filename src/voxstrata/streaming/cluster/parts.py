@@ -7,17 +7,16 @@ between leaves nothing that could be taken for whole, and what is whole need not
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from voxstrata.errors import StorageError
 from voxstrata.files import read_json, write_json
 from voxstrata.streaming.cluster.tree import Node
-from voxstrata.streaming.onepass import Sink
-from voxstrata.streaming.reducers import load_state, save_state
+from voxstrata.streaming.onepass import PassReport, Sink
+from voxstrata.streaming.reducers import Anchored, load_state, save_state
 
-REPORT, PLAN = "report.json", "plan.json"
+REPORT, PLAN, ANCHORS = "report.json", "plan.json", "anchors"
 
 
 def done(place: Path, node: Node) -> bool:
@@ -25,32 +24,62 @@ def done(place: Path, node: Node) -> bool:
     return (place / node.name / REPORT).exists()
 
 
-def save(place: Path, node: Node, sinks: Sequence[Sink], report: Mapping[str, Any]) -> None:
-    """Write what reducers hold of a node, and what happened."""
-    for sink in sinks:
-        save_state(place / node.name / f"{sink.name}.safetensors", sink.reducer)
-    write_json(place / node.name / REPORT, dict(report))
+def save(
+    place: Path, node: Node, sinks: Sequence[Sequence[Sink]], reports: Sequence[PassReport]
+) -> None:
+    """Write what reducers of each pass hold of a node, and what happened."""
+    for number, mine in enumerate(sinks):
+        for sink in mine:
+            save_state(_state(place / node.name, number, sink), sink.reducer)
+    write_json(place / node.name / REPORT, [report.whole() for report in reports])
 
 
-def load(place: Path, node: Node, sinks: Sequence[Sink]) -> dict[str, Any]:
+def load(place: Path, node: Node, sinks: Sequence[Sequence[Sink]]) -> list[PassReport]:
     """Have reducers go on from a node.
 
     Returns:
-        what happened.
+        what happened in each pass.
 
     Raises:
         StorageError: a file is missing or damaged.
     """
-    report: dict[str, Any] = read_json(place / node.name / REPORT)
-    for sink in sinks:
-        load_state(place / node.name / f"{sink.name}.safetensors", sink.reducer)
-    return report
+    reports = [PassReport.of(whole) for whole in read_json(place / node.name / REPORT)]
+    for number, mine in enumerate(sinks):
+        for sink in mine:
+            load_state(_state(place / node.name, number, sink), sink.reducer)
+    return reports
 
 
-def report_of(place: Path, node: Node) -> dict[str, Any]:
-    """What happened in a finished node."""
-    found: dict[str, Any] = read_json(place / node.name / REPORT)
-    return found
+def _state(folder: Path, number: int, sink: Sink) -> Path:
+    return folder / f"{number}-{sink.name}.safetensors"
+
+
+def keep_anchors(place: Path, sinks: Sequence[Sequence[Sink]]) -> None:
+    """Write what reducers of other shards must share with these, as far as it is settled."""
+    for path, reducer in _anchors(place, sinks):
+        if not path.exists() and (blank := reducer.anchor()) is not None:
+            save_state(path, blank)
+
+
+def load_anchors(place: Path, sinks: Sequence[Sequence[Sink]]) -> None:
+    """Have reducers that have seen nothing begin with what is settled."""
+    for path, reducer in _anchors(place, sinks):
+        if path.exists():
+            load_state(path, reducer)
+
+
+def anchored(place: Path, sinks: Sequence[Sequence[Sink]]) -> bool:
+    """Whether all that must be shared is settled."""
+    return all(path.exists() for path, _ in _anchors(place, sinks))
+
+
+def _anchors(place: Path, sinks: Sequence[Sequence[Sink]]) -> list[tuple[Path, Anchored]]:
+    return [
+        (_state(place / ANCHORS, number, sink), sink.reducer)
+        for number, mine in enumerate(sinks)
+        for sink in mine
+        if isinstance(sink.reducer, Anchored)
+    ]
 
 
 def remove(place: Path, node: Node) -> None:

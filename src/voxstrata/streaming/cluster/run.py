@@ -30,5 +30,5 @@ def run_pass(
 
     one.begin()
     advance(sum(one.seconds(shard) for shard in one.shards[: one.done]))
-    spread(one, one.away, advance, say)
+    spread([one], one.away, advance, say)
     return one.ended()

@@ -7,24 +7,18 @@ process died goes on from what was finished, and no task counts twice.
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any
 
 from voxstrata.errors import ClusterError, RunInterruptedError, VoxstrataError
-from voxstrata.files import fingerprint, read_json, write_json
 from voxstrata.streaming.cluster import parts, worker
-from voxstrata.streaming.cluster.tree import Node, leaves, tree
+from voxstrata.streaming.cluster.plan import Plan, begin, blueprint, take, to_fold_end
+from voxstrata.streaming.cluster.tree import Node
 from voxstrata.streaming.cluster.workers import Crew, crew_of, threads_of
-from voxstrata.streaming.onepass import Away, Pass, PassReport
+from voxstrata.streaming.onepass import Away, Pass
 from voxstrata.streaming.progress import Advance
-from voxstrata.streaming.reducers import Anchored, FoldWise
-
-PARTS = "parts"
-"""Folder of the parts, in the pass's state."""
 
 AHEAD = 2
 """Tasks handed out for each worker: one to do, and one to begin with when it is done."""
@@ -36,34 +30,15 @@ PATIENCE_S = 60.0
 """Seconds that a cluster may be without any worker. Jobs in Slurm's queue may take longer."""
 
 
-@dataclass
-class _Work:
-    """What is under way.
-
-    Attributes:
-        waiting: leaves nobody has been given yet, last first.
-        running: nodes by their task.
-        allowed: workers that a task was restricted to.
-        finished: nodes that are whole.
-        refused: workers that cannot do the work, by address, with the reason.
-        alone: since when there has been no worker at all.
-        ended: set whenever a task ends.
-    """
-
-    waiting: list[Node]
-    running: dict[Any, Node] = field(default_factory=dict)
-    allowed: dict[Any, list[str]] = field(default_factory=dict)
-    finished: set[Node] = field(default_factory=set)
-    refused: dict[str, str] = field(default_factory=dict)
-    alone: float | None = None
-    ended: Event = field(default_factory=Event)
-
-
-def spread(one: Pass, away: Away, advance: Advance, say: Callable[[str], None]) -> None:
-    """Do what is left of a pass on a cluster; its reducers and report are then as if done here.
+def spread(
+    passes: Sequence[Pass], away: Away, advance: Advance, say: Callable[[str], None]
+) -> None:
+    """Do what is left of passes on a cluster; reducers and reports are then as if done here.
 
     Args:
-        one: begun (:meth:`voxstrata.streaming.onepass.Pass.begin`), with a folder for its state.
+        passes: begun (:meth:`voxstrata.streaming.onepass.Pass.begin`), each with a folder for its
+            state. What is left of them are the same recordings in the same batches; they are read
+            and encoded once.
         away: where to.
         advance: called with seconds of audio as they are done.
         say: shows a line.
@@ -75,17 +50,17 @@ def spread(one: Pass, away: Away, advance: Advance, say: Callable[[str], None]) 
     """
     from voxstrata.streaming.cluster.plugin import Teach
 
-    _to_fold_end(one, advance)
-    if one.done == len(one.shards):
+    to_fold_end(passes, advance)
+    if passes[0].done == len(passes[0].shards):
         return
     crew = crew_of(away.cluster, say)
-    plan = _Plan.of(one)
-    _begin(one, plan)
+    plan = Plan.of(passes)
+    begin(plan)
     name = f"voxstrata-{plan.token}"
-    blueprint = _blueprint(one, away, plan, threads_of(crew.place))
-    crew.client.register_plugin(Teach(blueprint, max(1, crew.place.workers)), name=name)
+    told = blueprint(away, plan, threads_of(crew.place))
+    crew.client.register_plugin(Teach(told, max(1, crew.place.workers)), name=name)
     try:
-        _all(crew, one, plan, advance, say)
+        _Work(crew, plan, advance, say).all()
     except KeyboardInterrupt:
         raise RunInterruptedError(
             "stopped by Ctrl-C",
@@ -95,301 +70,207 @@ def spread(one: Pass, away: Away, advance: Advance, say: Callable[[str], None]) 
     finally:
         if crew.client.status == "running":
             crew.client.unregister_worker_plugin(name)
-    _take(one, plan)
+    take(plan)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """How a pass is cut, and where its parts lie."""
+class _Work:
+    """What is under way: leaves and joins that wait, run, or are done.
 
-    token: str
-    place: Any
-    given: Node | None
-    pieces: tuple[Node, ...]
-    root: Node
-    leading: bool
-
-    @staticmethod
-    def of(one: Pass) -> _Plan:
-        assert one.state is not None
-        reducers = [sink.reducer for sink in one.sinks]
-        leading = any(isinstance(reducer, Anchored) for reducer in reducers)
-        whole = any(isinstance(r, FoldWise) and r.whole_folds for r in reducers)
-        total = len(one.shards)
-        pieces = leaves(
-            one.done,
-            total,
-            one.task_shards,
-            lead=leading and not one.done,
-            whole=[shard.fold for shard in one.shards] if whole else None,
-        )
-        given = Node(0, one.done) if one.done else None
-        token = fingerprint(
-            [one.identity, str(one.state), one.done, [node.name for node in pieces]]
-        )
-        root = tree([*([given] if given else []), *pieces])
-        place = (one.state / PARTS).absolute()
-        return _Plan(token, place, given, tuple(pieces), root, leading)
-
-
-def _to_fold_end(one: Pass, advance: Advance) -> None:
-    """Finish a fold that was begun here, where reducers keep rows until its end."""
-    if not any(isinstance(s.reducer, FoldWise) and s.reducer.whole_folds for s in one.sinks):
-        return
-    while 0 < one.done < len(one.shards) and (
-        one.shards[one.done].fold == one.shards[one.done - 1].fold
-    ):
-        one.work(one.shards[one.done], advance)
-    one.keep()
-
-
-def _begin(one: Pass, plan: _Plan) -> None:
-    """Make the folder of parts, or go on with that of a run that was stopped."""
-    path = plan.place / parts.PLAN
-    if path.exists() and read_json(path).get("token") == plan.token:
-        return
-    shutil.rmtree(plan.place, ignore_errors=True)
-    if plan.given is not None:
-        parts.save(plan.place, plan.given, one.sinks, one.report.whole())
-        worker.keep_anchors(plan.place, one.sinks)
-    write_json(path, {"token": plan.token})
-
-
-def _blueprint(one: Pass, away: Away, plan: _Plan, threads: int | None) -> worker.Blueprint:
-    return worker.Blueprint(
-        token=plan.token,
-        place=plan.place,
-        models=tuple(
-            worker.Wanted(model.spec, dtype_of(model), model.fingerprint) for model in one.models
-        ),
-        device=away.device,
-        batch_s=away.batch_s,
-        stack=tuple(one.stack),
-        sinks=tuple(one.blank),
-        on_error=one.on_error,
-        identity=one.identity,
-        source=one.source,
-        threads=threads,
-    )
-
-
-def dtype_of(model: Any) -> str:
-    """Name of the type of a model's numbers."""
-    return str(getattr(model, "dtype", "float32")).removeprefix("torch.")
-
-
-def _all(crew: Crew, one: Pass, plan: _Plan, advance: Advance, say: Callable[[str], None]) -> None:
-    """Have every node made, up to the root."""
-    work = _Work([], finished={n for n in plan.root.walk() if parts.done(plan.place, n)})
-    if plan.given:
-        work.finished.add(plan.given)
-    ready = [node for node in plan.pieces if _missing(node, plan, work)]
-    advance(sum(_seconds(one, node) for node in plan.pieces if node not in ready))
-    work.waiting = ready[::-1]
-    _wait_for_workers(crew, say)
-    while plan.leading and work.waiting and not worker.anchored(plan.place, one.sinks):
-        lead = work.waiting.pop()  # one after another, until what all must share is known
-        _give(crew, one, plan, work, lead)
-        while work.running:
-            _look(crew, one, plan, work, advance)
-    _joins(crew, plan, work)
-    while plan.root not in work.finished:
-        while work.waiting and len(work.running) < AHEAD * max(1, len(_able(crew, work))):
-            _give(crew, one, plan, work, work.waiting.pop())
-        _look(crew, one, plan, work, advance)
-        _joins(crew, plan, work)
-
-
-def _missing(leaf: Node, plan: _Plan, work: _Work) -> bool:
-    """Whether a leaf is neither there nor in anything that is."""
-    return not any(n.first <= leaf.first and leaf.stop <= n.stop for n in work.finished)
-
-
-def _seconds(one: Pass, node: Node) -> float:
-    return sum(one.seconds(shard) for shard in one.shards[node.first : node.stop])
-
-
-def _able(crew: Crew, work: _Work) -> list[str]:
-    return [address for address in crew.workers() if address not in work.refused]
-
-
-def _give(crew: Crew, one: Pass, plan: _Plan, work: _Work, node: Node) -> None:
-    """Hand out a leaf; where workers have refused, only to others."""
-    piece = worker.pick(one.utterances, one.folds, one.shards, node)
-    _submit(crew, work, node, worker.work, plan.token, piece, 0)
-
-
-def _joins(crew: Crew, plan: _Plan, work: _Work) -> None:
-    """Hand out every join whose parts are there."""
-    busy = set(work.running.values())
-    for node in plan.root.walk():
-        if not node.parts or node in busy or not _missing(node, plan, work):
-            continue
-        if all(part in work.finished for part in node.parts):
-            _submit(crew, work, node, worker.join, plan.token, node, 1)
-
-
-def _submit(
-    crew: Crew, work: _Work, node: Node, act: Any, token: str, what: Any, priority: int
-) -> None:
-    allowed = _able(crew, work) if work.refused else None
-    future = crew.client.submit(
-        act, token, what, pure=False, priority=priority, workers=allowed, key=None
-    )
-    future.add_done_callback(lambda _future: work.ended.set())
-    work.running[future] = node
-    if allowed is not None:
-        work.allowed[future] = allowed
-
-
-def _look(crew: Crew, one: Pass, plan: _Plan, work: _Work, advance: Advance) -> None:
-    """Wait a while for tasks, and take in those that ended."""
-    if crew.client.status != "running":
-        raise _lost(crew, plan, work)
-    work.ended.wait(LOOK_S)
-    work.ended.clear()
-    for future in [future for future in work.running if future.done()]:
-        _end(crew, one, plan, work, future, advance)
-    _reassign(crew, one, plan, work)
-
-
-def _end(crew: Crew, one: Pass, plan: _Plan, work: _Work, future: Any, advance: Advance) -> None:
-    """Take in a task that ended, one way or another."""
-    node = work.running.pop(future)
-    work.allowed.pop(future, None)
-    if future.status in ("cancelled", "lost"):
-        raise _lost(crew, plan, work)
-    if future.status == "error":
-        raise _failure(future.exception(), node, work, crew)
-    done = future.result()
-    if isinstance(done, worker.Refused):
-        work.refused[done.address] = f"{done.host}: {done.reason}"
-        if not _able(crew, work):
-            raise ClusterError(
-                f"no worker of {crew.place.text} can do this work",
-                got="; ".join(dict.fromkeys(work.refused.values())),
-                fix="mend that, and run the same command again",
-            )
-        work.waiting.append(node) if not node.parts else None
-        return
-    work.finished.add(node)
-    if not node.parts:
-        advance(_seconds(one, node))
-
-
-def _reassign(crew: Crew, one: Pass, plan: _Plan, work: _Work) -> None:
-    """Hand out again what only workers could do that are gone."""
-    alive = set(crew.workers())
-    _still_there(crew, work, alive)
-    for future, allowed in list(work.allowed.items()):
-        if not alive & set(allowed):
-            node = work.running.pop(future)
-            del work.allowed[future]
-            future.cancel()
-            if not node.parts:
-                work.waiting.append(node)
-
-
-def _still_there(crew: Crew, work: _Work, alive: set[str]) -> None:
-    """Give up on a cluster that has been without workers for long, unless they may be queueing.
-
-    Raises:
-        ClusterError: it has.
+    Args:
+        crew: who does it.
+        plan: what is to be done.
+        advance: called with seconds of audio as they are done.
+        say: shows a line.
     """
-    now = time.monotonic()
-    if alive:
-        work.alone = None
-    elif work.alone is None:
-        work.alone = now
-    elif crew.place.kind != "slurm" and now - work.alone > PATIENCE_S:
-        _cancel(work)
+
+    def __init__(
+        self, crew: Crew, plan: Plan, advance: Advance, say: Callable[[str], None]
+    ) -> None:
+        self.crew, self.plan, self.advance, self.say = crew, plan, advance, say
+        self.above = {part: node for node in plan.root.walk() for part in node.parts}
+        self.waiting: list[Node] = []  # the next one last
+        self.running: dict[Any, Node] = {}
+        self.allowed: dict[Any, list[str]] = {}  # workers that a task was restricted to
+        self.finished: set[Node] = set()
+        self.refused: dict[str, str] = {}  # workers that cannot do it, and why
+        self.alone: float | None = None  # since when there is no worker
+        self.ended = Event()
+
+    def all(self) -> None:
+        """Have every node made, up to the root.
+
+        Raises:
+            ClusterError: no worker is left, or none can do the work; the scheduler is gone.
+            VoxstrataError: what the pass raises.
+        """
+        self._find(self.plan.root)
+        self.waiting.reverse()
+        self._wait_for_workers()
+        while self.waiting and not parts.anchored(self.plan.place, self.plan.sinks):
+            self._give(self.waiting.pop())  # one by one, until what all must share is settled
+            while self.running:
+                self._look()
+        while self.plan.root not in self.finished:
+            most = AHEAD * max(1, len(self._able()))
+            while self.waiting and len(self.running) < most:
+                self._give(self.waiting.pop())
+            self._look()
+
+    def _find(self, node: Node) -> None:
+        """See what of a node is there already; what is not waits, leaves first to last."""
+        if node == self.plan.given or parts.done(self.plan.place, node):
+            self.finished.add(node)
+            self.advance(0.0 if node == self.plan.given else self.plan.seconds(node))
+        elif not node.parts:
+            self.waiting.append(node)
+        else:
+            for part in node.parts:
+                self._find(part)
+            if all(part in self.finished for part in node.parts):
+                self.waiting.append(node)
+
+    def _able(self) -> list[str]:
+        return [address for address in self.crew.workers() if address not in self.refused]
+
+    def _give(self, node: Node) -> None:
+        """Hand out a node; where workers have refused, only to others."""
+        act: Any = worker.join if node.parts else worker.work
+        views = () if node.parts else tuple(worker.pick(one, node) for one in self.plan.passes)
+        what = node if node.parts else worker.Piece(node, views)
+        allowed = self._able() if self.refused else None
+        future = self.crew.client.submit(
+            act,
+            self.plan.token,
+            what,
+            pure=False,
+            priority=1 if node.parts else 0,
+            workers=allowed,
+        )
+        future.add_done_callback(lambda _future: self.ended.set())
+        self.running[future] = node
+        if allowed is not None:
+            self.allowed[future] = allowed
+
+    def _look(self) -> None:
+        """Wait a while for tasks, and take in those that ended."""
+        if self.crew.client.status != "running":
+            raise self._lost()
+        self.ended.wait(LOOK_S)
+        self.ended.clear()
+        for future in [future for future in self.running if future.done()]:
+            self._end(future)
+        self._reassign()
+
+    def _end(self, future: Any) -> None:
+        """Take in a task that ended, one way or another."""
+        node = self.running.pop(future)
+        self.allowed.pop(future, None)
+        if future.status in ("cancelled", "lost"):
+            raise self._lost()
+        if future.status == "error":
+            raise self._failure(future.exception(), node)
+        refused = future.result()
+        if refused is not None:
+            self._refuse(refused)
+            self.waiting.append(node)
+            return
+        self.finished.add(node)
+        if not node.parts:
+            self.advance(self.plan.seconds(node))
+        above = self.above.get(node)
+        if above is not None and all(part in self.finished for part in above.parts):
+            self.waiting.append(above)
+
+    def _refuse(self, refused: worker.Refused) -> None:
+        self.refused[refused.address] = f"{refused.host}: {refused.reason}"
+        if self._able():
+            self.say(f"a worker is left out: {self.refused[refused.address]}")
+            return
+        self._cancel()
         raise ClusterError(
-            f"all workers of {crew.place.text} are gone",
-            got=f"none for {PATIENCE_S:.0f} s",
-            fix="start some, and run the same command again: it goes on from what was finished",
+            f"no worker of {self.crew.place.text} can do this work",
+            got="; ".join(dict.fromkeys(self.refused.values())),
+            fix="mend that, and run the same command again",
         )
 
+    def _reassign(self) -> None:
+        """Hand out again what only workers could do that are gone.
 
-def _failure(error: BaseException, node: Node, work: _Work, crew: Crew) -> Exception:
-    from distributed.scheduler import KilledWorker
+        Raises:
+            ClusterError: there have been no workers for long, and none may be queueing.
+        """
+        alive, now = set(self.crew.workers()), time.monotonic()
+        if alive:
+            self.alone = None
+        elif self.alone is None:
+            self.alone = now
+        elif self.crew.place.kind != "slurm" and now - self.alone > PATIENCE_S:
+            self._cancel()
+            raise ClusterError(
+                f"all workers of {self.crew.place.text} are gone",
+                got=f"none for {PATIENCE_S:.0f} s",
+                fix="start some, and run the same command again: it goes on from what was finished",
+            )
+        for future, allowed in list(self.allowed.items()):
+            if not alive & set(allowed):
+                self.waiting.append(self.running.pop(future))
+                del self.allowed[future]
+                future.cancel()
 
-    _cancel(work)
-    if isinstance(error, VoxstrataError):
-        return error
-    shards = f"shards {node.first} to {node.stop - 1}"
-    if isinstance(error, KilledWorker):
+    def _failure(self, error: BaseException, node: Node) -> Exception:
+        from distributed.scheduler import KilledWorker
+
+        self._cancel()
+        if isinstance(error, VoxstrataError):
+            return error
+        shards = f"shards {node.first} to {node.stop - 1}"
+        if isinstance(error, KilledWorker):
+            return ClusterError(
+                f"{shards} ended every worker that took them",
+                got="workers that died while they worked on these shards, again and again",
+                expected="workers with enough memory, of a machine that lets them live",
+                fix="give workers more memory or shorter batches (--batch-seconds), look into "
+                "their logs, and run the same command again: it goes on from what was finished",
+            )
         return ClusterError(
-            f"{shards} ended every worker that took them",
-            got="workers that died while they worked on these shards, again and again",
-            expected="workers with enough memory, of a machine that lets them live",
-            fix="give workers more memory or shorter batches (--batch-seconds), look into their "
-            "logs, and run the same command again: it goes on from what was finished",
+            f"a worker could not do {shards}",
+            got=f"{type(error).__name__}: {error}",
+            expected=f"workers with voxstrata and Python as here ({self.crew.place.text})",
+            fix="look into the worker's log, and run the same command again",
         )
-    return ClusterError(
-        f"a worker could not do {shards}",
-        got=f"{type(error).__name__}: {error}",
-        expected=f"workers with the same voxstrata and Python as here ({crew.place.text})",
-        fix="look into the worker's log, and run the same command again",
-    )
 
-
-def _lost(crew: Crew, plan: _Plan, work: _Work) -> ClusterError:
-    _cancel(work)
-    finished = sum(not _missing(node, plan, work) for node in plan.pieces)
-    return ClusterError(
-        f"the scheduler of {crew.place.text} is gone",
-        got=f"{finished} of {len(plan.pieces)} pieces of the pass done",
-        fix="start it again, and run the same command: it goes on from what was finished",
-    )
-
-
-def _cancel(work: _Work) -> None:
-    for future in work.running:
-        future.release()
-    work.running.clear()
-    work.allowed.clear()
-
-
-def _wait_for_workers(crew: Crew, say: Callable[[str], None]) -> None:
-    """Wait until there is a worker.
-
-    Raises:
-        ClusterError: none came, though none has to queue.
-    """
-    begun = told = time.monotonic()
-    while not crew.workers():
-        now = time.monotonic()
-        if crew.place.kind != "slurm" and now - begun > PATIENCE_S:
-            raise ClusterError(
-                f"the cluster {crew.place.text} has no workers",
-                expected="at least one within a minute",
-                fix="start some: `dask worker ADDRESS` on machines that see the same files",
-            )
-        if now - told > PATIENCE_S:
-            told = now
-            say(f"still waiting for the first worker of {crew.place.text}")
-        time.sleep(0.2)
-
-
-def _take(one: Pass, plan: _Plan) -> None:
-    """Go on from the root as if all had been done here.
-
-    Raises:
-        ClusterError: recordings are missing or were counted twice.
-    """
-    report = PassReport.of(parts.load(plan.place, plan.root, one.sinks))
-    expected = sum(len(shard.members) for shard in one.shards)
-    seen = report.recordings + len(report.skipped)
-    if seen != expected:
-        raise ClusterError(
-            "the parts of the pass do not add up",
-            got=f"{seen} recordings",
-            expected=f"{expected}",
-            fix="run again with --overwrite always, and report this",
+    def _lost(self) -> ClusterError:
+        self._cancel()
+        missing = sum(not node.parts for node in self.waiting)
+        done = len(self.plan.pieces) - missing
+        return ClusterError(
+            f"the scheduler of {self.crew.place.text} is gone",
+            got=f"{done} of {len(self.plan.pieces)} pieces of the pass done or begun",
+            fix="start it again, and run the same command: it goes on from what was finished",
         )
-    one.report = report
-    for what, seconds in report.clock.items():
-        one.clock.book(what, seconds)
-    one.done = len(one.shards)
-    one.keep()
-    shutil.rmtree(plan.place, ignore_errors=True)
+
+    def _cancel(self) -> None:
+        if self.crew.client.status == "running":
+            self.crew.client.cancel(list(self.running))
+        self.running.clear()
+        self.allowed.clear()
+
+    def _wait_for_workers(self) -> None:
+        """Wait until there is a worker.
+
+        Raises:
+            ClusterError: none came, though none has to queue.
+        """
+        begun = told = time.monotonic()
+        while not self.crew.workers():
+            now = time.monotonic()
+            if self.crew.place.kind != "slurm" and now - begun > PATIENCE_S:
+                raise ClusterError(
+                    f"the cluster {self.crew.place.text} has no workers",
+                    expected="at least one within a minute",
+                    fix="start some: `dask worker ADDRESS` on machines that see the same files",
+                )
+            if now - told > PATIENCE_S:
+                told = now
+                self.say(f"still waiting for the first worker of {self.crew.place.text}")
+            time.sleep(0.2)

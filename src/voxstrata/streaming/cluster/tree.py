@@ -7,7 +7,7 @@ same pass gives the same bits on any number of workers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 MOST_LEAVES = 4096
@@ -20,12 +20,13 @@ class Node:
 
     Attributes:
         first, stop: numbers of the first shard, and of the one behind the last.
-        parts: the nodes it is put together from, from first to last; a leaf has none.
+        parts: the nodes it is put together from, from first to last; a leaf has none. (Shards
+            alone tell nodes of a tree apart.)
     """
 
     first: int
     stop: int
-    parts: tuple[Node, ...] = ()
+    parts: tuple[Node, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:

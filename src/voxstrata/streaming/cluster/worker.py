@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import os
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,8 +21,7 @@ from voxstrata.models.base import SpeechModel
 from voxstrata.streaming.batches import Shard
 from voxstrata.streaming.cluster import parts
 from voxstrata.streaming.cluster.tree import Node
-from voxstrata.streaming.onepass import Pass, PassReport, Sink, work_shard
-from voxstrata.streaming.reducers import Anchored, load_state, save_state
+from voxstrata.streaming.onepass import Pass, Sink, work_shard
 from voxstrata.streaming.setup import batch_seconds, choose_device
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.types import Utterance
@@ -45,48 +43,77 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Blueprint:
-    """All of a pass but its recordings; sent to every worker once.
+class Drawn:
+    """All of a pass but its recordings.
 
     Attributes:
-        token: names this pass on this cluster.
-        place: folder of the parts, which all workers see.
         models: what to load.
-        device: as asked for ("auto": each worker's own).
-        batch_s: as asked for; ``None`` for what suits the device.
         stack: chosen layers of all models.
         sinks: units, and reducers that have seen nothing.
         on_error, identity, source: as in the pass.
-        threads: of a worker's products; ``None`` leaves what its surroundings say.
     """
 
-    token: str
-    place: Path
     models: tuple[Wanted, ...]
-    device: str
-    batch_s: float | None
     stack: tuple[StackLayer, ...]
     sinks: tuple[Sink, ...]
     on_error: Literal["skip", "stop"]
     identity: str
     source: str
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Passes over the same recordings, made as one; sent to every worker once.
+
+    Attributes:
+        token: names this work on this cluster.
+        place: folder of the parts, which all workers see.
+        passes: the passes.
+        device: as asked for ("auto": each worker's own).
+        batch_s: as asked for; ``None`` for what suits the device.
+        threads: of a worker's products; ``None`` leaves what its surroundings say.
+    """
+
+    token: str
+    place: Path
+    passes: tuple[Drawn, ...]
+    device: str
+    batch_s: float | None
     threads: int | None = None
+
+    def fresh(self) -> list[list[Sink]]:
+        """Sinks of each pass with reducers of their own that have seen nothing."""
+        return [
+            [replace(sink, reducer=copy.deepcopy(sink.reducer)) for sink in one.sinks]
+            for one in self.passes
+        ]
+
+
+@dataclass(frozen=True)
+class View:
+    """The recordings of a leaf as one pass has them.
+
+    Attributes:
+        utterances, folds: in corpus order; labels are the pass's own.
+        shards: its shards, whose members are positions among ``utterances``.
+    """
+
+    utterances: tuple[Utterance, ...]
+    folds: tuple[int, ...] | None
+    shards: tuple[Shard, ...]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """The recordings of a leaf.
+    """A leaf of the tree.
 
     Attributes:
         node: the leaf.
-        utterances, folds: its recordings, in corpus order.
-        shards: its shards, whose members are positions among ``utterances``.
+        views: for each pass, its recordings.
     """
 
     node: Node
-    utterances: tuple[Utterance, ...]
-    folds: tuple[int, ...] | None
-    shards: tuple[Shard, ...]
+    views: tuple[View, ...]
 
 
 @dataclass(frozen=True)
@@ -104,21 +131,8 @@ class Refused:
     reason: str
 
 
-@dataclass(frozen=True)
-class Done:
-    """A finished node.
-
-    Attributes:
-        recordings: recordings that contributed.
-        skipped: recordings that did not.
-    """
-
-    recordings: int
-    skipped: int
-
-
 _BLUEPRINTS: dict[str, Blueprint] = {}
-_MODELS: dict[str, list[SpeechModel]] = {}
+_MODELS: dict[str, list[list[SpeechModel]]] = {}
 
 
 def learn(blueprint: Blueprint) -> None:
@@ -132,15 +146,15 @@ def forget(token: str) -> None:
     _MODELS.pop(token, None)
 
 
-def work(token: str, piece: Piece) -> Done | Refused:
+def work(token: str, piece: Piece) -> Refused | None:
     """Run the models over some shards.
 
     Returns:
-        what was done; or why this worker never will (no such model on its disk, another version
-        of it, no sight of the output folder).
+        nothing once it is done; or why this worker never will (no such model on its disk, another
+        version of it, no sight of the output folder).
 
     Raises:
-        VoxstrataError: what the pass raises.
+        VoxstrataError: what a pass raises.
     """
     try:
         blueprint, models = _ready(token)
@@ -150,34 +164,35 @@ def work(token: str, piece: Piece) -> Done | Refused:
         torch.set_num_threads(blueprint.threads)  # counts for the thread that calls it
     place, node = blueprint.place, piece.node
     if parts.done(place, node):  # by a worker that was lost before it could say so
-        return _told(blueprint, place, node)
-    sinks = _fresh(blueprint)
-    for sink in sinks:
-        anchor = _anchor(place, sink)
-        if isinstance(sink.reducer, Anchored) and anchor.exists():
-            load_state(anchor, sink.reducer)
-    device = choose_device(blueprint.device)
-    one = Pass(
-        piece.utterances,
-        models,
-        blueprint.stack,
-        sinks,
-        piece.shards,
-        batch_s=batch_seconds(blueprint.batch_s, device),
-        on_error=blueprint.on_error,
-        identity=blueprint.identity,
-        folds=piece.folds,
-        source=blueprint.source,
-    )
-    for shard in piece.shards:
-        work_shard([one], [shard], lambda _amount: None)
-    keep_anchors(place, sinks)
-    one.report.clock = dict(one.clock.spent)
-    parts.save(place, node, sinks, one.report.whole())
-    return _told(blueprint, place, node)
+        return None
+    sinks = blueprint.fresh()
+    parts.load_anchors(place, sinks)
+    batch_s = batch_seconds(blueprint.batch_s, choose_device(blueprint.device))
+    passes = [
+        Pass(
+            view.utterances,
+            models[i],
+            drawn.stack,
+            sinks[i],
+            view.shards,
+            batch_s=batch_s,
+            on_error=drawn.on_error,
+            identity=drawn.identity,
+            folds=view.folds,
+            source=drawn.source,
+        )
+        for i, (drawn, view) in enumerate(zip(blueprint.passes, piece.views, strict=True))
+    ]
+    for shards in zip(*(view.shards for view in piece.views), strict=True):
+        work_shard(passes, shards, lambda _amount: None)
+    for one in passes:
+        one.report.clock = dict(one.clock.spent)
+    parts.keep_anchors(place, sinks)
+    parts.save(place, node, sinks, [one.report for one in passes])
+    return None
 
 
-def join(token: str, node: Node) -> Done | Refused:
+def join(token: str, node: Node) -> Refused | None:
     """Put the parts of a node together, from first to last, and delete them.
 
     Raises:
@@ -188,21 +203,18 @@ def join(token: str, node: Node) -> Done | Refused:
         return _refused("it was never told of this pass")
     place = blueprint.place
     if not parts.done(place, node):
-        sinks, others = _fresh(blueprint), _fresh(blueprint)
-        report = PassReport.of(parts.load(place, node.parts[0], sinks))
+        sinks, others = blueprint.fresh(), blueprint.fresh()
+        reports = parts.load(place, node.parts[0], sinks)
         for part in node.parts[1:]:
-            report.merge(PassReport.of(parts.load(place, part, others)))
+            for report, later in zip(reports, parts.load(place, part, others), strict=True):
+                report.merge(later)
             for mine, theirs in zip(sinks, others, strict=True):
-                mine.reducer.merge(theirs.reducer)
-        parts.save(place, node, sinks, report.whole())
+                for to, some in zip(mine, theirs, strict=True):
+                    to.reducer.merge(some.reducer)
+        parts.save(place, node, sinks, reports)
     for part in node.parts:
         parts.remove(place, part)
-    return _told(blueprint, place, node)
-
-
-def _told(blueprint: Blueprint, place: Path, node: Node) -> Done:
-    report = parts.report_of(place, node)
-    return Done(report["recordings"], len(report["skipped"]))
+    return None
 
 
 def _refused(reason: str) -> Refused:
@@ -211,31 +223,7 @@ def _refused(reason: str) -> Refused:
     return Refused(get_worker().address, socket.gethostname(), reason)
 
 
-def keep_anchors(place: Path, sinks: Sequence[Sink]) -> None:
-    """Write what reducers of other shards must share with these, as far as it is settled."""
-    for sink in sinks:
-        if isinstance(sink.reducer, Anchored) and not _anchor(place, sink).exists():
-            blank = sink.reducer.anchor()
-            if blank is not None:
-                save_state(_anchor(place, sink), blank)
-
-
-def anchored(place: Path, sinks: Sequence[Sink]) -> bool:
-    """Whether all that must be shared is written."""
-    needed = [sink for sink in sinks if isinstance(sink.reducer, Anchored)]
-    return all(_anchor(place, sink).exists() for sink in needed)
-
-
-def _anchor(place: Path, sink: Sink) -> Path:
-    return place / f"anchor-{sink.name}.safetensors"
-
-
-def _fresh(blueprint: Blueprint) -> list[Sink]:
-    """Sinks with reducers of their own that have seen nothing."""
-    return [replace(sink, reducer=copy.deepcopy(sink.reducer)) for sink in blueprint.sinks]
-
-
-def _ready(token: str) -> tuple[Blueprint, list[SpeechModel]]:
+def _ready(token: str) -> tuple[Blueprint, list[list[SpeechModel]]]:
     blueprint = _BLUEPRINTS[token]
     parts.seen(blueprint.place, token)
     if token not in _MODELS:
@@ -244,10 +232,11 @@ def _ready(token: str) -> tuple[Blueprint, list[SpeechModel]]:
     return blueprint, _MODELS[token]
 
 
-def _load(blueprint: Blueprint) -> list[SpeechModel]:
+def _load(blueprint: Blueprint) -> list[list[SpeechModel]]:
+    """Models of each pass; one that several want is loaded once."""
     device = choose_device(blueprint.device)
-    models = []
-    for wanted in blueprint.models:
+    known: dict[Wanted, SpeechModel] = {}
+    for wanted in dict.fromkeys(w for drawn in blueprint.passes for w in drawn.models):
         model = load_model(wanted.spec, device=device, dtype=wanted.dtype)
         if model.fingerprint != wanted.fingerprint:
             raise ModelError(
@@ -256,8 +245,8 @@ def _load(blueprint: Blueprint) -> list[SpeechModel]:
                 expected=wanted.fingerprint,
                 fix="have all machines read the same weights, with the same version of voxstrata",
             )
-        models.append(model)
-    return models
+        known[wanted] = model
+    return [[known[wanted] for wanted in drawn.models] for drawn in blueprint.passes]
 
 
 def take_gpu(number: int, of: int) -> None:
@@ -273,19 +262,13 @@ def take_gpu(number: int, of: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
 
 
-def pick(
-    utterances: Sequence[Utterance],
-    folds: Sequence[int] | None,
-    shards: Sequence[Shard],
-    node: Node,
-) -> Piece:
+def pick(one: Pass, node: Node) -> View:
     """The recordings of a leaf, in corpus order, so that batches are those of the whole pass."""
-    mine = shards[node.first : node.stop]
+    mine = one.shards[node.first : node.stop]
     positions = sorted({member for shard in mine for member in shard.members})
-    at: dict[int, int] = {position: i for i, position in enumerate(positions)}
-    return Piece(
-        node,
-        tuple(utterances[position] for position in positions),
-        None if folds is None else tuple(folds[position] for position in positions),
+    at = {position: i for i, position in enumerate(positions)}
+    return View(
+        tuple(one.utterances[position] for position in positions),
+        None if one.folds is None else tuple(one.folds[position] for position in positions),
         tuple(replace(s, members=tuple(at[m] for m in s.members)) for s in mine),
     )
