@@ -99,3 +99,12 @@ def test_without_sbatch_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ClusterError, match="sbatch"):
         run_similarity(settings(corpus, profile(tmp_path)), tmp_path / "out")
+
+
+def test_what_slurm_says_against_a_job_is_told_before_anything_waits(
+    slurm: Path, tmp_path: Path
+) -> None:
+    corpus = planted.write_corpus(tmp_path / "corpus", 6, 3)
+    place = profile(tmp_path, PROFILE.replace("partition: gpu", "partition: nowhere"))
+    with pytest.raises(ClusterError, match="invalid partition"):
+        run_similarity(settings(corpus, place), tmp_path / "out")

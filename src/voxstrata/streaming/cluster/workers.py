@@ -10,6 +10,9 @@ import atexit
 import contextlib
 import os
 import re
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,6 +246,13 @@ def _slurm(place: Place) -> Crew:
         "interface": profile.interface,
     }
     scheduler = {"dashboard_address": f":{profile.dashboard or 0}"}
+    wrong = ClusterError(
+        f"Slurm workers cannot be asked for with {place.text}",
+        expected="sbatch on this machine, and settings that it takes",
+        fix="run on a login node, and check the profile (docs/scaling.md)",
+    )
+    if shutil.which("sbatch") is None:
+        raise _because(wrong, "no sbatch on this machine")
     try:
         cluster = SLURMCluster(
             cores=1,  # one task at a time; its products have threads of their own
@@ -257,13 +267,36 @@ def _slurm(place: Place) -> Crew:
             worker_extra_args=["--memory-limit", "0"],
             **{name: value for name, value in optional.items() if value is not None},
         )
-        # Jobs that end before the work does (time limits, failed nodes) are asked for again.
-        cluster.adapt(minimum_jobs=profile.workers, maximum_jobs=profile.workers)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ClusterError(
-            f"Slurm workers cannot be asked for with {place.text}",
-            got=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            expected="sbatch on this machine, and settings that it takes",
-            fix="run on a login node, and check the profile (docs/scaling.md)",
-        ) from None
+        raise _because(wrong, str(error)) from None
+    try:
+        _try_job(cluster.job_script())
+    except ValueError as error:
+        cluster.close(timeout=10)
+        raise _because(wrong, str(error)) from None
+    # Jobs that end before the work does (time limits, failed nodes) are asked for again.
+    cluster.adapt(minimum_jobs=profile.workers, maximum_jobs=profile.workers)
     return Crew(place, Client(cluster, set_as_default=False), ours=True, cluster=cluster)
+
+
+def _try_job(script: str) -> None:
+    """Have Slurm look at a job without starting it: a refusal later would only be logged by dask,
+    and the run would wait for a worker that never comes.
+
+    Raises:
+        ValueError: what sbatch says against it.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+        file.write(script)
+        file.flush()
+        found = subprocess.run(
+            ["sbatch", "--test-only", file.name], capture_output=True, text=True, check=False
+        )
+    if found.returncode:
+        raise ValueError(found.stderr.strip() or f"sbatch ended with {found.returncode}")
+
+
+def _because(error: ClusterError, reason: str) -> ClusterError:
+    """The error with what was found."""
+    line = (reason.splitlines() or [type(error).__name__])[0]
+    return ClusterError(error.what, got=line, expected=error.expected, fix=error.fix)
