@@ -87,7 +87,7 @@ class ActivityReducer:
         for layer, value in zip(self.layers, rows.values, strict=True):
             wide = value.to(torch.float64)
             _add(self._sums, layer, wide.sum(dim=0).cpu())
-            _add(self._sizes, layer, wide.abs_().sum(dim=0).cpu())
+            _add(self._sizes, layer, wide.abs().sum(dim=0).cpu())
         priority = _priorities(self.seed, rows.utterance, count)
         limit = np.inf if len(self._priority) < self.pool else self._priority.max()
         chosen = np.flatnonzero(priority < limit)
