@@ -168,7 +168,11 @@ class Results:
         from html import escape
 
         models = self.record.get("models")
-        named = [m.get("spec") for m in models if isinstance(m, dict)] if models else []
+        named = [
+            m.get("spec")
+            for m in (models if isinstance(models, list) else ())
+            if isinstance(m, dict)
+        ]
         corpus = self.record.get("corpus")
         known = corpus if isinstance(corpus, dict) else {}
         facts = {
@@ -220,7 +224,8 @@ def load_results(folder: str | Path) -> Results:
             got=str(error),
             fix="run its command again with --overwrite always, or fetch the folder again",
         ) from None
-    schema = int((table.schema.metadata or {}).get(b"voxstrata_schema", b"0"))
+    stated = (table.schema.metadata or {}).get(b"voxstrata_schema", b"0")
+    schema = int(stated) if stated.isdigit() and len(stated) < 10 else 0
     if not 1 <= schema <= SCHEMA:
         raise ResultsError(
             f"{place / TABLE} has an unknown schema",
@@ -231,4 +236,9 @@ def load_results(folder: str | Path) -> Results:
     frame = table.to_pandas()
     if "control" not in frame:  # schema 1 had no controls in its table
         frame["control"] = ""
-    return Results(frame, read_json(place / RECORD), place)
+    record = read_json(place / RECORD)
+    if not isinstance(record, dict):
+        raise ResultsError(
+            f"{place / RECORD} is damaged", got=type(record).__name__, expected="a mapping"
+        )
+    return Results(frame, record, place)

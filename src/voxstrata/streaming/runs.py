@@ -194,7 +194,7 @@ def remember_plan(folder: Path, identity: str, plan: Any) -> bool:
         _remove(folder / STATE)
         write_sealed_json(path, {"identity": identity, "plan": plan})
         return False
-    if read_json(path).get("identity") != identity:
+    if _mapping(path).get("identity") != identity:
         raise StorageError(
             f"{folder} holds an unfinished run of other settings, models or corpus",
             fix="use another output folder, or --overwrite always to discard that run",
@@ -246,10 +246,36 @@ def sit_down(folder: Path, identity: str, plan: Any) -> Sitting:
     begun, path = remember_plan(folder, identity, plan), folder / STATE / NOTE
     if not begun or not path.exists():
         return Sitting(begun, {})
-    note = read_json(path)
+    note = _mapping(path)
+    if lacking := {"resumed", "taken", "ended", "served"} - set(note):
+        raise _damaged(path, f"no {', '.join(sorted(lacking))}")
     resumed = note["resumed"] or note["taken"] or not note["ended"]
-    write_json(path, note | {"taken": True})
-    return Sitting(resumed, note["served"])
+    try:
+        write_json(path, note | {"taken": True})
+    except ValueError as error:  # a number or character that no run writes
+        raise _damaged(path, str(error)) from None
+    return Sitting(bool(resumed), note["served"])
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """What a run wrote down of itself.
+
+    Raises:
+        StorageError: it is missing or damaged.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise _damaged(path, type(found).__name__)
+    return found
+
+
+def _damaged(path: Path, got: str) -> StorageError:
+    return StorageError(
+        f"{path} is damaged",
+        got=got,
+        expected="what the run wrote",
+        fix="--overwrite always discards the unfinished run",
+    )
 
 
 def open_in(

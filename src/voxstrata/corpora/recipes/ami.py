@@ -119,8 +119,9 @@ def read_annotations(place: Path, job: Job) -> Annotations:
         if place.is_file():
             try:
                 with zipfile.ZipFile(place) as archive:
-                    archive.extractall(Path(scratch) / "zip")
-            except (zipfile.BadZipFile, OSError) as error:
+                    wanted = [one for one in archive.namelist() if one.endswith(".xml")]
+                    archive.extractall(Path(scratch) / "zip", wanted)
+            except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
                 raise CorpusError(
                     f"{place} cannot be unpacked", got=str(error), fix="fetch it again"
                 ) from None

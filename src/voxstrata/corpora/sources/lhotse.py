@@ -91,7 +91,11 @@ def settle_recording(recording: Any, folder: Path) -> None:
         if source.type != "file" or Path(source.source).is_absolute():
             continue
         beside = folder / source.source
-        source.source = str((beside if beside.exists() else Path(source.source)).absolute())
+        try:
+            there = beside.exists()
+        except OSError:  # a name that no file can have: its header will say so
+            there = False
+        source.source = str((beside if there else Path(source.source)).absolute())
 
 
 class LhotseSource:

@@ -125,7 +125,7 @@ def _read(place: Path, file: io.BufferedReader, wanted: frozenset[bytes]) -> tup
 
 def _header(line: bytes) -> tuple[int, int] | None:
     parts = line.split()
-    if len(parts) == 2 and all(p.isdigit() for p in parts):
+    if len(parts) == 2 and all(p.isdigit() and len(p) < 16 for p in parts):
         return int(parts[0]), int(parts[1])
     return None
 
