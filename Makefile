@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: setup demo test slow lint docs bench models clean
+.PHONY: setup demo test slow lint docs bench fuzz audit models clean
 
 setup: $(STAMP)
 
@@ -41,6 +41,17 @@ $(DOCS_STAMP): $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
+
+# SECONDS of fuzzing for each reader; docs/security.md tells what was found.
+SECONDS ?= 60
+fuzz: $(STAMP)
+	$(BIN)/pip install --quiet atheris
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/fuzz.py --seconds $(SECONDS)
+
+# Known weaknesses of the installed packages; needs the network, and fails without.
+audit: $(STAMP)
+	$(BIN)/pip install --quiet pip-audit
+	$(BIN)/pip-audit --skip-editable --vulnerability-service osv
 
 # Trains, measures and packages the models that come with voxstrata; goes on where it was stopped.
 models: $(STAMP)
