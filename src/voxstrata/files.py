@@ -174,25 +174,32 @@ def lock(folder: Path) -> Iterator[None]:
     with storage_errors(folder):
         made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a+")
+        # Unbuffered: what a full disk did not take must not be tried again when it is closed.
+        file = (folder / ".lock").open("a+b", buffering=0)
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(file.fileno()).st_nlink == 0:  # removed by a refused run just now
                 raise BlockingIOError
-        except OSError:
+        except BlockingIOError:
             file.seek(0)
             raise StorageError(
                 f"another run is using {folder}",
-                got=f"lock held by process {file.read().strip() or '?'}",
+                got=f"lock held by process {file.read().decode(errors='replace').strip() or '?'}",
                 fix="wait for it, stop it, or choose another output folder",
             ) from None
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
-        _tidy(folder)
+        except OSError as error:
+            raise StorageError(
+                f"{folder} cannot be locked, so that two runs could write into it at once",
+                got=os.strerror(error.errno or 0),
+                fix="choose an output folder on a file system with locks",
+            ) from None
         try:
+            with storage_errors(folder):
+                file.seek(0)
+                file.truncate()
+                file.write(str(os.getpid()).encode())
+            _tidy(folder)
             yield
         except BaseException:
             # A refused command leaves no empty folder behind, and no folder of the user's goes.
