@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from voxstrata.numerics.linalg import centre
 from voxstrata.similarity.moments import Moments, View
 from voxstrata.similarity.pair_sums import (
     assemble,
@@ -332,9 +333,9 @@ class BlockEngine:
             self._buffer = kept
             n = leave_out(torch.tensor(self.counts, dtype=torch.float64))
             s = leave_out(chunk.s[:, chunk.columns[position]])
+            cut = rank_cut(self.dtype)
             chunk.views[position] = [
-                View(P[r] - torch.outer(s[r], s[r]) / n[r], rank_cut(self.dtype))
-                for r in range(len(n))
+                View(centre(P[r], s[r], float(n[r]), cut), cut) for r in range(len(n))
             ]
         return chunk.views[position]
 

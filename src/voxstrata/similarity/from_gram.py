@@ -8,6 +8,7 @@ fold's columns (:func:`voxstrata.similarity.terms.terms_from_gram` is the same i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -44,10 +45,12 @@ def terms_by_gram(
     order = torch.from_numpy(np.argsort(fold, kind="stable"))
     counts = [int(count) for count in np.bincount(fold) if count]
     working = torch.float64 if dtype == torch.float64 else torch.float32
-    layers = []
+    layers, scales = [], []
     for position in range(len(rows.widths)):
         x = rows.layer(position)[order].to(device, working)
-        layers.append(x - x.mean(dim=0, dtype=torch.float64).to(working))
+        x = x - x.mean(dim=0, dtype=torch.float64).to(working)
+        scales.append(_scale(x))
+        layers.append(x if scales[-1] == 1.0 else x / scales[-1])
     low = layers if dtype == working else [x.to(dtype) for x in layers]
     ends = np.cumsum(counts)
     parts = [slice(int(e - c), int(e)) for e, c in zip(ends, counts, strict=True)]
@@ -66,7 +69,18 @@ def terms_by_gram(
                 sums[:, some, other] = strip[:, :, columns].sum(dim=2, dtype=torch.float64)
             advance(some.stop - some.start)
     norms = torch.stack([x.square().sum(dim=1, dtype=torch.float64) for x in layers])
+    squares = torch.tensor(scales, dtype=torch.float64, device=device).square()
+    norms, sums = norms * squares[:, None], sums * squares[:, None, None]
+    by_rows, inside = (part * torch.outer(squares, squares) for part in (by_rows, inside))
     return _assemble(by_rows, inside, sums, norms, parts)
+
+
+def _scale(x: torch.Tensor) -> float:
+    """A power of two to divide by, so that products of products stay within float32; mostly 1."""
+    largest = float(x.abs().max())
+    if 1e-4 < largest < 1e4 or not 0 < largest < math.inf:
+        return 1.0
+    return 2.0 ** math.frexp(largest)[1]
 
 
 def _products(strip: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from voxstrata.numerics.linalg import centre
 from voxstrata.similarity.blocks import OnPair, PairMoments, rank_cut
 from voxstrata.similarity.moments import Moments, View
 from voxstrata.similarity.pair_sums import (
@@ -51,8 +52,9 @@ def terms_from_moments(
     def own(i: int) -> list[View]:
         if i not in views:
             P = leave_out(m.block(i, i)[keep])
+            cut = rank_cut(dtype)
             views[i] = [
-                View(P[r] - torch.outer(left[i][r], left[i][r]) / counts[r], rank_cut(dtype))
+                View(centre(P[r], left[i][r], float(counts[r]), cut), cut)
                 for r in range(len(counts))
             ]
         return views[i]

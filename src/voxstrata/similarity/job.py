@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def _compute(prepared: Prepared, folder: Path, hooks: Hooks[Prepared], begun: fl
     ]
     done = time.perf_counter()
     parts = {"prepare and pass": passed - begun, "measures": done - passed}
-    record = _record(prepared, report, models) | sitting.timed(done - begun, parts)
+    record = _record(prepared, report, models, values) | sitting.timed(done - begun, parts)
     record["peak_memory_bytes"] = peak_memory()
     write_results(folder, rows, plain(record))
     clean_up(folder, prepared.config)
@@ -201,9 +202,32 @@ def _few_rows(prepared: Prepared, report: PassReport) -> list[str]:
     return notices
 
 
-def _record(prepared: Prepared, report: PassReport, models: list[dict[str, Any]]) -> dict[str, Any]:
+def _weak(prepared: Prepared, values: Sequence[UnitValues]) -> list[str]:
+    """Layers with directions so small that float32 products do not resolve them."""
+    notices = []
+    for job, found in zip(prepared.jobs, values, strict=True):
+        if not found.weak:
+            continue
+        layers = [prepared.stack[job.layers[at]] for at in sorted(found.weak)]
+        named = [layer.key for layer in layers[:5]]
+        more = f" and {len(layers) - 5} more" if len(layers) > 5 else ""
+        notices.append(
+            f"By {job.unit.name}, {', '.join(named)}{more} have directions that follow from others "
+            "or nearly so: products in float32 cannot tell them from rounding. CCA-like measures "
+            "and regression leave them out, or are less exact than 0.001. --precision float64 "
+            "tells (docs/numerics.md)."
+        )
+    return notices
+
+
+def _record(
+    prepared: Prepared,
+    report: PassReport,
+    models: list[dict[str, Any]],
+    values: Sequence[UnitValues],
+) -> dict[str, Any]:
     config, corpus = prepared.config, prepared.corpus
-    notices = list(prepared.notices) + _few_rows(prepared, report)
+    notices = list(prepared.notices) + _few_rows(prepared, report) + _weak(prepared, values)
     if report.skipped:
         count = len(report.skipped)
         what = "recording was" if count == 1 else "recordings were"

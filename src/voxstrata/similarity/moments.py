@@ -11,6 +11,9 @@ import torch
 from voxstrata.errors import ShapeError, UsageError
 from voxstrata.numerics.linalg import Whitening, float64, whiten
 
+WEAK = 1e-3
+"""Error of correlations from which on a view counts as weak."""
+
 
 class View:
     """Second moments of one view, with its decompositions kept for reuse.
@@ -36,6 +39,22 @@ class View:
     def whitening(self) -> Whitening:
         """Rank-revealing whitening of S."""
         return whiten(self.S, self.rtol)
+
+    def weak(self, n: int) -> bool:
+        """Whether what was made of the whitening may be off by more than 1e-3, or left directions
+        out that are real: rounding of float32 products hides them.
+
+        False where nothing was whitened, and where products are float64.
+
+        Args:
+            n: rows.
+        """
+        made: Whitening | None = self.__dict__.get("whitening")
+        if made is None or self.rtol is None:
+            return False
+        there = min(int((self.S.diagonal() > 0).sum()), n - 1)
+        # The cut stands some ten times above the rounding of the products.
+        return made.rank < there or 0.1 * self.rtol * made.amplified > WEAK
 
     @cached_property
     def spectrum(self) -> tuple[torch.Tensor, torch.Tensor]:

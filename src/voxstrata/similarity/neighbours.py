@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import torch
 
-from voxstrata.errors import NumericsError, UsageError
+from voxstrata.errors import NumericsError, UsageError, VoxstrataWarning
+from voxstrata.numerics.linalg import EPS
 from voxstrata.similarity.kernels import squared_distances
 
 Nearness = Literal["cosine", "inner", "euclidean"]
+
+TIES = 0.01
+"""Share of rows with a tie at the last neighbour from which on a warning is given."""
 
 
 def neighbours(x: torch.Tensor, k: int, nearness: Nearness = "cosine") -> torch.Tensor:
@@ -24,6 +29,9 @@ def neighbours(x: torch.Tensor, k: int, nearness: Nearness = "cosine") -> torch.
     Raises:
         UsageError: k out of range or an unknown kind.
         NumericsError: a row of zeros has no cosine.
+
+    Warns:
+        VoxstrataWarning: many rows have ties at the last neighbour (repeated rows).
     """
     if not 1 <= k < len(x):
         raise UsageError(
@@ -47,7 +55,20 @@ def neighbours(x: torch.Tensor, k: int, nearness: Nearness = "cosine") -> torch.
             "unknown nearness", got=nearness, expected="'cosine', 'inner' or 'euclidean'"
         )
     near.fill_diagonal_(-torch.inf)
-    return near.topk(k, dim=1).indices
+    found = near.topk(min(k + 1, len(x) - 1), dim=1)
+    if len(x) > k + 1:
+        last, further = found.values[:, k - 1], found.values[:, k]
+        # Equal rows differ by rounding of their products.
+        ties = last - further <= 8 * EPS * last.abs().maximum(further.abs())
+        if float(ties.double().mean()) > TIES:
+            warnings.warn(
+                f"more than {TIES:.0%} of the rows have their k-th and their next neighbour at the "
+                "same distance, so which of them counts is arbitrary, and the share of neighbours "
+                "in common with it (remove repeated rows, or choose another measure)",
+                VoxstrataWarning,
+                stacklevel=2,
+            )
+    return found.indices[:, :k]
 
 
 def shared(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

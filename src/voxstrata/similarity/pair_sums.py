@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from voxstrata.similarity.terms import Array, HsicTerms
+
+SAFE = (1e-24, 1e24)
+"""Mean squares of products beyond which float32 may lose small ones, or overflow in a sum."""
 
 
 def leave_out(folded: torch.Tensor) -> torch.Tensor:
@@ -32,12 +36,22 @@ def product_norms(C: torch.Tensor) -> torch.Tensor:
     Returns:
         float64 [R].
     """
-    by_row = C.transpose(0, 1)
-    G = torch.bmm(by_row, by_row.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
+    G = _inner(C)
+    mean = float(G.diagonal().sum()) / C.numel()
+    if C.dtype == torch.float32 and not SAFE[0] < mean < SAFE[1]:
+        largest = float(C.abs().max())
+        if 0 < largest < math.inf:
+            scale = 2.0 ** math.frexp(largest)[1]
+            G = _inner(C / scale) * scale**2
     total = G.sum()
     if len(C) == 1:
         return total[None]
     return torch.cat([total[None], total - 2 * G.sum(dim=1) + G.diagonal()])
+
+
+def _inner(C: torch.Tensor) -> torch.Tensor:
+    by_row = C.transpose(0, 1)
+    return torch.bmm(by_row, by_row.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
 
 
 def row_terms(

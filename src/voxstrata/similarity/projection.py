@@ -53,19 +53,67 @@ class Pwcca:
         raise UsageError("unknown side of PWCCA", got=side, expected="'auto', 'x', 'y' or 'mean'")
 
 
-def _rest_of_weights(view: View, loads: torch.Tensor, free: int) -> float:
-    """Total weight of the ``free`` directions of a view that have no partner in the other view.
+SAME = 1e-5
+"""Correlations above 1 - SAME count as one subspace that both views share, those below SAME as
+directions without a partner: within either, the basis is rounding."""
 
-    Their basis is arbitrary, and each basis gives another sum of absolute loadings; this is the
-    mean over all orthonormal bases. A column z of loadings on r random orthonormal directions
-    has an expected sum of absolute values |z| r Gamma(r/2) / (sqrt(pi) Gamma((r+1)/2)), and |z|^2
-    is what the paired directions leave of the feature's sum of squares.
+TIED = 1e-10
+"""Correlations elsewhere that differ by no more than this are the same."""
+
+
+def _subspaces(rho: torch.Tensor) -> list[slice]:
+    """Runs of directions that correlations tell apart, largest first; no run of ends below SAME."""
+    values = [value for value in rho.tolist() if value > SAME]
+    edges = [0] + [
+        i
+        for i in range(1, len(values))
+        if values[i] < 1.0 - SAME and values[i - 1] - values[i] > TIED
+    ]
+    return [slice(a, b) for a, b in zip(edges, [*edges[1:], len(values)], strict=True) if b > a]
+
+
+def _spread(length: torch.Tensor, r: int) -> float:
+    """Mean sum of absolute loadings of r directions over all orthonormal bases of their space.
+
+    A column z of loadings on r random orthonormal directions has an expected sum of absolute
+    values |z| r Gamma(r/2) / (sqrt(pi) Gamma((r+1)/2)), which is |z| for r = 1.
+
+    Args:
+        length: |z| of each feature, [D].
+        r: directions.
     """
-    if free <= 0:
-        return 0.0
-    left = (view.S.diagonal() - (loads**2).sum(dim=0)).clamp_min(0.0).sqrt().sum()
-    log_factor = math.lgamma(free / 2) - math.lgamma((free + 1) / 2)
-    return float(left) * free * math.exp(log_factor) / math.sqrt(math.pi)
+    log_factor = math.lgamma(r / 2) - math.lgamma((r + 1) / 2)
+    return float(length.sum()) * r * math.exp(log_factor) / math.sqrt(math.pi)
+
+
+def _score(view: View, P: torch.Tensor, rho: torch.Tensor, free: int) -> float:
+    """sum w rho / sum w, the weight of a subspace being its mean over all bases.
+
+    Where correlations are equal, or directions have no partner, any basis is as good as another,
+    and each gives another sum of absolute loadings.
+
+    Args:
+        view: the view whose weights these are.
+        P: its directions, [k, D].
+        rho: their correlations, largest first, [k].
+        free: directions of the view beyond these.
+    """
+    loads = P @ view.S
+    runs = _subspaces(rho)
+    paired = runs[-1].stop if runs else 0
+    if len(runs) == len(rho):
+        weights = loads.abs().sum(dim=1)
+        top, total = float((weights * rho).sum()), float(weights.sum())
+    else:
+        own = [_spread(loads[run].square().sum(dim=0).sqrt(), run.stop - run.start) for run in runs]
+        means = [float(rho[run].mean()) for run in runs]
+        top, total = sum(w * r for w, r in zip(own, means, strict=True)), sum(own)
+    free += len(rho) - paired
+    if free > 0:
+        # What the paired directions leave of each feature's sum of squares.
+        left = view.S.diagonal() - loads[:paired].square().sum(dim=0)
+        total += _spread(left.clamp_min(0.0).sqrt(), free)
+    return top / total
 
 
 def _svd_weights(m: Moments) -> tuple[torch.Tensor, torch.Tensor]:
@@ -92,9 +140,11 @@ def pwcca(m: Moments, complement: Complement = "all") -> Pwcca:
         m: moments.
         complement: what becomes of the directions of the larger view that have no partner.
             ``"all"``: they count with correlation 0 and the mean weight over all bases of their
-            subspace; ``"paired"``: weights are normalised over the k pairs alone; ``"svd"``: as
-            ``"all"``, in the basis the SVD happens to return (sim_metric's ``pwcca_dist``; not
-            invariant to anything on that side). The smaller view's score is the same in all.
+            subspace, as do directions of equal correlation (:data:`SAME`, :data:`TIED`);
+            ``"paired"``: weights are normalised over the k pairs alone; ``"svd"``: as ``"all"``, in
+            the basis the SVD happens to return (sim_metric's ``pwcca_dist``; not invariant to
+            anything on that side). Where all correlations differ, the smaller view's score is the
+            same in all.
 
     Example:
         >>> import numpy as np
@@ -114,14 +164,12 @@ def pwcca(m: Moments, complement: Complement = "all") -> Pwcca:
         c = canonical(m)
         if complement == "svd":
             scores = [float((w[: len(c.rho)] * c.rho).sum() / w.sum()) for w in _svd_weights(m)]
+        elif complement == "paired":
+            weights = [(P @ v.S).abs().sum(dim=1) for v, P in ((m.view_x, c.Px), (m.view_y, c.Py))]
+            scores = [float((w * c.rho).sum() / w.sum()) for w in weights]
         else:
-            scores = []
-            for view, P, rank in ((m.view_x, c.Px, c.rank_x), (m.view_y, c.Py, c.rank_y)):
-                loads = P @ view.S
-                weights = loads.abs().sum(dim=1)
-                free = rank - len(P) if complement == "all" else 0
-                rest = _rest_of_weights(view, loads, free)
-                scores.append(float((weights * c.rho).sum() / (weights.sum() + rest)))
+            sides = ((m.view_x, c.Px, c.rank_x), (m.view_y, c.Py, c.rank_y))
+            scores = [_score(view, P, c.rho, rank - len(P)) for view, P, rank in sides]
         found = Pwcca(scores[0], scores[1], c.rho, len(m.mean_x), len(m.mean_y))
         m.cache[key] = found
     return found

@@ -40,11 +40,14 @@ class UnitValues:
         values: for each measure [R, L, L]; replicate 0 uses all rows, 1 + f leaves fold f out.
         n: rows behind the values of each measure.
         sizes: rows in each fold, for each measure [F].
+        weak: layers whose CCA-like values rounding of the products may have moved
+            (:meth:`voxstrata.similarity.moments.View.weak`).
     """
 
     values: dict[str, Array]
     n: dict[str, int]
     sizes: dict[str, Array]
+    weak: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ class _Collector:
         self.of_moments = work.needing("moments")
         self.values: dict[str, Array] = {}
         self.done: list[Pair] = []
+        self.weak: set[int] = set()
         self._saved = time.monotonic()
 
     def allocate(self, folds: int, layers: int) -> None:
@@ -163,6 +167,10 @@ class _Collector:
                     if measure.symmetric
                     else [float(measure.compute(m.swap())) for m in pair.replicates]
                 )
+        whole = pair.replicates[0]
+        for layer, view in ((pair.i, whole.view_x), (pair.j, whole.view_y)):
+            if layer not in self.weak and view.weak(whole.n):
+                self.weak.add(layer)
 
     def save(self, products: Array) -> None:
         """Keep what is done, at most every :data:`SAVE_EVERY_S` seconds."""
@@ -173,7 +181,10 @@ class _Collector:
 
     def finish(self, terms: HsicTerms, rows: LayerRows | None, advance: Advance) -> UnitValues:
         """Values of all measures."""
-        if not np.isfinite(terms.c2).all():
+        parts = [terms.c2]
+        if self.work.needing("terms"):
+            parts += [terms.sCs, terms.q, terms.uv]
+        if not all(np.isfinite(part).all() for part in parts):
             raise NumericsError(
                 "products of layers overflowed or are not a number",
                 fix="use --precision float64, or leave the offending layers out (--layers)",
@@ -186,11 +197,12 @@ class _Collector:
             values[name] = measure.compute(terms)
         of_rows = self.work.needing("rows")
         if of_rows and rows is not None:
-            found = evaluate_rows(rows, of_rows, self.work.max_rows, self.work.seed, advance)
-            values |= found.values
-            n |= found.n
-            sizes |= found.sizes
-        return UnitValues({name: values[name] for name in names}, n, sizes)
+            more = evaluate_rows(rows, of_rows, self.work.max_rows, self.work.seed, advance)
+            values |= more.values
+            n |= more.n
+            sizes |= more.sizes
+        found = {name: values[name] for name in names}
+        return UnitValues(found, n, sizes, frozenset(self.weak))
 
 
 def _from_blocks(rows: LayerRows, work: Work, collect: _Collector, advance: Advance) -> HsicTerms:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from voxstrata.errors import ShapeError, UsageError
-from voxstrata.numerics.linalg import EPS, Whitening, whiten
+from voxstrata.numerics.linalg import EPS, Whitening, centre, whiten
 from voxstrata.similarity.blocks import rank_cut
 from voxstrata.similarity.moments import View
 
@@ -263,9 +263,9 @@ class ViewFolds:
     ) -> Part:
         if float(n) < 1 or self.shift is None:
             raise UsageError("no rows are left", got="an empty fold, or all folds held out at once")
+        cut = rank_cut(self.dtype)
         # Sums over folds are fresh; what stands for one fold is not.
-        S = (P.addr_ if key[0] < 0 else P.addr)(s, s, alpha=-1.0 / float(n))
-        view = QuickView(S, rank_cut(self.dtype))
+        view = QuickView(centre(P, s, float(n), cut, inplace=key[0] < 0), cut)
         part = Part(int(n), s / n + self.shift, view)
         self._views[key] = part
         return part
