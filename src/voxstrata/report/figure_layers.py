@@ -83,7 +83,7 @@ def layer_panels(view: View, model: int, part: Sequence[Task], seeds: SeedWeight
     figure = Figure(figsize=(0.75 + 1.85 * len(part), 0.5 + 1.15 * rows), layout="constrained")
     grid = figure.subplots(rows, len(part), squeeze=False, sharex="col")
     for column, task in enumerate(part):
-        names = _layers(view, model, task)
+        names = layers_of(view, model, task)
         at = {name: i for i, name in enumerate(names)}
         score, *weights = (grid[row][column] for row in range(3))
         _scores(score, view, model, task, at)
@@ -91,7 +91,7 @@ def layer_panels(view: View, model: int, part: Sequence[Task], seeds: SeedWeight
             _weights(axes, view, model, task, at, measure, seeds)
         if lost:
             _lost(grid[3][column], view, model, task, at)
-        score.set_title(_title(view, spec, task), fontsize=6.5, pad=3)
+        score.set_title(task_title(view, spec, task), fontsize=6.5, pad=3)
         _names(grid[-1][column], names)
         for row in range(rows):
             _tidy(grid[row][column])
@@ -104,14 +104,14 @@ def layer_panels(view: View, model: int, part: Sequence[Task], seeds: SeedWeight
     return figure
 
 
-def _layers(view: View, model: int, task: Task) -> list[str]:
+def layers_of(view: View, model: int, task: Task) -> list[str]:
     """Layers of a model that a task has something about."""
     spec = view.models[model].spec
     known = {*layer_scores(view, task, spec).values, *layer_values(view, task, spec, WEIGHT)}
     return [x.name for x in view.layers if x.model == model and x.name in known]
 
 
-def _sides(view: View, model: int) -> list[tuple[str, str, bool]]:
+def sides(view: View, model: int) -> list[tuple[str, str, bool]]:
     """Spec, colour and whether it is the model itself: its twin first, so that it lies below."""
     twin = view.models[model].twin
     found = [(view.models[model].spec, OWN, True)]
@@ -122,7 +122,7 @@ def _scores(axes: Axes, view: View, model: int, task: Task, at: Mapping[str, int
     """Scores of single layers with intervals; the sum as a line across; where layers were trained
     shortly, the one that was trained at length as a diamond."""
     by = words.scale(str(task.get("main")))
-    for spec, colour, own in _sides(view, model):
+    for spec, colour, own in sides(view, model):
         held = {n: v for n, v in layer_scores(view, task, spec).values.items() if n in at}
         _curve(axes, held, at, by, colour, dashed=not own)
         whole = sum_scores(view, task, spec, SUM)
@@ -136,7 +136,7 @@ def _scores(axes: Axes, view: View, model: int, task: Task, at: Mapping[str, int
             axes.scatter([at[name]], [by * best.value], marker="D", s=11, color=OWN, zorder=4)
 
 
-def _title(view: View, spec: str, task: Task) -> str:
+def task_title(view: View, spec: str, task: Task) -> str:
     """The task, how its layers were scored, and which way is better."""
     title = shortened(str(task.get("title")), 26)
     if layer_scores(view, task, spec).screened:
@@ -173,7 +173,7 @@ def _weights(
     seeds: SeedWeights | None,
 ) -> None:
     """Means as bars, seeds as dots, the twin's means as a dashed line, 1 / L dotted."""
-    for spec, colour, own in _sides(view, model):
+    for spec, colour, own in sides(view, model):
         held = layer_values(view, task, spec, measure)
         points = sorted((at[name], value.value, name) for name, value in held.items() if name in at)
         x, y = [i for i, _, _ in points], [v for _, v, _ in points]

@@ -32,14 +32,15 @@ def inline(draw: Callable[[], Figure], alt: str, caption: str = "") -> dict[str,
     """
     from matplotlib import style
 
-    from voxstrata.report.figures import STYLE, drawn_box
+    from voxstrata.report.figures import STYLE, drawn_box, drawn_once
 
     buffer = io.BytesIO()
     with style.context(["default", STYLE, FONTS]):
         figure = draw()
         # Browsers set text wider than matplotlib measures it.
         box = drawn_box(figure).padded(0.12)
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches=box)
+        with drawn_once(figure):
+            figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches=box)
     text = slim(buffer.getvalue().decode("utf-8"))
     data = base64.b64encode(text.encode("utf-8")).decode("ascii")
     return {

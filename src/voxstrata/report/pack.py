@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxstrata.report.layer_picks import owner
 from voxstrata.report.matches import Match, best_path, steps
 from voxstrata.report.view import Facet, View
 
@@ -18,8 +19,13 @@ def pack_view(view: View) -> dict[str, Any]:
     """Everything the scripts share: models, layers, facets."""
     return {
         "models": [
-            {"label": model.label, "spec": model.spec, "random": model.random}
-            for model in view.models
+            {
+                "label": model.label,
+                "spec": model.spec,
+                "random": model.random,
+                "owner": owner(view, at),
+            }
+            for at, model in enumerate(view.models)
         ],
         "layers": [
             [layer.model, layer.name, layer.width, int(layer.kind == "utterance"), layer.depth]

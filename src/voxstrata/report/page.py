@@ -15,6 +15,7 @@ from voxstrata.errors import UsageError
 from voxstrata.files import atomic_write
 from voxstrata.report.figures import draw_figures
 from voxstrata.report.join import join_views
+from voxstrata.report.layer_picks import merged
 from voxstrata.report.pack import SCALE, pack_view
 from voxstrata.report.section import SECTIONS, SHOWS, TEMPLATES, Section, json_for_script, render
 from voxstrata.report.sections.opening import title
@@ -26,7 +27,7 @@ from voxstrata.results import load_results
 PAGE = "report.html"
 """File name of the page in the results folder."""
 
-ALWAYS = ("core.js", "legend.js", "saving.js", "tables.js")
+ALWAYS = ("core.js", "layers.js", "legend.js", "saving.js", "tables.js")
 """Scripts that every page has, in this order; sections name theirs."""
 
 
@@ -116,8 +117,10 @@ def assembled(heading: str, sections: list[Section], view: View) -> str:
     # Pages without charts that scripts draw are smaller by the library.
     library = _library() if any(section.specs for section in sections) else ""
     script = _script(sections)
+    picks = merged(offer for section in sections for offer in section.layers)
     data = {
         **pack_view(view),
+        "picks": picks,
         "scale": SCALE,
         "specs": {name: spec for s in sections for name, spec in s.specs.items()},
         "sections": {s.id: s.data for s in sections if s.data},
@@ -131,6 +134,7 @@ def assembled(heading: str, sections: list[Section], view: View) -> str:
         bars=[Markup(section.bar) for section in sections if section.bar],
         shows=[(n, SHOWS[n]) for n in SHOWS if any(n in section.shows for section in sections)],
         facets=view.facets,
+        picks=bool(picks),
         joined=bool(view.parts),
         labels=list(dict.fromkeys(facet.label for facet in view.facets)),
         units=list(dict.fromkeys(facet.unit for facet in view.facets)),

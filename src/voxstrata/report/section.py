@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxstrata.registry import Registry
+from voxstrata.report.layer_picks import Offer
 from voxstrata.report.view import View
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Section:
         scripts: file names under ``templates`` of the JavaScript this section needs.
         bar: what the section adds to the bar at the top of the page, already escaped.
         shows: what its figures leave out when the reader asks: "twins", "controls", "intervals".
+        layers: layers that its figures leave out when the reader asks, by model.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Section:
     scripts: tuple[str, ...] = ()
     bar: str = ""
     shows: tuple[str, ...] = ()
+    layers: tuple[Offer, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = set(self.shows) - set(SHOWS)

@@ -9,6 +9,7 @@ from typing import Any
 from voxstrata.report import curve_words
 from voxstrata.report.charts_curves import curve_chart
 from voxstrata.report.curve_view import PropertyCurves, Variant
+from voxstrata.report.layer_picks import offered
 from voxstrata.report.meanings import meanings
 from voxstrata.report.pack_curves import pack_curves
 from voxstrata.report.peaks import control_names, in_order
@@ -58,6 +59,7 @@ def curves(view: View) -> Section | None:
         scripts=("curves.js",),
         bar=render("sections/curves_bar.html"),
         shows=_beside(view),
+        layers=offered(view),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from voxstrata.report import sentences
 from voxstrata.report.charts import matrix_chart
+from voxstrata.report.layer_picks import offered
 from voxstrata.report.section import Section, render
 from voxstrata.report.sections.said import said
 from voxstrata.report.view import Facet, View
@@ -32,4 +33,5 @@ def matrix(view: View) -> Section | None:
         html,
         specs={"matrix": matrix_chart()},
         scripts=("matrix.js",),
+        layers=offered(view),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from voxstrata.report.layer_picks import neurons_of
 from voxstrata.report.neuron_best import MOST, Neuron, Strongest, strongest
 from voxstrata.report.neuron_view import short_layers
 from voxstrata.report.section import Section, render
@@ -39,6 +40,7 @@ def _table(view: View, one: Strongest) -> dict[str, Any]:
     return {
         "title": f"{one.contrast}, {view.models[one.model].label}: {of}",
         "axis": axis,
+        "owner": neurons_of(view, one.model),
         "tested": one.by_auc,
         "rows": [_row(neuron, short) for neuron in one.neurons],
     }

@@ -9,6 +9,7 @@ from typing import Any
 from voxstrata.report import neuron_words as words
 from voxstrata.report.charts_neurons import count_chart
 from voxstrata.report.figure_neurons import MANY, contrasts, shown_groups
+from voxstrata.report.layer_picks import neurons_of
 from voxstrata.report.neuron_view import Count, Selection, short_layers
 from voxstrata.report.peaks import looks
 from voxstrata.report.section import Section, render
@@ -72,6 +73,7 @@ def neurons(view: View) -> Section | None:
         specs={"neurons": count_chart()} if panels else {},
         scripts=("neurons.js",) if panels else (),
         shows=_beside(view) if panels else (),
+        layers=tuple((panel["owner"], tuple(panel["layers"])) for panel in panels),
     )
 
 
@@ -198,6 +200,7 @@ def _panel(view: View, selection: Selection, group: str) -> dict[str, Any]:
     shown = (v for side in sides for f in side["found"] for v in (f["y"], f["high"]) if v)
     top = max([1.0, *shown])
     return {
+        "owner": neurons_of(view, selection.model),
         "axis": axis,
         "layers": names,
         "turned": max((len(name) for name in names), default=0) > 3,

@@ -6,6 +6,7 @@ from typing import Any
 
 from voxstrata.report import sentences
 from voxstrata.report.charts import path_chart
+from voxstrata.report.layer_picks import offered
 from voxstrata.report.pack import pack_paths
 from voxstrata.report.section import Section, render
 from voxstrata.report.sections.said import beside, said
@@ -36,6 +37,7 @@ def paths(view: View) -> Section | None:
         specs={"paths": path_chart()},
         scripts=("lines.js",),
         shows=beside(view),
+        layers=offered(view),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from voxstrata.report import sentences
 from voxstrata.report.charts import step_chart
+from voxstrata.report.layer_picks import offered
 from voxstrata.report.pack import pack_steps
 from voxstrata.report.section import Section, render
 from voxstrata.report.sections.said import beside, said
@@ -30,4 +31,5 @@ def steps(view: View) -> Section | None:
         specs={"steps": step_chart()},
         scripts=("lines.js",),
         shows=beside(view),
+        layers=offered(view),
     )

@@ -131,7 +131,11 @@ window.voxstrata = (() => {
       mode: "vega-lite", renderer: "canvas", actions: false, config: theme(), tooltip: handler,
       scaleFactor: 1, ast: false,
     });
-    window.voxstrata.dress(element, result.view, { legend: scale ? ladder(result.view, scale) : legend, about, keys });
+    const of = element.closest("[data-chart]");
+    const left = of && painters[of.dataset.chart].layers ? window.voxstrata.layersSaid() : "";
+    window.voxstrata.dress(element, result.view, {
+      legend: scale ? ladder(result.view, scale) : legend, about: [about, left].filter(Boolean).join("; "), keys,
+    });
     return result.view;
   };
   const room = (stage) => {
@@ -149,6 +153,13 @@ window.voxstrata = (() => {
     visit(spec);
   };
 
+  const remark = (text, kind = "key") => {
+    const made = document.createElement("p");
+    made.className = kind;
+    made.textContent = text;
+    return made;
+  };
+  const gone = () => remark("All models or layers of this figure are hidden.", "absent");
   // Each drawing gets a stage of its own, so one that is overtaken by a switch draws off-page.
   // Who pressed a key inside stays on the same key of the new drawing.
   const paint = async (element) => {
@@ -162,7 +173,9 @@ window.voxstrata = (() => {
     // Printed pages are always light; a chart drawn for a dark page keeps its dark ground.
     stage.style.backgroundColor = getComputedStyle(document.documentElement).getPropertyValue("--panel");
     try {
-      await painters[element.dataset.chart](stage, facet(), element);
+      const painter = painters[element.dataset.chart];
+      await painter(stage, facet(), element);
+      if (painter.layers && window.voxstrata.layersSaid()) stage.append(remark(`${window.voxstrata.layersSaid()}: see “Layers shown”.`));
     } catch (error) {
       stage.textContent = "This figure could not be drawn.";
       console.error(error);
@@ -226,6 +239,7 @@ window.voxstrata = (() => {
   const start = () => {
     window.voxstrata.dressTables();
     window.voxstrata.dressPictures();
+    window.voxstrata.startLayers();
     document.querySelectorAll("[data-show]").forEach((box) => {
       box.checked = true;
       box.addEventListener("change", () => { shows[box.dataset.show] = box.checked; redraw(); });
@@ -250,5 +264,5 @@ window.voxstrata = (() => {
     else redraw();
   };
 
-  return { page, painters, hidden, shows, toggle, colour, facet, number, interval, layerName, side, cellLines, showTip, hideTip, linesAt, draw, room, setColours, paint, redraw, start };
+  return { page, painters, hidden, shows, toggle, colour, facet, number, interval, layerName, side, cellLines, showTip, hideTip, linesAt, draw, room, setColours, gone, paint, redraw, start };
 })();

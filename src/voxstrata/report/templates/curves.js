@@ -60,20 +60,22 @@
     const data = { points: [], controls: [], alone: [], peaks: [] };
     variant.curves.filter(shown).forEach((curve) => {
       const look = all.looks[curve.model];
-      const single = curve.points.filter((p) => p[1] !== null).length === 1;
+      const finite = curve.points.filter((p) => p[1] !== null);
+      const seen = curve.points.filter(([at]) => V.atShown(at));
+      const single = seen.filter((p) => p[1] !== null).length === 1;
       const both = { series: `m${curve.model}`, colour: look.colour, shape: look.shape, dash: look.untrained ? "untrained" : "trained", single };
-      curve.points.forEach((p) => {
+      seen.forEach((p) => {
         const known = V.shows.intervals && p[2] !== null && p[3] !== null;
         data.points.push({ ...both, x: place(p[0]), y: p[1], low: known ? p[2] : null, high: known ? p[3] : null, lines: linesOf(variant, curve, p) });
-        if (single && p[1] !== null) data.alone.push({ y: p[1], colour: look.colour });
+        if (finite.length === 1 && p[1] !== null) data.alone.push({ y: p[1], colour: look.colour });
       });
       const peak = variant.peaks.find(([m]) => m === curve.model);
-      const best = peak && peak[3] ? curve.points.find((p) => p[0] === peak[1]) : null;
+      const best = peak && peak[3] ? seen.find((p) => p[0] === peak[1]) : null;
       if (best) data.peaks.push({ x: place(best[0]), y: best[1], colour: look.colour });
     });
     variant.controls.filter(shown).forEach((curve) => {
       const dash = `control-${controlAt(curve.control) % CONTROL_DASH.length}`;
-      curve.points.forEach((p) => {
+      curve.points.filter(([at]) => V.atShown(at)).forEach((p) => {
         data.controls.push({ series: `${curve.control} ${curve.model}`, dash, x: place(p[0]), y: p[1], lines: linesOf(variant, curve, p) });
       });
     });
@@ -168,7 +170,7 @@
       const curve = variant.curves.find((c) => c.model === m);
       if (!curve) return;
       const beside = [...controlsIn([variant])].map((name) => variant.controls.find((c) => c.model === m && c.control === name));
-      curve.points.forEach(([at, value, low, high, n, groups]) => {
+      curve.points.filter(([at]) => V.atShown(at)).forEach(([at, value, low, high, n, groups]) => {
         const held = beside.map((c) => (c && c.points.find((p) => p[0] === at)) || null);
         const exact = { 2: value, ...Object.fromEntries(held.map((p, k) => [4 + k, p && p[1]])) };
         const cells = [
@@ -250,6 +252,9 @@
       element.voxViews.push(view);
     }
   };
+
+  V.painters.curves.layers = true;
+  V.painters["curves-overview"].layers = true;
 
   // -- switches -------------------------------------------------------------------------------
   document.querySelectorAll("input[name=depth]").forEach((radio) => {

@@ -3,12 +3,6 @@
 (() => {
   const V = window.voxstrata;
   const ends = (c) => (c.low === null || c.high === null || !V.shows.intervals ? { low: c.v, high: c.v } : { low: c.low, high: c.high });
-  const gone = () => {
-    const made = document.createElement("p");
-    made.className = "absent";
-    made.textContent = "All models of this figure are hidden.";
-    return made;
-  };
   const entitle = (spec, title) => spec.layer.forEach((layer) => { layer.encoding.y.title = title; });
   const floor = (f, points) => {
     const lows = points.map((p) => p.low);
@@ -27,7 +21,7 @@
       head.append(th);
     });
     const body = made.createTBody();
-    path.matches.forEach(([row, column, runner, tie, rivals]) => {
+    path.matches.filter(([row]) => V.atShown(f.layers[row])).forEach(([row, column, runner, tie, rivals]) => {
       const c = f.cell(row, column);
       const second = runner === null ? "none" : `${f.info[runner].name}: ${V.interval(f.cell(row, runner))}`;
       const verdict = tie === null ? (runner === null ? "only one layer" : "no interval") : tie ? `tie (${rivals} overlap)` : "yes";
@@ -51,7 +45,7 @@
     place.closest("article").hidden = false;
     const points = [];
     const shown = mine.filter((path) => !V.hidden.has(path.to));
-    shown.forEach((path) => path.matches.forEach(([row, column, runner, tie]) => {
+    shown.forEach((path) => path.matches.filter(([row]) => V.atShown(f.layers[row])).forEach(([row, column, runner, tie]) => {
       const c = f.cell(row, column);
       const lines = V.cellLines(f, row, column);
       if (runner !== null) lines.push(`runner-up ${V.layerName(f, runner)}: ${V.interval(f.cell(row, runner))}`);
@@ -65,7 +59,7 @@
     const others = mine.map((p) => p.to);
     const keys = V.modelKeys(others);
     element.append(V.keyList(keys));
-    if (!points.length) { element.append(gone()); return; }
+    if (!points.length) { element.append(V.gone()); return; }
     const holder = document.createElement("div");
     holder.className = "wide";
     element.append(holder);
@@ -106,7 +100,7 @@
       return;
     }
     const points = [];
-    mine.filter(({ model }) => !V.hidden.has(model)).forEach(({ model, cells }) => cells.forEach(([row, column]) => {
+    mine.filter(({ model }) => !V.hidden.has(model)).forEach(({ model, cells }) => cells.filter((ends) => ends.every((row) => V.atShown(f.layers[row]))).forEach(([row, column]) => {
       const c = f.cell(row, column);
       points.push({
         model: V.page.models[model].label, depth: (f.info[row].depth + f.info[column].depth) / 2, value: c.v,
@@ -117,7 +111,7 @@
     const models = mine.map((m) => m.model);
     const keys = V.modelKeys(models);
     element.append(V.keyList(keys));
-    if (!points.length) { element.append(gone()); return; }
+    if (!points.length) { element.append(V.gone()); return; }
     const holder = document.createElement("div");
     holder.className = "wide";
     element.append(holder);
@@ -137,4 +131,6 @@
     });
     element.voxViews.push(view);
   };
+  V.painters.paths.layers = true;
+  V.painters.steps.layers = true;
 })();

@@ -165,16 +165,11 @@
     holder.addEventListener("pointerleave", () => { V.hideTip(); mark(null); });
   };
 
-  const gone = () => {
-    const made = document.createElement("p");
-    made.className = "absent";
-    made.textContent = "All models of this figure are hidden.";
-    return made;
-  };
+  const shown = (f) => (row) => !V.hidden.has(f.info[row].model) && V.atShown(f.layers[row]);
   V.painters.matrix = (element, f) => {
     if (f.models.length > 1) element.append(V.keyList(V.modelKeys(f.models, false)));
-    const rows = f.info.map((_, i) => i).filter((i) => !V.hidden.has(f.info[i].model));
-    if (!rows.length) { element.append(gone()); return null; }
+    const rows = f.info.map((_, i) => i).filter(shown(f));
+    if (!rows.length) { element.append(V.gone()); return null; }
     return drawMatrix(element, f, rows, rows, { cell: 26, fit: V.room(element), named: true });
   };
 
@@ -201,9 +196,9 @@
       // Wide reads better than tall: the model with fewer layers goes down the side.
       const turn = f.symmetric && f.rows(second).length < f.rows(first).length;
       const [a, b] = turn ? [second, first] : [first, second];
-      const rows = f.rows(a);
-      const columns = f.rows(b);
-      if (a === b && rows.length < 2) continue;
+      const rows = f.rows(a).filter(shown(f));
+      const columns = f.rows(b).filter(shown(f));
+      if (!rows.length || !columns.length || (a === b && rows.length < 2)) continue;
       const figure = document.createElement("figure");
       const caption = document.createElement("figcaption");
       const [from, to] = [V.page.models[a].label, V.page.models[b].label];
@@ -226,4 +221,6 @@
       element.voxViews.push(...body.voxViews);
     }
   };
+  V.painters.matrix.layers = true;
+  V.painters.pairs.layers = true;
 })();

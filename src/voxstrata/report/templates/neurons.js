@@ -9,9 +9,11 @@
     const css = getComputedStyle(document.documentElement);
     const ground = css.getPropertyValue("--panel").trim();
     const sets = { bands: [], means: [], dots: [] };
+    const seen = panel.layers.filter((name) => V.layerShown(panel.owner, name));
     const sides = panel.sides.filter((side) => V.shows.twins || !side.hollow);
     sides.forEach((side, k) => {
       side.found.forEach((found, i) => {
+        if (!seen.includes(panel.layers[i])) return;
         const at = { layer: panel.layers[i], side: k };
         if (found.low !== null && V.shows.controls) {
           sets.bands.push({ ...at, low: found.low, high: found.high });
@@ -22,6 +24,7 @@
         }
       });
     });
+    if (!seen.length) { element.append(V.gone()); return; }
     const holder = document.createElement("div");
     element.append(holder);
     const legend = sides.map((side) => ({ label: side.hollow ? "untrained twin (hollow)" : "found", colour: V.colour(side.colour) }));
@@ -34,7 +37,7 @@
       spec.layer = spec.layer.filter((layer) => sets[layer.data.name].length);
       spec.layer.forEach((layer) => {
         layer.encoding.x.title = panel.axis;
-        layer.encoding.x.scale = { domain: panel.layers, paddingInner: 0.25, paddingOuter: 0.15 };
+        layer.encoding.x.scale = { domain: seen, paddingInner: 0.25, paddingOuter: 0.15 };
         layer.encoding.x.axis.labelAngle = panel.turned ? -90 : 0;
         layer.encoding.xOffset.scale = { domain: sides.map((_, k) => k) };
         if (layer.data.name === "means") layer.mark.color = css.getPropertyValue("--soft").trim();
@@ -45,4 +48,5 @@
     };
     element.voxViews.push(await V.draw(holder, "neurons", sets, { edit, legend }));
   };
+  V.painters["neuron-counts"].layers = true;
 })();

@@ -128,7 +128,12 @@
     ring.className = "ring";
     ring.hidden = true;
     holder.append(ring, live);
-    const spots = V.spots(view).filter((spot) => Number.isFinite(spot.x) && Number.isFinite(spot.y));
+    const taken = new Set();
+    const spots = V.spots(view).filter((spot) => {
+      // A number written on a square is the same spot as the square.
+      const key = [spot.x, spot.y, ...(spot.datum.lines || [])].join("|");
+      return Number.isFinite(spot.x) && Number.isFinite(spot.y) && !taken.has(key) && taken.add(key);
+    });
     spots.sort((a, b) => b.layer - a.layer); // what is drawn on top (values) before what lies below (controls)
     if (!spots.length) return false;
     const series = (spot) => spot.datum.lines[0];

@@ -55,7 +55,7 @@
     const text = flat(copy.textContent).replace(/^−(?=[\d.])/, "-");
     return /^-?\d{1,3}(,\d{3})+(\.\d+)?$/.test(text) ? text.replace(/,/g, "") : text;
   };
-  V.csv = (table) => [...table.rows].map((row) => [...row.cells].map((cell) => {
+  V.csv = (table) => [...table.rows].filter((row) => !row.hidden).map((row) => [...row.cells].filter((cell) => !cell.hidden).map((cell) => {
     const text = harmless(cellText(cell));
     return /[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
   }).join(",")).join("\r\n") + "\r\n";
