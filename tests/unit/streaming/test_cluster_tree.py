@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxstrata.errors import ConfigError, UsageError
-from voxstrata.streaming.cluster.tree import MOST_LEAVES, Node, leaves, tree
+from voxstrata.streaming.cluster.tree import LEAST_LEAVES, MOST_LEAVES, Node, leaves, tree
 from voxstrata.streaming.cluster.workers import parse_place
 
 
@@ -42,6 +42,13 @@ def test_leaves_of_whole_folds_end_only_where_a_fold_does(
 def test_a_long_corpus_makes_no_more_tasks_than_a_scheduler_bears() -> None:
     found = leaves(0, 1_000_000, 1, lead=True)
     assert MOST_LEAVES / 2 < len(found) <= MOST_LEAVES + 1
+
+
+def test_large_states_make_fewer_pieces_but_enough_for_many_workers() -> None:
+    few = leaves(0, 1_000_000, 1, lead=True, state_bytes=26 << 30)
+    some = leaves(0, 1_000_000, 1, lead=True, state_bytes=1 << 30)
+    assert LEAST_LEAVES / 2 < len(few) <= LEAST_LEAVES + 1
+    assert len(few) < len(some) <= 1025
 
 
 @given(st.integers(1, 300))

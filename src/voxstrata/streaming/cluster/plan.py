@@ -53,6 +53,7 @@ class Plan:
             max(one.task_shards for one in passes),
             lead=not first.done and _anchors(passes),
             whole=folds,
+            state_bytes=sum(s.reducer.state_bytes() for one in passes for s in one.blank),
         )
         given = Node(0, first.done) if first.done else None
         names = [node.name for node in pieces]

@@ -10,8 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-MOST_LEAVES = 4096
-"""More pieces than this keep a scheduler busy with itself (about a millisecond each)."""
+LEAST_LEAVES, MOST_LEAVES = 512, 4096
+"""Most pieces of a long pass. More than the second keep a scheduler busy with itself; fewer than
+the first leave workers idle at the end."""
+
+MOST_BYTES = 1 << 40
+"""What the states of all pieces may take on disk, where that still allows LEAST_LEAVES."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,27 @@ class Node:
 
 
 def leaves(
-    first: int, stop: int, size: int, *, lead: bool, whole: Sequence[int] | None = None
+    first: int,
+    stop: int,
+    size: int,
+    *,
+    lead: bool,
+    whole: Sequence[int] | None = None,
+    state_bytes: int = 0,
 ) -> list[Node]:
     """Cut shards into pieces.
 
     Args:
         first, stop: shards to cut.
-        size: shards of a piece, raised where there would be more than :data:`MOST_LEAVES`.
+        size: shards of a piece, raised where there would be too many pieces.
         lead: a first piece of one shard, for what all others must know of the first rows.
         whole: fold of each shard, where pieces may end only where a fold does.
+        state_bytes: of a piece's state.
     """
     if first >= stop:
         return []
-    size = max(1, size, -(-(stop - first) // MOST_LEAVES))
+    most = min(MOST_LEAVES, max(LEAST_LEAVES, MOST_BYTES // max(1, state_bytes)))
+    size = max(1, size, -(-(stop - first) // most))
     if whole is not None:
         ends = [at for at in range(first + 1, stop) if whole[at] != whole[at - 1]]
     else:

@@ -11,9 +11,11 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -231,9 +233,6 @@ def _connected(place: Place) -> Crew:
 
 
 def _slurm(place: Place) -> Crew:
-    from dask_jobqueue import SLURMCluster
-    from distributed import Client
-
     profile = place.profile
     assert profile is not None
     directives = list(profile.directives)
@@ -253,6 +252,9 @@ def _slurm(place: Place) -> Crew:
     )
     if shutil.which("sbatch") is None:
         raise _because(wrong, "no sbatch on this machine")
+    with _signals_kept():
+        from dask_jobqueue import SLURMCluster
+        from distributed import Client
     try:
         cluster = SLURMCluster(
             cores=1,  # one task at a time; its products have threads of their own
@@ -277,6 +279,18 @@ def _slurm(place: Place) -> Crew:
     # Jobs that end before the work does (time limits, failed nodes) are asked for again.
     cluster.adapt(minimum_jobs=profile.workers, maximum_jobs=profile.workers)
     return Crew(place, Client(cluster, set_as_default=False), ours=True, cluster=cluster)
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """dask-jobqueue makes Ctrl-C end the process when it is imported; here it ends a run in order,
+    with a word on how to go on."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _try_job(script: str) -> None:
