@@ -21,6 +21,7 @@ from voxstrata.models.base import SpeechModel
 from voxstrata.streaming.batches import Shard
 from voxstrata.streaming.cluster import parts
 from voxstrata.streaming.cluster.tree import Node
+from voxstrata.streaming.fitting import Room
 from voxstrata.streaming.onepass import Pass, Sink, work_shard
 from voxstrata.streaming.setup import batch_seconds, choose_device
 from voxstrata.streaming.stack import StackLayer
@@ -133,6 +134,7 @@ class Refused:
 
 _BLUEPRINTS: dict[str, Blueprint] = {}
 _MODELS: dict[str, list[list[SpeechModel]]] = {}
+_ROOMS: dict[str, Room] = {}  # what models take of a GPU is measured once, not in every leaf
 
 
 def learn(blueprint: Blueprint) -> None:
@@ -144,6 +146,7 @@ def forget(token: str) -> None:
     """Let go of a pass, its models above all."""
     _BLUEPRINTS.pop(token, None)
     _MODELS.pop(token, None)
+    _ROOMS.pop(token, None)
 
 
 def work(token: str, piece: Piece) -> Refused | None:
@@ -183,6 +186,8 @@ def work(token: str, piece: Piece) -> Refused | None:
         )
         for i, (drawn, view) in enumerate(zip(blueprint.passes, piece.views, strict=True))
     ]
+    for one in passes:
+        one.room = _ROOMS.setdefault(token, Room())
     for shards in zip(*(view.shards for view in piece.views), strict=True):
         work_shard(passes, shards, lambda _amount: None)
     for one in passes:
