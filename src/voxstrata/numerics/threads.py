@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Event, Semaphore
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -40,7 +41,42 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def on_threads(work: Callable[[T], R], items: Iterable[T], workers: int) -> list[R]:
+class StoppedError(Exception):
+    """Work that waited for a place was called off."""
+
+
+class Slots:
+    """Places for work, shared by all who ask: as much is done at once as there are places.
+
+    Several callers of :func:`on_threads` that end at different times so leave no core idle, and
+    do not crowd each other either.
+
+    Args:
+        count: places.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._free, self._stopped = Semaphore(count), Event()
+
+    def stop(self) -> None:
+        """Begin nothing more: who waits for a place, or asks for one, gets a StoppedError."""
+        self._stopped.set()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A place.
+
+        Raises:
+            StoppedError: the work was called off.
+        """
+        with self._free:
+            if self._stopped.is_set():
+                raise StoppedError
+            yield
+
+
+def on_threads(work: Callable[[T], R], items: Iterable[T], workers: int | Slots) -> list[R]:
     """Do something with every item in threads of our own, torch on one thread in each.
 
     For many small pieces of work: torch's own teams of threads would wait for each other. Numbers
@@ -51,13 +87,46 @@ def on_threads(work: Callable[[T], R], items: Iterable[T], workers: int) -> list
     Args:
         work: done with each item; torch's products leave Python's lock free meanwhile.
         items: what there is to do.
-        workers: threads.
+        workers: threads; or places shared with other callers.
+
+    Returns:
+        what it gave, in the order of the items.
+
+    Raises:
+        StoppedError: the places were closed.
+    """
+    import torch
+
+    def placed(item: T) -> R:
+        if isinstance(workers, int):
+            return work(item)
+        with workers.one():
+            return work(item)
+
+    count = workers if isinstance(workers, int) else workers.count
+    pool = ThreadPoolExecutor(count, initializer=torch.set_flush_denormal, initargs=(True,))
+    with one_torch_thread(), pool:
+        return list(pool.map(placed, items))
+
+
+def sharing(work: Callable[[T], R], items: Iterable[T], at_once: int, slots: Slots) -> list[R]:
+    """Go over items that each use :func:`on_threads` with the same places, some at once.
+
+    Args:
+        work: done with each item.
+        items: what there is to do.
+        at_once: items at a time.
+        slots: their places; closed where an item fails or Ctrl-C is pressed, so that the others
+            end with the piece that they are at.
 
     Returns:
         what it gave, in the order of the items.
     """
-    import torch
-
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_flush_denormal, initargs=(True,))
-    with one_torch_thread(), pool:
-        return list(pool.map(work, items))
+    # Around all of them: numbers of threads are the process's, and who came first would set them
+    # back while others still work.
+    with one_torch_thread(), one_blas_thread(), ThreadPoolExecutor(at_once) as pool:
+        try:
+            return list(pool.map(work, items))
+        except BaseException:
+            slots.stop()
+            raise

@@ -13,7 +13,8 @@ import numpy as np
 
 from voxstrata.errors import ConfigError, LabelError, NumericsError, UsageError
 from voxstrata.files import atomic_write, fingerprint
-from voxstrata.probing.cells import groups_of
+from voxstrata.numerics.threads import Slots, sharing
+from voxstrata.probing.cells import Reads, groups_of
 from voxstrata.probing.extract import (
     Held,
     System,
@@ -24,7 +25,7 @@ from voxstrata.probing.extract import (
     reads_of,
     systems_of,
 )
-from voxstrata.probing.kinds.kind import KINDS, Work
+from voxstrata.probing.kinds.kind import KINDS, Kind, Work
 from voxstrata.probing.lm import MEASURE, reads_words
 from voxstrata.probing.prepare import Asked, Prepared, prepare, reason_of
 from voxstrata.probing.settings import ProbeConfig
@@ -50,6 +51,10 @@ from voxstrata.streaming.setup import LeftOut, corpus_record
 
 PROBES, WEIGHTS = "probes.parquet", "weights.parquet"
 """Every trained probe; the layer weights of every chosen weighted sum."""
+
+CELLS = 2
+"""Tasks and models that are worked on at once: where the last heads of one leave a core idle, those
+of another begin. More would hold more frames in memory and gain nothing."""
 
 
 def run_probing(
@@ -207,14 +212,15 @@ def _cells(
             if heads:
                 wanted.append((system, one, kind, layers, reads, heads))
     total = sum(len(one.data.rounds) * heads for _, one, _, _, _, heads in wanted)
-    found = []
-    left_out = prepared.left_out
+    slots = Slots(os.cpu_count() or 1 if prepared.device == "cpu" else 1)
     with bar("heads", total, "heads", show=hooks.progress) as advance:
-        for system, one, kind, layers, reads, _ in wanted:
+
+        def cell(asked: tuple[System, Asked, Kind, tuple[int, ...], Reads, int]) -> Cell | LeftOut:
+            system, one, kind, layers, reads, _ = asked
             advance.at(f"{one.task.title} {system.spec}")
+            name = f"{one.task.name} of {system.spec}"
             if empty := _empty(one, held):
-                left_out.append(LeftOut(f"{one.task.name} of {system.spec}", empty))
-                continue
+                return LeftOut(name, empty)
             means, frames = features_of(prepared, held, reads, layers, on_frames=kind.ON_FRAMES)
             work = Work(
                 task=one.task,
@@ -226,7 +232,7 @@ def _cells(
                 means=means,
                 frames=frames,
                 folder=folder / STATE / "heads",
-                workers=os.cpu_count() or 1 if prepared.device == "cpu" else 1,
+                workers=slots,
                 advance=advance,
                 reader=prepared.reader if reads_words(one.task) else None,
             )
@@ -235,26 +241,28 @@ def _cells(
                 ran = kind.run(work)
             except (ConfigError, LabelError, NumericsError, UsageError) as error:
                 # What other tasks and models were trained for hours on is not lost with it.
-                left_out.append(LeftOut(f"{one.task.name} of {system.spec}", reason_of(error)))
-                continue
-            found.append(
-                Cell(
-                    task=one.task.name,
-                    model=system.spec,
-                    reads=reads,
-                    widths=tuple(prepared.stack[i].width for i in layers),
-                    norms=tuple(held.norms[i] for i in layers),
-                    ran=ran,
-                    seconds=time.perf_counter() - started,
-                    groups=groups_of(one.data, means.place),
-                    classes=sum(len(names) for names in one.data.classes.values()),
-                    measures=(*one.task.measures, *([MEASURE] if work.reader else [])),
-                    better=one.task.better,
-                    chooses=work.plan.measure,
-                    left_out=kind.left_out(work),
-                    parts=system.parts,
-                )
+                return LeftOut(name, reason_of(error))
+            return Cell(
+                task=one.task.name,
+                model=system.spec,
+                reads=reads,
+                widths=tuple(prepared.stack[i].width for i in layers),
+                norms=tuple(held.norms[i] for i in layers),
+                ran=ran,
+                seconds=time.perf_counter() - started,
+                groups=groups_of(one.data, means.place),
+                classes=sum(len(names) for names in one.data.classes.values()),
+                measures=(*one.task.measures, *([MEASURE] if work.reader else [])),
+                better=one.task.better,
+                chooses=work.plan.measure,
+                left_out=kind.left_out(work),
+                parts=system.parts,
             )
+
+        made = sharing(cell, wanted, min(CELLS, slots.count), slots)
+    found = [one for one in made if isinstance(one, Cell)]
+    left_out = prepared.left_out
+    left_out += [one for one in made if isinstance(one, LeftOut)]
     if not found:
         raise UsageError(
             "no task could be done",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from threading import Event, Lock
+
+import pytest
 import torch
 
-from voxstrata.numerics.threads import on_threads
+from voxstrata.numerics.threads import Slots, StoppedError, on_threads, sharing
 
 
 def test_work_comes_back_in_order_on_one_torch_thread_each() -> None:
@@ -20,3 +24,46 @@ def test_numbers_that_fade_are_zero_there_and_nowhere_else() -> None:
 
     assert on_threads(faded, range(4), 2) == [0.0] * 4
     assert faded(0) > 0
+
+
+def test_places_are_shared_by_all_who_ask() -> None:
+    slots = Slots(2)
+    lock, busy, most = Lock(), 0, 0
+
+    def piece(number: int) -> tuple[int, int]:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.005)
+        with lock:
+            busy -= 1
+        return number, torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    found = sharing(lambda name: (name, on_threads(piece, range(6), slots)), "abc", 3, slots)
+    assert found == [(name, [(i, 1) for i in range(6)]) for name in "abc"]
+    assert most == 2
+    assert torch.get_num_threads() == before
+
+
+def test_where_one_fails_the_others_end_with_their_piece() -> None:
+    slots, begun = Slots(1), Event()
+    done: list[int] = []
+
+    def piece(number: int) -> None:
+        begun.set()
+        time.sleep(0.01)
+        done.append(number)
+
+    def work(name: str) -> None:
+        if name == "bad":
+            begun.wait(10)
+            raise ValueError("bad")
+        on_threads(piece, range(1000), slots)
+
+    with pytest.raises(ValueError, match="bad"):
+        sharing(work, ["bad", "long"], 2, slots)
+    assert 0 < len(done) < 1000
+    with pytest.raises(StoppedError):
+        on_threads(piece, range(1), slots)

@@ -20,6 +20,12 @@ from voxstrata.training.objectives.margin import MarginHead
 LAYERS: tuple[tuple[int, int], ...] = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))
 """Context and dilation of each time-delay layer; the last one has the pooled width."""
 
+LOST = sum((context - 1) * dilation for context, dilation in LAYERS)
+"""Frames that they take away."""
+
+MIN_FRAMES = LOST + 2
+"""Fewest frames: an unbiased standard deviation needs two."""
+
 
 class XVectorHead(Head):
     """Time-delay layers, statistics over time, two linear layers, AM-softmax.
@@ -55,8 +61,7 @@ class XVectorHead(Head):
     ) -> None:
         super().__init__()
         self.width, self.published_pooling = width, published_pooling
-        self.lost = sum((context - 1) * dilation for context, dilation in LAYERS)
-        self.min_frames = self.lost + 2
+        self.min_frames = MIN_FRAMES
         widths = [hidden] * len(LAYERS) + [pooled]
         with initial_weights(seed, "x-vector head"):
             self.project = nn.Linear(width, hidden)
@@ -85,7 +90,7 @@ class XVectorHead(Head):
         x = self.project(own).transpose(1, 2)
         for layer in self.delays:
             x = functional.relu(layer(x))
-        left = lengths - self.lost
+        left = lengths - LOST
         if self.published_pooling:
             left = (left + 1).clamp(max=x.shape[2])
         return functional.relu(self.embed(statistics(x, left)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from voxstrata.files import fingerprint
+from voxstrata.numerics.threads import Slots
 from voxstrata.probing.cells import Features, Ran, Reads
 from voxstrata.probing.frames import FrameFeatures
 from voxstrata.probing.kinds import kept
@@ -35,7 +36,7 @@ class Work:
         means: time means of the layers (for kinds on frames: of the layers they read).
         frames: their frames, for kinds on frames.
         folder: where trained heads are kept.
-        workers: threads.
+        workers: places for heads in training, shared by the cells that are worked on at once.
         advance: told how many heads are finished.
         reader: makes words of outputs with a language model, where one is asked for and the task
             writes words.
@@ -50,7 +51,7 @@ class Work:
     means: Features
     frames: FrameFeatures | None
     folder: Path
-    workers: int
+    workers: Slots
     advance: Callable[[int], None]
     reader: WordReader | None = None
 

@@ -14,7 +14,7 @@ from voxstrata.metrics.curve import SortedTrials
 from voxstrata.metrics.dcf import DetectionCost
 from voxstrata.metrics.eer import equal_error
 from voxstrata.probing.cells import Ran
-from voxstrata.probing.heads.xvector import XVectorHead
+from voxstrata.probing.heads.xvector import MIN_FRAMES, XVectorHead
 from voxstrata.probing.kinds.costly import CostlyKind, plan_of, ran_of
 from voxstrata.probing.kinds.kind import Work
 from voxstrata.probing.linear.probes import Probe
@@ -45,18 +45,14 @@ class XVectorKind(CostlyKind):
             for part in PARTS:
                 ids = [i for i in division.parts[part].ids if i in work.frames.place]
                 lengths = work.frames.lengths(every, ids, work.plan.stride)
-                short = np.flatnonzero(lengths < _least(work))
+                short = np.flatnonzero(lengths < MIN_FRAMES)
                 found += [ids[i] for i in short]
-        reason = f"recordings have fewer than {_least(work)} frames, the head's context, and are "
+        reason = f"recordings have fewer than {MIN_FRAMES} frames, the head's context, and are "
         reason += "left out with their trials"
         return {reason: list(dict.fromkeys(found))} if found else {}
 
 
 KIND = XVectorKind()
-
-
-def _least(work: Work) -> int:
-    return XVectorHead(1, 1, hidden=1, pooled=1).min_frames
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class _Training:
             raise UsageError(
                 "no training recording has as many frames as the head needs",
                 got=f"{len(division.parts['train'].ids)} recordings",
-                expected=f"at least {_least(work)} frames",
+                expected=f"at least {MIN_FRAMES} frames",
                 fix="use longer recordings, or layers with more frames a second",
             )
         # A screen chooses a layer, which no published rule does on test.
@@ -106,8 +102,8 @@ class _Training:
         lengths = self.features.lengths(self.probe.layers, present, self.plan.stride)
         # The grid of all layers decides, so that every probe of a cell has the same recordings.
         every = range(len(self.work.names))
-        enough = self.features.lengths(every, present, self.plan.stride) >= _least(self.work)
-        enough &= lengths >= _least(self.work)
+        enough = self.features.lengths(every, present, self.plan.stride) >= MIN_FRAMES
+        enough &= lengths >= MIN_FRAMES
         kept = here.copy()
         kept[here] = enough
         return _Heard(
@@ -131,7 +127,7 @@ class _Training:
                 self.probe.layers, [train.ids[i] for i in at], self.plan.stride
             )
             if most is not None:
-                rows, lengths, _ = cut(rows, lengths, max(most, _least(self.work)), rng)
+                rows, lengths, _ = cut(rows, lengths, max(most, MIN_FRAMES), rng)
             head = self.model.head
             outputs = head(self.model.summed(rows, lengths), lengths)
             return head.loss(outputs, lengths, torch.from_numpy(labels[at]))

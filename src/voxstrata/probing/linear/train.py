@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from voxstrata.errors import UsageError
-from voxstrata.numerics.threads import on_threads
+from voxstrata.numerics.threads import Slots, on_threads
 from voxstrata.probing.linear.heads import Heads, common_width
 from voxstrata.probing.linear.probes import Part, Plan, Probe, Trained, check
 
@@ -34,7 +34,7 @@ def train_linear(
     *,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
-    workers: int = 1,
+    workers: int | Slots = 1,
     done: Callable[[int], None] = lambda _probes: None,
 ) -> list[Trained]:
     """Train heads; each is the one that training it alone would give.
@@ -46,7 +46,7 @@ def train_linear(
         plan: the protocol's constants.
         dtype: of features and heads.
         device: where.
-        workers: threads; each trains a batch of heads of its own.
+        workers: threads, or places shared with others; each trains a batch of heads of its own.
         done: told how many heads are finished, as they are.
 
     Returns:
