@@ -60,6 +60,31 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def writing_in(folder: Path) -> Iterator[None]:
+    """:func:`storage_errors` for all that a job does in its folder, copying and deleting too.
+
+    Errors that reading somebody's input may raise as well are turned only where they name a file
+    in the folder.
+    """
+    try:
+        yield
+    except shutil.Error as error:  # of copied folders: a list of (from, to, why), or a text
+        first = error.args[0][0] if error.args and isinstance(error.args[0], list) else error
+        raise StorageError(
+            f"cannot copy into {folder}",
+            got=str(first[-1] if isinstance(first, tuple) else first),
+            fix="free some space or choose another output folder",
+        ) from error
+    except OSError as error:
+        named = Path(error.filename) if isinstance(error.filename, str | os.PathLike) else None
+        of_writing = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+        if of_writing or (named is not None and folder in named.parents):
+            with storage_errors(named or folder):
+                raise
+        raise
+
+
+@contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Write a file so that a reader (or a crash) sees the old one or the new one, whole.
 

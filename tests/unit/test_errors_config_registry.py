@@ -5,13 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
 
 from voxstrata.config import Config, build, load, read_yaml
 from voxstrata.errors import ConfigError, ShapeError, StorageError, UnknownNameError, UsageError
-from voxstrata.files import atomic_write, fingerprint, lock, read_json, storage_errors, write_json
+from voxstrata.files import (
+    atomic_write,
+    fingerprint,
+    lock,
+    read_json,
+    storage_errors,
+    write_json,
+    writing_in,
+)
 from voxstrata.registry import Registry
 
 
@@ -136,3 +145,18 @@ def test_a_folder_is_held_by_one_run(tmp_path: Path) -> None:
 def test_fingerprint_ignores_key_order() -> None:
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+
+
+def test_what_a_job_cannot_write_is_told_and_what_it_cannot_read_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    for number in (errno.ENOSPC, errno.EROFS):
+        with pytest.raises(StorageError, match="cannot write"), writing_in(out):
+            raise OSError(number, os.strerror(number))
+    with pytest.raises(StorageError, match="models"), writing_in(out):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(out / "models"))
+    with pytest.raises(PermissionError), writing_in(out):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "corpus"))
+    with pytest.raises(StorageError, match="No space"), writing_in(out):
+        raise shutil.Error([("a", "b", "[Errno 28] No space left on device")])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from voxstrata.config import Config
 from voxstrata.errors import ResultsError, RunInterruptedError, StorageError
-from voxstrata.files import lock, read_json, storage_errors, write_json
+from voxstrata.files import lock, read_json, storage_errors, write_json, writing_in
 from voxstrata.models.base import SpeechModel
 from voxstrata.results import CSV, RECORD, TABLE, Results, load_results
 from voxstrata.streaming.stack import StackLayer
@@ -97,7 +97,7 @@ def run_in(
     """
     if overwrite == "only-cache":
         return load_results(folder)
-    with lock(folder):
+    with lock(folder), writing_in(folder):
         # The record is written last: without it a run was killed while it wrote its results.
         finished = (folder / TABLE).exists() and (folder / RECORD).exists()
         if finished and overwrite == "never":
