@@ -184,6 +184,9 @@ class ViewFolds:
         for a in range(0, self.width, step):
             b = min(a + step, self.width)
             made = low[:, a:b].T @ low[:, a:]
+            # Whether a product with its own transpose comes out symmetric is up to the processor.
+            square = made[:, : b - a]
+            made[:, : b - a] = square.triu() + square.triu(1).T
             P[a:b, a:] += made
             P[b:, a:b] += made[:, b - a :].T
 
