@@ -210,7 +210,7 @@ def _away(passes: Sequence[Pass]) -> list[list[int]]:
     groups: dict[str, list[int]] = {}
     for number, one in enumerate(passes):
         if one.away is not None and one.done < len(one.shards):
-            keys = _keys(one, families[number])
+            keys = _contents(one, families[number])
             mark = fingerprint(
                 [one.away.cluster, one.away.device, one.away.batch_s, one.done, keys]
             )
@@ -309,10 +309,7 @@ def plan_steps(passes: Sequence[Pass]) -> list[Step]:
     Args:
         passes: begun.
     """
-    ahead = [
-        _keys(one, group) if one.away is None else []
-        for one, group in zip(passes, _families(passes), strict=True)
-    ]
+    ahead = [_keys(one, group) for one, group in zip(passes, _families(passes), strict=True)]
     holders: dict[str, set[int]] = {}
     for number, keys in enumerate(ahead):
         for key in keys:
@@ -362,6 +359,11 @@ def _families(passes: Sequence[Pass]) -> list[int]:
 
 
 def _keys(one: Pass, family: int) -> list[str]:
+    """:func:`_contents` of a pass that is made here; those made on a cluster are no part of it."""
+    return _contents(one, family) if one.away is None else []
+
+
+def _contents(one: Pass, family: int) -> list[str]:
     """What each shard that is left must have in common with one of another pass: the family, the
     corpus, and the recordings, in the same batches (what else is in a batch may change bits)."""
     keys = []
