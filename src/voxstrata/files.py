@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -186,6 +187,21 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 
 
+_LOCKS: list[io.FileIO] = []
+"""Open lock files of this process."""
+
+
+def _let_go() -> None:
+    """In a child of a fork: a lock is held as long as anybody has its file open, and loader
+    processes outlive a killed run by seconds, in which nobody could go on with it."""
+    for file in _LOCKS:
+        file.close()
+    _LOCKS.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold a folder for one process; a second run is refused, a dead one's lock is free, and
@@ -225,6 +241,7 @@ def lock(folder: Path) -> Iterator[None]:
                 file.truncate()
                 file.write(str(os.getpid()).encode())
             _tidy(folder)
+            _LOCKS.append(file)
             yield
         except BaseException:
             # A refused command leaves no empty folder behind, and no folder of the user's goes.
@@ -233,6 +250,9 @@ def lock(folder: Path) -> Iterator[None]:
                     (folder / ".lock").unlink()
                     folder.rmdir()
             raise
+        finally:
+            if file in _LOCKS:
+                _LOCKS.remove(file)
 
 
 @contextlib.contextmanager

@@ -51,3 +51,30 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
     assert all(path.read_text() == "mine" for path in others)
     assert (tmp_path / "new").read_bytes() == b"whole"
     assert not list(tmp_path.glob(".new.*"))
+
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from voxstrata.files import lock
+with lock(Path(sys.argv[1])):
+    if os.fork() == 0:
+        print("child", os.getpid(), flush=True)
+        time.sleep(60)
+        os._exit(0)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_run_s_children_do_not_hold_its_folder(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        child = int(holder.stdout.readline().split()[1])
+        holder.kill()
+    try:
+        with lock(tmp_path):
+            os.kill(child, 0)  # it still lives
+    finally:
+        os.kill(child, signal.SIGKILL)
