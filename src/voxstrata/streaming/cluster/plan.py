@@ -57,7 +57,7 @@ class Plan:
         )
         given = Node(0, first.done) if first.done else None
         names = [node.name for node in pieces]
-        token = fingerprint([[one.identity, str(one.state), one.done] for one in passes] + [names])
+        token = fingerprint([[[one.identity, one.done] for one in passes], names])
         root = tree([*([given] if given else []), *pieces])
         place = (first.state / PARTS).absolute()
         return Plan(tuple(passes), token, place, given, tuple(pieces), root)
@@ -84,11 +84,11 @@ def _whole_folds(passes: Sequence[Pass]) -> bool:
 
 def to_fold_end(passes: Sequence[Pass], advance: Advance) -> None:
     """Finish a fold that was begun here, where reducers keep rows until its end."""
-    shards = passes[0].shards
-    if not _whole_folds(passes):
+    whole = next((one for one in passes if _whole_folds([one])), None)
+    if whole is None:
         return
-    while 0 < passes[0].done < len(shards) and (
-        shards[passes[0].done].fold == shards[passes[0].done - 1].fold
+    while 0 < whole.done < len(whole.shards) and (
+        whole.shards[whole.done].fold == whole.shards[whole.done - 1].fold
     ):
         work_shard(passes, [one.shards[one.done] for one in passes], advance)
     for one in passes:
