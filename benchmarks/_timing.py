@@ -1,11 +1,12 @@
-"""Timing shared by the benchmarks: repeats, best and spread, one line a measurement."""
+"""Timing shared by the benchmarks: repeats, best and spread, one line a measurement; ratios."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,84 @@ def measure(name: str, work: Callable[[], object], repeats: int, *, warm: bool =
         result = work()
         runs.append(time.perf_counter() - begun)
     return Timing(name, tuple(runs), result)
+
+
+def alternate(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
+    """Time several things in turns, after one run each that does not count.
+
+    A change in the machine's load touches all of them alike, so ratios of one turn can be trusted
+    where seconds cannot.
+    """
+    runs: dict[str, list[float]] = {name: [] for name in works}
+    results: dict[str, object] = {}
+    for number in range(repeats + 1):
+        for name, work in works.items():
+            begun = time.perf_counter()
+            results[name] = work()
+            if number:
+                runs[name].append(time.perf_counter() - begun)
+    return {name: Timing(name, tuple(found), results[name]) for name, found in runs.items()}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One line of the table of ratios.
+
+    Attributes:
+        name: what is measured.
+        ours, alternative: median of either, in ``unit``.
+        unit: of both, and of the floor.
+        against: what the alternative is.
+        ratio: median over turns of alternative by ours (above 1: ours is the faster).
+        low, high: smallest and largest of the turns.
+        n: turns.
+        floor: what no code can go below, with the same machine; ``None`` where the alternative is
+            the floor.
+        floor_is: what it is.
+        checked: how the numbers of both were compared, and what came of it.
+    """
+
+    name: str
+    ours: float
+    alternative: float
+    unit: str
+    against: str
+    ratio: float
+    low: float
+    high: float
+    n: int
+    floor: float | None
+    floor_is: str
+    checked: str
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def ratio_of(
+    name: str,
+    ours: Timing,
+    other: Timing,
+    *,
+    against: str,
+    checked: str,
+    floor: float | None = None,
+    floor_is: str = "the alternative",
+) -> Ratio:
+    """The ratio of two things that were timed in turns."""
+    each = [b / a for a, b in zip(ours.runs, other.runs, strict=True)]
+    return Ratio(
+        name,
+        statistics.median(ours.runs),
+        statistics.median(other.runs),
+        "s",
+        against,
+        statistics.median(each),
+        min(each),
+        max(each),
+        len(each),
+        floor,
+        floor_is,
+        checked,
+    )

@@ -94,6 +94,44 @@ def raw_default(x: Array, y: Array, split: Array) -> float:
     return float(np.mean(found))
 
 
+def plain_default(x: Array, y: Array, split: Array) -> float:
+    """The same as good plain code would do it: products of each fold once, those of its training
+    rows by subtraction, whitening by Cholesky, directions by eigenvalues, all from products alone;
+    float32, sums of folds in float64."""
+    d = x.shape[1]
+    z = torch.from_numpy(np.concatenate([x, y], axis=1))
+    z = z - z.mean(0)
+    sums, products, counts = [], [], []
+    for f in range(int(split.max()) + 1):
+        part = z[torch.from_numpy(split == f)]
+        counts.append(len(part))
+        sums.append(part.sum(0, dtype=torch.float64))
+        products.append((part.T @ part).double())
+    total, whole, found = sum(sums), sum(products), []
+
+    def covariance(n: int, s: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+        return (p - torch.outer(s, s) / n) / (n - 1)
+
+    for n, s, p in zip(counts, sums, products, strict=True):
+        train = covariance(sum(counts) - n, total - s, whole - p).float()
+        L, K = (torch.linalg.cholesky(m) for m in (train[:d, :d], train[d:, d:]))
+        M = torch.linalg.solve_triangular(L, train[:d, d:], upper=False)
+        M = torch.linalg.solve_triangular(K, M.T, upper=False).T
+        # The narrow side's directions by eigenvalues: a third of the time of an SVD.
+        values, V = torch.linalg.eigh(M.T @ M)
+        U = M @ V / values.clamp_min(1e-12).sqrt()
+        A = torch.linalg.solve_triangular(L.T, U, upper=True)
+        B = torch.linalg.solve_triangular(K.T, V, upper=True)
+        held = covariance(n, s, p).float()
+        one, two = held[:d, :d] @ A, held[d:, d:] @ B
+        size = [(a * m).sum(0).sqrt() for a, m in ((A, one), (B, two))]
+        rho = (A * (held[:d, d:] @ B)).sum(0) / (size[0] * size[1])
+        weights = [(m / r).abs().sum(0) for m, r in zip((one, two), size, strict=True)]
+        scores = [float(w @ rho / w.sum()) for w in weights]
+        found.append(scores[1] if y.shape[1] < d else sum(scores) / 2)
+    return float(np.mean(found))
+
+
 def make(n: int, width: int, kind: str, seed: int = 0) -> tuple[Array, Array]:
     """A layer and a view that share a part, with uneven variances and large means."""
     rng = np.random.default_rng(seed)
