@@ -21,9 +21,10 @@ from voxstrata.numerics.threads import Slots, on_threads
 from voxstrata.probing.linear.heads import Heads, common_width
 from voxstrata.probing.linear.probes import Part, Plan, Probe, Trained, check
 
-CACHE_BYTES = 12 << 20
-"""Parameters and moments of the heads that are trained side by side: what stays in a core's cache
-(``benchmarks/probing.py`` holds it against one head at a time)."""
+CACHE_BYTES = 24 << 20
+"""Parameters and moments of the heads that are trained side by side: much more than a core's cache
+gains nothing, and of sums of mapped layers, whose parameters are many small ones, fewer heads than
+that take longer each (docs/benchmarks.md, "Threads of the probing job")."""
 
 
 def train_linear(
