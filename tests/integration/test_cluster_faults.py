@@ -98,7 +98,6 @@ def test_a_worker_killed_in_the_middle(
     assert load_results(out).record["corpus"]["utterances"] == 24
 
 
-@pytest.mark.xfail(reason="it is given nothing to do; the table is right all the same")
 @pytest.mark.slow
 def test_a_worker_that_joins_late_takes_part(
     recordings: str, expected: pd.DataFrame, tmp_path: Path

@@ -177,7 +177,8 @@ def _pass(prepared: Prepared, folder: Path) -> Pass:
         every=prepared.every,
         source=prepared.corpus.fingerprint,
         away=away_of(prepared.config),
-        task_shards=prepared.every,
+        # As rarely as checkpoints, but often enough that many workers have something to do.
+        task_shards=min(prepared.every, max(1, len(prepared.shards) // 64)),
     )
 
 
