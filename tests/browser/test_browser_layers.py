@@ -74,6 +74,7 @@ def test_curves_show_the_layers_that_are_chosen(visit: Visit) -> None:
 
     fold = opened.tab.locator("[data-chart=curves] details").first
     fold.locator("summary").click()
+    fold.locator("tbody tr").first.wait_for()  # made once it is open, and that is told later
     rows = fold.locator("tbody tr").all_inner_texts()
     assert [r.split("\t")[1] for r in rows if r.startswith(MODEL)] == ["4", "5", "7", "8"]
 
