@@ -14,6 +14,11 @@ from voxstrata.registry import unknown_name
 C = TypeVar("C", bound="Config")
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """Names that were typed with commas between them; blanks around them count for nothing."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
 class Config(BaseModel):
     """Base of every configuration: frozen, and unknown keys are refused."""
 
@@ -49,6 +54,7 @@ def build(kind: type[C], values: dict[str, Any], *, source: str = "arguments") -
                 wanted.append(f"{where}: a value")
             elif not where:  # a rule between keys: its sentence names them
                 found.append(plain_message(item["msg"]))
+                wanted.append("values that agree with each other")
             else:
                 found.append(f"{where}: {item['input']!r}")
                 wanted.append(f"{where}: {plain_message(item['msg'])}")

@@ -28,6 +28,30 @@ def cache_dir(*parts: str) -> Path:
     return base.joinpath(*parts)
 
 
+def typed_path(text: str | Path) -> Path:
+    """The path that somebody typed, its ``~`` written out where there is such a home.
+
+    Any text will do; whether a file can be called so is for ``os.path.exists`` and its kin to say,
+    which answer no where :meth:`pathlib.Path.exists` raises (a name too long, a folder that may
+    not be looked into).
+    """
+    try:
+        return Path(text).expanduser()
+    except (RuntimeError, ValueError):  # nobody of that name; or a NUL, which no name can hold
+        return Path(text)
+
+
+def why_absent(path: Path) -> str:
+    """Why nothing can be found at ``path``, in the system's words; empty where something can."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    except ValueError:
+        return "no file can be called so"
+    return ""
+
+
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's write errors into :class:`StorageError` with a remedy."""

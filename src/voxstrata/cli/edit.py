@@ -79,6 +79,7 @@ def edit(
     """
     from rich.console import Console
 
+    from voxstrata.config import split_names
     from voxstrata.neurons.interventions.job import make_edits
     from voxstrata.neurons.sets import load_set
 
@@ -89,7 +90,7 @@ def edit(
         cast("Kind", kind),
         out,
         group=group,
-        layers=[part.strip() for part in layers.split(",")] if layers else None,
+        layers=split_names(layers) if layers else None,
         corpus=corpus,
         limit=limit,
         factor=factor,

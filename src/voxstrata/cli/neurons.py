@@ -171,7 +171,7 @@ def neurons(
         "contrasts": contrast or None,
         "rule": rule,
         "sigma": sigma,
-        "layers": layers.split(",") if layers else None,
+        "layers": layers or None,
         "cluster_layer": cluster_layer,
         "ivector": ivector,
         "frames": frames,

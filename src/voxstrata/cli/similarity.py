@@ -203,6 +203,6 @@ def show_plan(prepared: Prepared, console: Any) -> None:
 
 
 def _split(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    from voxstrata.config import split_names
+
+    return None if text is None else split_names(text)

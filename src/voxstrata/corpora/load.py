@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from voxstrata.corpora.registry import CORPORA, SOURCES, Progress, Source
 from voxstrata.corpora.sources._common import missing_path
 from voxstrata.corpora.validation import ValidationReport, find_problems
 from voxstrata.errors import CorpusError, UnknownNameError, UsageError, VoxstrataError
+from voxstrata.files import typed_path
 from voxstrata.registry import unknown_name
 
 Check = Literal["none", "header", "decode"]
@@ -65,7 +67,7 @@ def load_corpus(
     if limit is not None and limit < 1:
         raise UsageError("limit must be at least 1", got=limit)
     text = str(spec)
-    if JOIN in text and not Path(text).expanduser().exists():
+    if JOIN in text and not os.path.exists(typed_path(text)):
         parts = [
             load_corpus(
                 part.strip(),
@@ -219,7 +221,15 @@ def find_source(spec: str) -> Source:
     Raises:
         UnknownNameError: it is a name, and no such name is known.
         CorpusError: it is a path with nothing there, or with nothing that is a corpus.
+        UsageError: it is empty.
     """
+    if not spec:  # as a path that would be the current folder, which nobody asked for
+        raise UsageError(
+            "no corpus is named",
+            got="an empty text",
+            expected="a folder of audio, a manifest or a known name",
+            fix="for this folder itself write `.`",
+        )
     for name in SOURCES:
         source = SOURCES.get(name)
         if source.recognises(spec):
@@ -229,8 +239,8 @@ def find_source(spec: str) -> Source:
             f"{spec} is a public corpus that has to be prepared from a local copy first",
             fix=f"voxstrata corpora prepare {spec} SOURCE OUT, then use {spec}:OUT/PART",
         )
-    path = Path(spec).expanduser()
-    if path.exists():
+    path = typed_path(spec)
+    if os.path.exists(path):
         raise CorpusError(
             f"{path} is not a corpus",
             got="a file that is no JSONL manifest",

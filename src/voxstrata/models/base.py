@@ -91,18 +91,24 @@ def choose_layers(model: SpeechModel, wanted: Sequence[str] | None) -> tuple[Lay
     import fnmatch
     import re
 
+    # More digits than a layer can have are no range: Python refuses to read thousands of them.
+    numbers = re.compile(r"(\d{1,9})-(\d{1,9})", re.ASCII)
     if wanted is None:
         return tuple(info for info in model.layers if info.default)
     if not wanted:
-        raise UsageError(f"no layers chosen for model {model.spec!r}", got="an empty list")
+        raise UsageError(
+            f"no layers chosen for model {model.spec!r}",
+            got="an empty list",
+            expected="names, ranges such as 4-8, or patterns such as conv*",
+        )
     names = [info.name for info in model.layers]
     chosen: set[str] = set()
     for item in wanted:
-        span = re.fullmatch(r"(\d+)-(\d+)", item)
+        span = numbers.fullmatch(item)
         if item in names:
             hits = [item]
         elif span:
-            hits = [n for n in names if n.isdigit() and int(span[1]) <= int(n) <= int(span[2])]
+            hits = [n for n in names if n.isdecimal() and int(span[1]) <= int(n) <= int(span[2])]
         else:
             hits = fnmatch.filter(names, item)
         if not hits:

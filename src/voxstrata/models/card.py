@@ -8,13 +8,15 @@ Models that come with the package are such folders too.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxstrata.errors import CheckpointError, ConfigError, StorageError
-from voxstrata.files import atomic_write, read_json, sha256_file, write_json
+from voxstrata.files import atomic_write, read_json, sha256_file, typed_path, write_json
+from voxstrata.models.family import SEEDS, ModelSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from voxstrata.frontend import FrontEnd
-    from voxstrata.models.family import ModelSpec
 
 CARD, WEIGHTS, MEAN = "card.json", "model.safetensors", "mean.safetensors"
 FORMAT = 1
@@ -117,17 +118,14 @@ def card_folder(base: str, family: str) -> Path | None:
         family: registry name.
     """
     inside = BUNDLED / base
-    if base and "/" not in base and (inside / CARD).is_file():
+    if base and "/" not in base and os.path.isfile(inside / CARD):
         folder = inside
     else:
-        try:
-            path = Path(base).expanduser()
-            folder = path if path.is_dir() else path.parent
-            if not base or not path.exists() or not (folder / CARD).is_file():
-                return None
-            if path.is_file() and path.name not in (WEIGHTS, CARD):
-                return None
-        except (OSError, RuntimeError):
+        path = typed_path(base)
+        folder = path if os.path.isdir(path) else path.parent
+        if not base or not os.path.exists(path) or not os.path.isfile(folder / CARD):
+            return None
+        if os.path.isfile(path) and path.name not in (WEIGHTS, CARD):
             return None
     return folder if read_card(folder).get("family") == family else None
 
@@ -235,9 +233,14 @@ def twin_seed(spec: ModelSpec, own: tuple[str, ...] = ()) -> int:
             fix="drop it" if given else f"write random:{spec.base},seed={seed} for its twin",
         )
     try:
-        return int(seed or 0)
-    except ValueError:
-        raise ConfigError(f"{spec.text!r}: a seed is a whole number", got=seed) from None
+        number = int(seed or 0)
+    except ValueError:  # no number, or more digits than Python reads
+        number = -1
+    if not 0 <= number < SEEDS:
+        raise ConfigError(
+            f"{spec.text!r}: a seed is a whole number", got=seed, expected="seed=0, seed=1, ..."
+        )
+    return number
 
 
 def write_model(

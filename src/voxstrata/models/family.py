@@ -9,6 +9,9 @@ from typing import Protocol
 from voxstrata.models.base import SpeechModel
 from voxstrata.registry import Registry
 
+SEEDS = 2**63
+"""Seeds of untrained twins lie below: torch takes no more."""
+
 
 @dataclass(frozen=True)
 class ModelSpec:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxstrata.errors import MissingDependencyError, ModelError, UsageError
+from voxstrata.files import typed_path, why_absent
 from voxstrata.models.base import SpeechModel
 from voxstrata.models.family import FAMILIES, Family, ModelSpec
 from voxstrata.models.spec import parse, with_options
@@ -124,8 +126,8 @@ def _families() -> tuple[list[Family], dict[str, str]]:
 
 def _not_found(spec: ModelSpec, families: list[Family], broken: dict[str, str]) -> Exception:
     note = "".join(f"; the family {k!r} could not be imported ({v})" for k, v in broken.items())
-    path = Path(spec.base).expanduser()
-    if path.is_dir():
+    path = typed_path(spec.base)
+    if os.path.isdir(path):
         return ModelError(
             f"the directory {spec.base} is not a model that voxstrata knows",
             got=", ".join(sorted(p.name for p in path.iterdir())[:12]) or "an empty directory",
@@ -133,7 +135,7 @@ def _not_found(spec: ModelSpec, families: list[Family], broken: dict[str, str]) 
             "or the files of a speaker model",
             fix=f"name the family with family=... (one of {', '.join(FAMILIES.names())}){note}",
         )
-    if path.is_file():
+    if os.path.isfile(path):
         return ModelError(
             f"no family recognises the file {spec.base}",
             got=f"{path.name} with no config.json beside it",
@@ -141,7 +143,11 @@ def _not_found(spec: ModelSpec, families: list[Family], broken: dict[str, str]) 
             fix="name the family with family=..., or the configuration with config=NAME" + note,
         )
     if path.is_absolute() or spec.base.startswith((".", "~")) or spec.base.count("/") > 1:
-        return ModelError(f"there is no file or directory {spec.base}", fix="check the path" + note)
+        return ModelError(
+            f"there is no file or directory {spec.base}",
+            got=why_absent(path) or "neither a file nor a directory",
+            fix="check the path" + note,
+        )
     known = [name for family in families for name in family.names()]
     error = unknown_name("model", spec.base, known)
     listing = "`voxstrata models list` shows all names" + note

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from voxstrata.errors import UsageError
+from voxstrata.files import typed_path
 from voxstrata.models.family import ModelSpec
 
 _OPTION = re.compile(r",([a-z_][a-z0-9_]*)=([^,]*)$")
@@ -92,12 +93,7 @@ def _as_text(value: Any) -> str:
 
 
 def _exists(text: str) -> bool:
-    if not text:
-        return False
-    try:
-        return Path(text).expanduser().exists()
-    except (OSError, RuntimeError):  # names too long, or an unknown ~user
-        return False
+    return bool(text) and os.path.exists(typed_path(text))
 
 
 def _is_place(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import os
 import pickle
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from voxstrata.errors import CheckpointError
+from voxstrata.files import typed_path
 
 
 def hash_tensors(state_dict: Mapping[str, torch.Tensor]) -> str:
@@ -143,13 +145,10 @@ def names_in_file(base: str) -> set[str]:
     Raises:
         CheckpointError: the file cannot be read.
     """
-    file = Path(base).expanduser()
-    try:
-        if file.suffix.lower() not in SUFFIXES or not file.is_file():
-            return set()
-        stat = file.stat()
-    except OSError:
+    file = typed_path(base)
+    if file.suffix.lower() not in SUFFIXES or not os.path.isfile(file):
         return set()
+    stat = file.stat()
     return set(_cached_names(str(file), stat.st_mtime_ns, stat.st_size))
 
 

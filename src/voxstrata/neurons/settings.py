@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from voxstrata.config import Config
+from voxstrata.config import Config, split_names
 from voxstrata.neurons.conditions.tiers import Take
 
 DEFAULT = (
@@ -86,6 +86,8 @@ class NeuronsConfig(Config):
 
     @field_validator("models", "contrasts", "layers", mode="before")
     @classmethod
-    def _listed(cls, given: Any) -> Any:
-        """One name need not be a list."""
-        return (given,) if isinstance(given, str) else given
+    def _listed(cls, given: Any, info: Any) -> Any:
+        """One name need not be a list; commas between layers are read."""
+        if isinstance(given, str):
+            return split_names(given) if info.field_name == "layers" else (given,)
+        return given

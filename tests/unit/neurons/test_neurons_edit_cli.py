@@ -97,6 +97,8 @@ def test_groups_and_layers(chosen: Path, tmp_path: Path) -> None:
         restrict(load_set(chosen), layers=["block.9.*"])
     with pytest.raises(UsageError, match="no group"):
         restrict(load_set(chosen), group="X")
+    with pytest.raises(UsageError, match="no layers of the neuron set"):
+        restrict(load_set(chosen), layers=[])
 
 
 def test_weights(chosen: Path, tmp_path: Path) -> None:

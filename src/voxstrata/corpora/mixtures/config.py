@@ -38,7 +38,7 @@ def parse(text: str) -> tuple[MixturesConfig, str]:
     """Settings and corpus of ``mixtures[,key=value...]:CORPUS``.
 
     Raises:
-        UsageError: it names no corpus.
+        UsageError: it names no corpus, or mixtures again.
         ConfigError: the text is malformed, or a key or value is wrong.
     """
     head, _, corpus = text.partition(":")
@@ -65,4 +65,11 @@ def parse(text: str) -> tuple[MixturesConfig, str]:
             expected=f"a corpus of single speakers after a colon, such as {EXAMPLE}",
             fix=f"{head}:synthetic:demo",
         )
-    return config, corpus.strip()
+    inner = corpus.strip()
+    if inner.startswith((f"{NAME}:", f"{NAME},")):
+        raise UsageError(
+            "mixtures are not made of mixtures",
+            got=inner,
+            expected=f"a corpus of single speakers after the colon, such as {EXAMPLE}",
+        )
+    return config, inner

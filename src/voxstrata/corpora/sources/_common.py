@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from pathlib import Path
 
 from voxstrata.corpora.problems import Problem
 from voxstrata.errors import CorpusError, VoxstrataError
+from voxstrata.files import why_absent
 
 
 def from_error(error: VoxstrataError, rule: str, *, id: str = "", file: str = "") -> Problem:
@@ -25,18 +28,18 @@ def audio_rule(error: VoxstrataError) -> str:
 def missing_path(path: Path) -> CorpusError:
     """The error for a path that does not exist, with near names beside it."""
     near: list[str] = []
-    parent = path.parent
-    if parent.is_dir():
-        near = difflib.get_close_matches(path.name, [p.name for p in parent.iterdir()], 3, 0.6)
+    parent, why = path.parent, why_absent(path)
+    if os.path.isdir(parent) and os.access(parent, os.R_OK):
+        near = difflib.get_close_matches(path.name, os.listdir(parent), 3, 0.6)
     fix = "check the path"
     if near:
         fix = "did you mean " + " or ".join(repr(str(parent / name)) for name in near) + "?"
-    elif not parent.exists():
-        existing = next((p for p in path.parents if p.exists()), Path("."))
+    elif not os.path.exists(parent):
+        existing = next((p for p in path.parents if os.path.exists(p)), Path("."))
         fix = f"check the path: it exists as far as {existing}"
     return CorpusError(
         f"there is no corpus at {path}",
-        got="no such file or folder",
+        got=why if why not in ("", os.strerror(errno.ENOENT)) else "no such file or folder",
         expected="a folder of audio, a manifest, or a prepared corpus",
         fix=fix,
     )

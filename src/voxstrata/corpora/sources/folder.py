@@ -14,6 +14,7 @@ from voxstrata.corpora.registry import Progress, SourceResult
 from voxstrata.corpora.sources._common import audio_rule, from_error
 from voxstrata.corpora.tiers import make_cut
 from voxstrata.errors import CorpusError
+from voxstrata.files import typed_path
 
 
 def audio_files(root: Path) -> Iterator[Path]:
@@ -38,7 +39,7 @@ class FolderSource:
 
     def recognises(self, spec: str) -> bool:
         """Whether ``spec`` is a folder (asked last, so any folder will do)."""
-        return Path(spec).expanduser().is_dir()
+        return os.path.isdir(typed_path(spec))
 
     def open(
         self, spec: str, *, limit: int | None = None, progress: Progress | None = None
@@ -53,7 +54,7 @@ class FolderSource:
         """
         from lhotse import CutSet
 
-        root = Path(spec).expanduser().absolute()
+        root = typed_path(spec).absolute()
         files = []
         for file in audio_files(root):
             files.append(file)

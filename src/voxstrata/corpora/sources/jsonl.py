@@ -9,6 +9,7 @@ in seconds from the beginning of the utterance.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from voxstrata.corpora.sources._common import (
 )
 from voxstrata.corpora.tiers import make_cut
 from voxstrata.errors import CorpusError, LabelError
+from voxstrata.files import typed_path
 
 FILE_KEYS = ("file", "audio", "audio_filepath", "path", "wav")
 """Names under which manifests give the recording; the first that is there counts."""
@@ -53,7 +55,7 @@ class Entry:
 
 def manifest_in(folder: Path) -> Path | None:
     """The manifest of a folder, if it has one."""
-    return next((folder / name for name in NAMES if (folder / name).is_file()), None)
+    return next((folder / name for name in NAMES if os.path.isfile(folder / name)), None)
 
 
 class JsonlSource:
@@ -63,10 +65,10 @@ class JsonlSource:
 
     def recognises(self, spec: str) -> bool:
         """Whether ``spec`` is a JSONL file that is not lhotse's, or a folder with a manifest."""
-        path = Path(spec).expanduser()
-        if path.is_dir():
+        path = typed_path(spec)
+        if os.path.isdir(path):
             return manifest_in(path) is not None
-        return is_jsonl(path) and path.is_file() and not is_lhotse(first_json(path))
+        return is_jsonl(path) and os.path.isfile(path) and not is_lhotse(first_json(path))
 
     def open(
         self, spec: str, *, limit: int | None = None, progress: Progress | None = None
@@ -78,7 +80,7 @@ class JsonlSource:
         """
         from lhotse import CutSet
 
-        path = Path(spec).expanduser().absolute()
+        path = typed_path(spec).absolute()
         manifest = manifest_in(path) if path.is_dir() else path
         if manifest is None or not manifest.is_file():
             raise missing_path(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from voxstrata.corpora.problems import Problem
 from voxstrata.corpora.registry import Progress, SourceResult
 from voxstrata.corpora.sources._common import first_json, is_jsonl, is_lhotse
 from voxstrata.errors import CorpusError
-from voxstrata.files import read_json
+from voxstrata.files import read_json, typed_path
 
 SAVED = "saved.json"
 """File that :meth:`voxstrata.corpora.Corpus.save` writes beside the cuts."""
@@ -105,10 +106,10 @@ class LhotseSource:
 
     def recognises(self, spec: str) -> bool:
         """Whether ``spec`` is a lhotse manifest or a folder with one."""
-        path = Path(spec).expanduser()
-        if path.is_dir():
+        path = typed_path(spec)
+        if os.path.isdir(path):
             return bool(manifests_in(path, "cuts") or manifests_in(path, "recordings"))
-        return is_jsonl(path) and path.is_file() and is_lhotse(first_json(path))
+        return is_jsonl(path) and os.path.isfile(path) and is_lhotse(first_json(path))
 
     def open(
         self, spec: str, *, limit: int | None = None, progress: Progress | None = None
@@ -120,7 +121,7 @@ class LhotseSource:
         """
         from lhotse import CutSet
 
-        path = Path(spec).expanduser().absolute()
+        path = typed_path(spec).absolute()
         manifest = cuts_in(path) if path.is_dir() else path
         name = path.name.split(".jsonl")[0]
         first = None if manifest is None else first_json(manifest)

@@ -6,6 +6,7 @@ parts; then every utterance gets the tier ``part``.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from voxstrata.corpora.registry import CORPORA, Progress, SourceResult
 from voxstrata.corpora.sources._common import missing_path
 from voxstrata.corpora.sources.lhotse import read_cuts
 from voxstrata.errors import CorpusError, StorageError
-from voxstrata.files import read_json
+from voxstrata.files import read_json, typed_path
 from voxstrata.registry import unknown_name
 
 CUTS = "cuts.jsonl.gz"
@@ -34,8 +35,8 @@ def _visible(folder: Path) -> list[Path]:
 def _take_apart(spec: str) -> tuple[str | None, Path]:
     name, colon, rest = spec.partition(":")
     if colon and name in CORPORA:
-        return name, Path(rest).expanduser().absolute()
-    return None, Path(spec).expanduser().absolute()
+        return name, typed_path(rest).absolute()
+    return None, typed_path(spec).absolute()
 
 
 def _record(folder: Path) -> dict[str, object]:
@@ -60,7 +61,7 @@ class PreparedSource:
         name, folder = _take_apart(spec)
         if name is not None:
             return True
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             return False
         if (folder / CUTS).is_file():
             return bool(_record(folder))
@@ -79,8 +80,8 @@ class PreparedSource:
         from lhotse import CutSet
 
         name, folder = _take_apart(spec)
-        if not folder.is_dir():
-            if parts_in(folder.parent):
+        if not os.path.isdir(folder):
+            if os.path.isdir(folder.parent) and parts_in(folder.parent):
                 known = [p.name for p in parts_in(folder.parent)]
                 raise unknown_name(f"part of {folder.parent}", folder.name, known)
             raise missing_path(folder)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
+
 from voxstrata.config import Config, build
 from voxstrata.errors import ConfigError, ModelError
 from voxstrata.models.card import CARD, bundled, card_folder, open_card, twin_seed
 from voxstrata.models.ecapa.options import FrontEndName, Preset, preset_options
-from voxstrata.models.family import ModelSpec
+from voxstrata.models.family import SEEDS, ModelSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +49,7 @@ class TwinOptions(Config):
 
     preset: Preset = "wespeaker"
     frontend: FrontEndName | None = None
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=SEEDS)
 
 
 class EcapaFamily:

@@ -5,6 +5,7 @@ The model itself is not copied: the folder names it, with its fingerprint.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import Field
 
 from voxstrata.config import Config, build
 from voxstrata.errors import CheckpointError, StorageError
-from voxstrata.files import read_json, sha256_file, storage_errors, write_json
+from voxstrata.files import read_json, sha256_file, storage_errors, typed_path, write_json
 from voxstrata.models.edited.edit import Edit, Kind
 from voxstrata.models.spec import format_spec, parse
 
@@ -141,10 +142,7 @@ def read_edit(folder: Path) -> tuple[EditCard, Edit]:
 
 def is_edit(base: str) -> bool:
     """Whether ``base`` is a folder with an edit, or its card."""
-    try:
-        return _folder(base) is not None
-    except (OSError, RuntimeError):
-        return False
+    return _folder(base) is not None
 
 
 def folder_of(base: str) -> Path:
@@ -160,16 +158,16 @@ def folder_of(base: str) -> Path:
 
 
 def _folder(base: str) -> Path | None:
-    path = Path(base).expanduser()
-    if path.is_dir() and (path / CARD).is_file():
+    path = typed_path(base)
+    if os.path.isdir(path) and os.path.isfile(path / CARD):
         return path
-    return path.parent if base and path.name == CARD and path.is_file() else None
+    return path.parent if base and path.name == CARD and os.path.isfile(path) else None
 
 
 def _in_full(text: str) -> str:
     """A model's text with its path, if it names one, from the root."""
     spec = parse(text)
-    path = Path(spec.base).expanduser()
-    if not path.exists():
+    path = typed_path(spec.base)
+    if not os.path.exists(path):
         return text
     return format_spec(str(path.resolve()), spec.random, spec.revision, spec.cut, spec.options)

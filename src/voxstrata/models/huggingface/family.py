@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxstrata.errors import ModelError
+from voxstrata.files import typed_path
 from voxstrata.models.family import ModelSpec
 from voxstrata.models.huggingface import architectures, source
 from voxstrata.models.huggingface.options import HuggingFaceOptions, read_options
@@ -30,10 +31,10 @@ class HuggingFaceFamily:
     def recognises(self, spec: ModelSpec) -> bool:
         """Registered names, anything shaped like a hub id, and files or directories with a
         ``config.json`` that names a model type (or the option ``config``)."""
-        path = Path(spec.base).expanduser()
-        if path.exists():
+        path = typed_path(spec.base)
+        if os.path.exists(path):
             return source.model_type(path) is not None or (
-                path.is_file() and "config" in spec.options
+                os.path.isfile(path) and "config" in spec.options
             )
         return architectures.lookup(spec.base) is not None or source.is_hub_id(spec.base)
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from voxstrata.config import Config, build
 from voxstrata.errors import ConfigError
-from voxstrata.models.family import ModelSpec
+from voxstrata.models.family import SEEDS, ModelSpec
 
 
 class HuggingFaceOptions(Config):
@@ -29,8 +29,8 @@ class HuggingFaceOptions(Config):
         config: name or directory of the configuration of a checkpoint file that lies alone.
     """
 
-    seed: int | None = Field(default=None, ge=0)
-    layers: int | None = Field(default=None, ge=1)
+    seed: int | None = Field(default=None, ge=0, lt=SEEDS)
+    layers: int | None = Field(default=None, ge=1, le=999)  # as many as a cut has names for
     normalize: bool | None = None
     final_norm: bool = False
     layer0: Literal["encoder_in", "cnn"] = "encoder_in"

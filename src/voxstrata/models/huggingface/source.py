@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from voxstrata.errors import ModelError, UsageError
+from voxstrata.files import typed_path
 from voxstrata.models.family import ModelSpec
 from voxstrata.models.huggingface import architectures
 from voxstrata.models.huggingface.architectures import Architecture
@@ -21,7 +22,8 @@ WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_NAME = r"[A-Za-z0-9](?:[\w.-]{0,94}\w)?"
+_HUB_ID = re.compile(f"{_HUB_NAME}/{_HUB_NAME}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class Source:
 
 
 def is_hub_id(text: str) -> bool:
-    """Whether ``text`` has the form OWNER/NAME."""
-    return bool(_HUB_ID.fullmatch(text))
+    """Whether ``text`` has the form OWNER/NAME, by the hub's rules for both."""
+    odd = "--" in text or ".." in text or text.endswith(".git")
+    return bool(_HUB_ID.fullmatch(text)) and not odd
 
 
 def find(spec: ModelSpec, options: HuggingFaceOptions, *, weights: bool) -> Source:
@@ -65,8 +68,8 @@ def find(spec: ModelSpec, options: HuggingFaceOptions, *, weights: bool) -> Sour
     Raises:
         ModelError: it cannot be found, or has no configuration or no weights.
     """
-    path = Path(spec.base).expanduser()
-    if path.exists():
+    path = typed_path(spec.base)
+    if os.path.exists(path):
         if spec.revision is not None:
             raise UsageError(
                 "revisions belong to hub models", got=spec.text, fix="leave out the @REVISION"
@@ -85,7 +88,7 @@ def find(spec: ModelSpec, options: HuggingFaceOptions, *, weights: bool) -> Sour
     from voxstrata.models.huggingface.hub import cached, snapshot
 
     plain = known is None and spec.revision is None
-    if plain and path.parent.is_dir() and cached(spec.base, None) is None:
+    if plain and os.path.isdir(path.parent) and cached(spec.base, None) is None:
         raise ModelError(
             f"there is no folder {spec.base}",
             got=f"a folder {path.parent} without {path.name} in it",
@@ -141,8 +144,8 @@ def _from_file(file: Path, options: HuggingFaceOptions) -> Source:
         if known is not None:
             config, preprocessor = known.as_config(), None
         else:
-            place = Path(options.config).expanduser()
-            place = place if place.is_dir() else place.parent
+            place = typed_path(options.config)
+            place = place if os.path.isdir(place) else place.parent
             config = _json(place / "config.json")
             preprocessor = _json(place / "preprocessor_config.json")
     if config is None:
@@ -155,7 +158,7 @@ def _from_file(file: Path, options: HuggingFaceOptions) -> Source:
 
 
 def _json(file: Path) -> dict[str, Any] | None:
-    if not file.is_file():
+    if not os.path.isfile(file):
         return None
     try:
         found = json.loads(file.read_text(encoding="utf-8"))

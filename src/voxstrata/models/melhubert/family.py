@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from voxstrata.config import Config, build
 from voxstrata.errors import ConfigError, ModelError
 from voxstrata.models.card import CARD, bundled, card_folder, open_card, twin_seed
-from voxstrata.models.family import ModelSpec
+from voxstrata.models.family import SEEDS, ModelSpec
 from voxstrata.models.melhubert.options import MelHubertOptions
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class ReadOptions(Config):
 
     stats: str | None = None
     final_norm: bool = False
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=SEEDS)
 
 
 class FileOptions(Config):
@@ -202,7 +204,9 @@ def _front_end(inputs: int, stats: str | None, base: str) -> FrontEnd:
     try:
         table = np.load(stats, allow_pickle=False)
     except Exception as error:  # its header is parsed as Python text: any kind of error may come
-        raise ConfigError(f"cannot read the statistics {stats}", got=str(error)) from None
+        raise ConfigError(
+            f"cannot read the statistics {stats}", got=str(error), expected="a .npy file [2, 40]"
+        ) from None
     shape = getattr(table, "shape", None)
     if shape is None or len(shape) < 2 or shape[0] != 2 or table.size != 80:
         raise ConfigError(

@@ -51,6 +51,12 @@ def restrict(
     found = neurons if group is None else neurons.group(group)
     if layers is None:
         return found
+    if not layers:
+        raise UsageError(
+            "no layers of the neuron set are chosen",
+            got="an empty list",
+            expected=", ".join(neurons.widths),
+        )
     kept: set[str] = set()
     for item in layers:
         hits = fnmatch.filter(neurons.widths, item)
