@@ -76,7 +76,7 @@ def recurrent_step(
     """One step of the recurrent head on the weighted sum."""
     weighting, head = LayerWeights(infos), RecurrentHead(WIDTH, CHARACTERS, hidden=hidden)
     parameters = [*weighting.parameters(), *head.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=1e-4)
+    optimiser = torch.optim.Adam(parameters, lr=1e-4, fused=True)
     targets = list(symbols_of(BATCH // 2, 45, CHARACTERS))
 
     def step() -> None:

@@ -13,7 +13,7 @@ import math
 
 from voxstrata.models import load_model
 from voxstrata.streaming.cluster.tree import leaves, tree
-from voxstrata.streaming.setup import SHARD_S
+from voxstrata.streaming.setup import LONG_CORPUS_S, LONG_SHARD_S, SHARD_S
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     forward = seconds * model.flops_per_second
     moments = rows * width**2  # W^2 / 2 multiply-adds a row
     fold = width**2 / 2 * 8
-    shards = math.ceil(seconds / SHARD_S)
+    shards = math.ceil(seconds / (SHARD_S if seconds < LONG_CORPUS_S else LONG_SHARD_S))
     pieces = leaves(0, shards, 1, lead=True, state_bytes=int(fold * given.folds))
     each = shards / given.folds
 

@@ -67,13 +67,13 @@ def run_slow_neurons(settings: dict[str, Any], out: str, pause_s: float) -> None
     """Run the neurons job in small shards, waiting after every checkpoint of the counting pass."""
     import torch
 
-    from voxstrata.neurons import prepare
     from voxstrata.neurons.job import run_neurons
     from voxstrata.neurons.settings import NeuronsConfig
+    from voxstrata.streaming import setup
     from voxstrata.streaming.onepass import Pass
 
     torch.set_num_threads(1)
-    prepare.SHARD_S = 2.0  # type: ignore[attr-defined]
+    setup.SHARD_S = 2.0
     plain = Pass._checkpoint
 
     def slow(self: Pass, done: int) -> None:

@@ -43,6 +43,7 @@ from voxstrata.neurons.settings import NeuronsConfig
 from voxstrata.neurons.unit_vectors import Vectors
 from voxstrata.numerics.threads import one_torch_thread
 from voxstrata.results import load_results
+from voxstrata.streaming import setup
 from voxstrata.training.kinds import KINDS
 from voxstrata.verification.embed import embed
 
@@ -256,7 +257,7 @@ def test_a_contrast_asked_for_twice_is_one(corpus: Path, tmp_path: Path) -> None
 
 
 def test_killed_and_resumed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparing, "SHARD_S", 2.0)
+    monkeypatch.setattr(setup, "SHARD_S", 2.0)
     settings = config(
         corpus, contrasts=("gender/phones", "gender/clusters=2"), rule="quantile=0.9", rankings=True
     )

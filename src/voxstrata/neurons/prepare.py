@@ -23,7 +23,6 @@ from voxstrata.neurons.unit_vectors import Unmade, Vectors
 from voxstrata.neurons.units import choose_units
 from voxstrata.streaming.batches import Shard
 from voxstrata.streaming.setup import (
-    SHARD_S,
     LeftOut,
     away_of,
     batch_seconds,
@@ -150,7 +149,7 @@ def prepare(config: NeuronsConfig) -> Prepared:
     notices = untrained_notice([m for m in models if m.spec not in trained_for]) + without
     if corpus.skipped:
         notices.append(f"{len(corpus.skipped)} recordings were left out before the run.")
-    shards = order_of_work(corpus.utterances, config.seed, seconds=SHARD_S)
+    shards = order_of_work(corpus.utterances, config.seed)
     identity = fingerprint(
         {
             "version": voxstrata.__version__,

@@ -84,8 +84,10 @@ def optimiser_of(
     published for ASV."""
     parameters = list(model.parameters())
     if plan.decay:
-        return torch.optim.AdamW(parameters, lr=lr, betas=BETAS, eps=EPS, weight_decay=plan.decay)
-    return torch.optim.Adam(parameters, lr=lr, betas=BETAS, eps=EPS)
+        return torch.optim.AdamW(
+            parameters, lr=lr, betas=BETAS, eps=EPS, weight_decay=plan.decay, fused=True
+        )
+    return torch.optim.Adam(parameters, lr=lr, betas=BETAS, eps=EPS, fused=True)
 
 
 def train_steps(

@@ -26,7 +26,6 @@ from voxstrata.streaming.batches import Shard, make_shards
 from voxstrata.streaming.registry import make_unit
 from voxstrata.streaming.runs import DISCARD, PLAN, STATE
 from voxstrata.streaming.setup import (
-    SHARD_S,
     away_of,
     batch_seconds,
     choose_device,
@@ -34,6 +33,7 @@ from voxstrata.streaming.setup import (
     fold_recordings,
     free_disk,
     groups_of,
+    shard_seconds,
     untrained_notice,
 )
 from voxstrata.streaming.stack import StackLayer, build_stack
@@ -124,7 +124,7 @@ def prepare(config: SimilarityConfig, out: Path, *, afresh: bool = False) -> Pre
     models = [load_model(spec, device=device, dtype=config.dtype) for spec in config.models]
     stack = build_stack(models, config.layers)
     memory = _memory(config, device)
-    shards = make_shards(utterances, folds, config.shard_s or SHARD_S)
+    shards = make_shards(utterances, folds, config.shard_s or shard_seconds(utterances))
     identity = fingerprint(
         {
             "version": voxstrata.__version__,

@@ -22,8 +22,13 @@ from voxstrata.streaming.stack import StackLayer
 from voxstrata.streaming.units import Unit
 from voxstrata.types import SAMPLE_RATE, Utterance
 
-SHARD_S = 60.0
-"""Seconds of audio a shard aims at: what a kill may cost."""
+SHARD_S, LONG_SHARD_S = 60.0, 300.0
+"""Seconds of audio a shard aims at: what a kill may cost. Batches are cut inside of shards, so that
+those of a long corpus, which are run on GPUs, are as long as a batch there."""
+
+LONG_CORPUS_S = 36_000.0
+"""From how much audio on shards are the longer ones. It is the corpus that decides, not the device:
+a run that is begun on one device can be gone on with, or looked at, on another."""
 
 ORDER_FOLDS = 10
 """Folds that the order of work follows where a job has none of its own."""
@@ -108,12 +113,14 @@ def fold_recordings(corpus: Corpus, groups: Sequence[str], folds: int, seed: int
     return [chosen[group] for group in groups]
 
 
+def shard_seconds(utterances: Sequence[Utterance]) -> float:
+    """Seconds of audio that shards of a corpus aim at, if nobody says otherwise."""
+    whole = sum(utterance.duration_s for utterance in utterances)
+    return SHARD_S if whole < LONG_CORPUS_S else LONG_SHARD_S
+
+
 def order_of_work(
-    utterances: Sequence[Utterance],
-    seed: int,
-    *,
-    group: str = "utterance",
-    seconds: float = SHARD_S,
+    utterances: Sequence[Utterance], seed: int, *, group: str = "utterance"
 ) -> list[Shard]:
     """The order in which a job goes through a corpus whose folds do not rule it.
 
@@ -125,14 +132,13 @@ def order_of_work(
         utterances: the corpus.
         seed: of the run.
         group: "utterance", or "speaker" (of those that have one).
-        seconds: target length of a shard.
     """
     names = [u.id if group == "utterance" else str(u.tiers.get(group, u.id)) for u in utterances]
     dealt = dict.fromkeys(names, 0)
     if len(dealt) > 1:
         lengths = [utterance.duration_s for utterance in utterances]
         dealt = assign_folds(names, min(ORDER_FOLDS, len(dealt)), seed, lengths)
-    return make_shards(utterances, [dealt[name] for name in names], seconds)
+    return make_shards(utterances, [dealt[name] for name in names], shard_seconds(utterances))
 
 
 def free_disk(out: Path, afresh: bool) -> float:

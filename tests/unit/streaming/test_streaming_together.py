@@ -13,13 +13,19 @@ import torch
 from fakes import FakeModel, make_corpus
 from voxstrata.errors import NumericsError, RunInterruptedError, StorageError
 from voxstrata.files import lock, read_json, write_json
-from voxstrata.streaming.batches import make_shards
+from voxstrata.streaming import setup
+from voxstrata.streaming.batches import make_batches, make_shards
 from voxstrata.streaming.moments import MomentsReducer, StackMoments
 from voxstrata.streaming.onepass import Pass, Sink
 from voxstrata.streaming.reducers import Reducer
 from voxstrata.streaming.registry import make_unit
 from voxstrata.streaming.runs import NOTE, PLAN, STATE, sit_down
-from voxstrata.streaming.setup import fold_recordings, order_of_work
+from voxstrata.streaming.setup import (
+    batch_seconds,
+    fold_recordings,
+    order_of_work,
+    shard_seconds,
+)
 from voxstrata.streaming.stack import build_stack
 from voxstrata.streaming.store import RowStore, StoreReducer
 from voxstrata.streaming.together import advance_together, plan_steps, run_together
@@ -369,13 +375,14 @@ def test_steps_of_random_orders_keep_every_order(
     assert not any(left[i] & left[j] for i in range(4) for j in range(i))
 
 
-def test_the_common_order_is_that_of_a_similarity_run() -> None:
+def test_the_common_order_is_that_of_a_similarity_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs without folds of their own go the way of a similarity run with its default folds."""
     from voxstrata.similarity.settings import SimilarityConfig
 
     class Corpus:
         utterances = make_corpus(40, speakers=12)
 
+    monkeypatch.setattr(setup, "SHARD_S", 3.0)
     settings = SimilarityConfig(models=("a",), corpus="b")
     groups = {
         "utterance": [u.id for u in Corpus.utterances],
@@ -384,10 +391,23 @@ def test_the_common_order_is_that_of_a_similarity_run() -> None:
     for group, names in groups.items():
         folds = fold_recordings(Corpus, names, settings.folds, 5)  # type: ignore[arg-type]
         want = make_shards(Corpus.utterances, folds, 3.0)
-        found = order_of_work(Corpus.utterances, 5, group=group, seconds=3.0)
+        found = order_of_work(Corpus.utterances, 5, group=group)
         assert [s.members for s in found] == [s.members for s in want]
     one = order_of_work(Corpus.utterances[:1], 0)
     assert [s.members for s in one] == [(0,)]
+
+
+def test_shards_of_a_long_corpus_hold_a_batch_of_a_gpu() -> None:
+    """It is the corpus that decides how long they are, so that a run may change its device."""
+    few = [replace(u, duration_s=600.0) for u in make_corpus(59)]
+    many = [replace(u, duration_s=600.0) for u in make_corpus(60)]
+    assert shard_seconds(few) == 60.0
+    assert shard_seconds(many) == 300.0 == batch_seconds(None, "cuda:0")
+    short = [replace(u, duration_s=20.0) for u in make_corpus(1800)]
+    held = {sum(short[m].duration_s for m in s.members) for s in order_of_work(short, 0)}
+    assert max(held) == 300.0
+    full = next(s for s in order_of_work(short, 0) if len(s.members) == 15)
+    assert len(make_batches(short, full.members, batch_seconds(None, "cuda:0"))) == 1
 
 
 def opened(made: Callable[..., Pass], folder: Path) -> Callable[[], Pass]:

@@ -193,7 +193,7 @@ def train_encoder(
     noise = np.random.default_rng([seed, _NOISE])
     network = make_network(_seed(seed, _INIT)).train()
     optimiser = torch.optim.AdamW(
-        network.parameters(), lr=training.rate, weight_decay=training.decay
+        network.parameters(), lr=training.rate, weight_decay=training.decay, fused=True
     )
     seen, losses = 0, []
     with one_torch_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
