@@ -6,6 +6,7 @@ so its scales are ``None``; colours of text come from the page's theme.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import altair as alt
@@ -142,6 +143,46 @@ def _points(base: alt.Chart, x: alt.X, y: alt.Y, colour: alt.Color) -> alt.Chart
         color=colour,
         fill=alt.condition("datum.tie === true", alt.value("transparent"), colour),
     )
+
+
+def literal(channel: Any, field: str = "colour") -> Any:
+    """A channel whose values stand in the data as they are drawn: no scale, no legend.
+
+    Args:
+        channel: ``alt.Color``, ``alt.Stroke``, ``alt.Fill`` or ``alt.Shape``.
+        field: where in the data.
+    """
+    return channel(f"{field}:N", scale=None, legend=None)
+
+
+def line_patterns(patterns: Mapping[str, Sequence[float]]) -> alt.StrokeDash:
+    """Line patterns by the names that the field ``dash`` of the data has."""
+    scale = alt.Scale(domain=list(patterns), range=[list(one) for one in patterns.values()])
+    return alt.StrokeDash("dash:N", scale=scale, legend=None)
+
+
+def hit_area(size: float) -> dict[str, Any]:
+    """The mark of points that are not seen but pointed at: easier to meet than those that are."""
+    return {"size": size, "opacity": 0, "filled": True, "tooltip": alt.TooltipContent("data")}
+
+
+def spot_layers(x: alt.X, y: alt.Y, *, reach: float, **mark: Any) -> list[alt.Chart]:
+    """The data set ``spots`` (x, y, colour, fill, shape, lines): points, and what is pointed at.
+
+    Args:
+        x, y: where they lie.
+        reach: size of what is pointed at.
+        mark: size and strokes of the points.
+    """
+    spots = alt.Chart(alt.NamedData("spots"))
+    drawn = spots.mark_point(opacity=1, **mark).encode(
+        x=x,
+        y=y,
+        stroke=literal(alt.Stroke),
+        fill=literal(alt.Fill, "fill"),
+        shape=literal(alt.Shape, "shape"),
+    )
+    return [drawn, spots.mark_point(**hit_area(reach)).encode(x=x, y=y)]
 
 
 def plain_spec(chart: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import altair as alt
 
-from voxstrata.report.charts import plain_spec
+from voxstrata.report.charts import hit_area, line_patterns, literal, plain_spec
 
 DASHES: dict[str, list[float]] = {
     "trained": [1, 0],
@@ -33,16 +33,12 @@ def curve_chart() -> dict[str, Any]:
     x = alt.X("x:Q", title=None, scale=alt.Scale(domain=[0, 1], nice=False, zero=False))
     y = alt.Y("y:Q", title=None, scale=alt.Scale(domain=[0, 1], nice=False))
     low = alt.Y("low:Q", title=None, scale=alt.Scale(domain=[0, 1], nice=False))
-    colour = alt.Color("colour:N", scale=None, legend=None)
-    shape = alt.Shape("shape:N", scale=None, legend=None)
-    dash = alt.StrokeDash(
-        "dash:N",
-        scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values())),
-        legend=None,
-    )
+    colour = literal(alt.Color)
+    shape = literal(alt.Shape, "shape")
+    dash = line_patterns(DASHES)
     points = alt.Chart(alt.NamedData("points"))
     controls = alt.Chart(alt.NamedData("controls"))
-    hit = {"size": 170, "opacity": 0, "filled": True, "tooltip": alt.TooltipContent("data")}
+    hit = hit_area(170)
     layers = [
         alt.Chart(alt.NamedData("alone"))
         .mark_rule(strokeWidth=1.2, strokeDash=[1.5, 3], clip=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import altair as alt
 
-from voxstrata.report.charts import plain_spec
+from voxstrata.report.charts import hit_area, literal, plain_spec
 
 
 def count_chart() -> dict[str, Any]:
@@ -20,7 +20,7 @@ def count_chart() -> dict[str, Any]:
     x = alt.X("layer:O", title="layer", sort=None, axis=alt.Axis(labelAngle=0, labelOverlap=True))
     side = alt.XOffset("side:O", scale=alt.Scale(domain=[]))
     low = alt.Y("low:Q", title="neurons", scale=alt.Scale(zero=True), axis=alt.Axis(tickMinStep=1))
-    colour = alt.Color("colour:N", scale=None, legend=None)
+    colour = literal(alt.Color)
     layers = [
         alt.Chart(alt.NamedData("bands"))
         .mark_bar(color="#9a9a9a", opacity=0.45)
@@ -31,11 +31,10 @@ def count_chart() -> dict[str, Any]:
         alt.Chart(alt.NamedData("dots"))
         .mark_point(size=48, strokeWidth=1.8, opacity=1)
         .encode(
-            x=x, xOffset=side, y="y:Q", stroke=alt.Stroke("colour:N", scale=None, legend=None),
-            fill=alt.Fill("fill:N", scale=None, legend=None),
+            x=x, xOffset=side, y="y:Q", stroke=literal(alt.Stroke), fill=literal(alt.Fill, "fill"),
         ),
         alt.Chart(alt.NamedData("dots"))
-        .mark_point(size=240, opacity=0, filled=True, tooltip=alt.TooltipContent("data"))
+        .mark_point(**hit_area(240))
         .encode(x=x, xOffset=side, y="y:Q", color=colour),
     ]  # fmt: skip
     return plain_spec(alt.layer(*layers))

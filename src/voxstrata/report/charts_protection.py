@@ -10,7 +10,7 @@ from typing import Any
 
 import altair as alt
 
-from voxstrata.report.charts import plain_spec
+from voxstrata.report.charts import line_patterns, literal, plain_spec, spot_layers
 
 DASHES: dict[str, list[float]] = {"whole": [1, 0], "plain": [5, 4], "zero": [1, 0]}
 """Line patterns of what goes across."""
@@ -21,13 +21,8 @@ def protection_chart() -> dict[str, Any]:
     x = alt.X("x:Q", title="rows left", scale=alt.Scale(domain=[0, 1], nice=False, zero=False))
     y = alt.Y("y:Q", title=None, scale=alt.Scale(domain=[0, 1], nice=False, zero=False))
     low = alt.Y("low:Q", title=None, scale=alt.Scale(domain=[0, 1], nice=False, zero=False))
-    colour = alt.Color("colour:N", scale=None, legend=None)
-    dash = alt.StrokeDash(
-        "dash:N",
-        scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values())),
-        legend=None,
-    )
-    spots = alt.Chart(alt.NamedData("spots"))
+    colour = literal(alt.Color)
+    dash = line_patterns(DASHES)
     layers = [
         alt.Chart(alt.NamedData("bands"))
         .mark_rect(color="#8c8c8c", opacity=0.18, clip=True)
@@ -41,15 +36,6 @@ def protection_chart() -> dict[str, Any]:
         alt.Chart(alt.NamedData("means"))
         .mark_line(strokeWidth=1.7, clip=True)
         .encode(x=x, y=y, detail="series:N", color=colour),
-        spots.mark_point(size=44, strokeWidth=1.7, opacity=1, clip=True).encode(
-            x=x,
-            y=y,
-            stroke=alt.Stroke("colour:N", scale=None, legend=None),
-            fill=alt.Fill("fill:N", scale=None, legend=None),
-            shape=alt.Shape("shape:N", scale=None, legend=None),
-        ),
-        spots.mark_point(
-            size=190, opacity=0, filled=True, tooltip=alt.TooltipContent("data")
-        ).encode(x=x, y=y),
+        *spot_layers(x, y, reach=190, size=44, strokeWidth=1.7, clip=True),
     ]
     return plain_spec(alt.layer(*layers))

@@ -10,14 +10,14 @@ from typing import Any
 
 import altair as alt
 
-from voxstrata.report.charts import plain_spec
+from voxstrata.report.charts import hit_area, literal, plain_spec
 
 
 def training_chart() -> dict[str, Any]:
     """As logged in a faint line, smoothed in a strong one; few points as dots."""
     x = alt.X("x:Q", title="step", scale=alt.Scale(nice=False, zero=False))
     y = alt.Y("y:Q", title=None, scale=alt.Scale(zero=False))
-    colour = alt.Color("colour:N", scale=None, legend=None)
+    colour = literal(alt.Color)
     shared = {"x": x, "y": y, "color": colour}
     layers = [
         alt.Chart(alt.NamedData("raw"))
@@ -29,8 +29,6 @@ def training_chart() -> dict[str, Any]:
         alt.Chart(alt.NamedData("dots"))
         .mark_point(size=30, filled=True, opacity=1)
         .encode(**shared),
-        alt.Chart(alt.NamedData("points"))
-        .mark_point(size=130, opacity=0, filled=True, tooltip=alt.TooltipContent("data"))
-        .encode(x=x, y=y),
+        alt.Chart(alt.NamedData("points")).mark_point(**hit_area(130)).encode(x=x, y=y),
     ]
     return plain_spec(alt.layer(*layers))

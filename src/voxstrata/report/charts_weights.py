@@ -12,7 +12,7 @@ from typing import Any
 
 import altair as alt
 
-from voxstrata.report.charts import plain_spec
+from voxstrata.report.charts import line_patterns, literal, plain_spec, spot_layers
 
 DASHES: dict[str, list[float]] = {"plain": [1, 0], "twin": [5, 4], "even": [1.5, 3]}
 """Line patterns: of the model and its sum, of the twin, and of equal weights."""
@@ -29,13 +29,8 @@ def layer_chart(colour: str, level: str) -> dict[str, Any]:
     x = alt.X("layer:O", title=None, sort=None, axis=alt.Axis(labelOverlap=True))
     y = alt.Y("y:Q", title=None, axis=alt.Axis(tickCount=3))
     low = alt.Y("low:Q", title=None)
-    own = alt.Color("colour:N", scale=None, legend=None)
-    dash = alt.StrokeDash(
-        "dash:N",
-        scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values())),
-        legend=None,
-    )
-    spots = alt.Chart(alt.NamedData("spots"))
+    own = literal(alt.Color)
+    dash = line_patterns(DASHES)
     layers = [
         alt.Chart(alt.NamedData("bands"))
         .mark_rect(color=level, opacity=0.12)
@@ -53,15 +48,6 @@ def layer_chart(colour: str, level: str) -> dict[str, Any]:
         alt.Chart(alt.NamedData("dots"))
         .mark_point(size=9, filled=True, opacity=0.9, color=colour)
         .encode(x=x, y=y),
-        spots.mark_point(size=26, strokeWidth=1.3, opacity=1).encode(
-            x=x,
-            y=y,
-            stroke=alt.Stroke("colour:N", scale=None, legend=None),
-            fill=alt.Fill("fill:N", scale=None, legend=None),
-            shape=alt.Shape("shape:N", scale=None, legend=None),
-        ),
-        spots.mark_point(
-            size=150, opacity=0, filled=True, tooltip=alt.TooltipContent("data")
-        ).encode(x=x, y=y),
+        *spot_layers(x, y, reach=150, size=26, strokeWidth=1.3),
     ]
     return plain_spec(alt.layer(*layers))

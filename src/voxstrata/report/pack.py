@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from voxstrata.report.view import Facet, View
 
 SCALE = 10_000
 """Values travel as integers of 1/SCALE: four decimals."""
+
+DIGITS = 5
+"""Significant digits of values that are not of a facet: more than a figure shows."""
 
 
 def pack_view(view: View) -> dict[str, Any]:
@@ -90,6 +94,11 @@ def pack_steps(view: View, facet: Facet) -> list[dict[str, Any]]:
         if cells:
             packed.append({"model": model, "cells": [[c.row, c.column] for c in cells]})
     return packed
+
+
+def rounded(value: float) -> float | None:
+    """A number with :data:`DIGITS` digits; ``None`` where there is none, as JSON has no NaN."""
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
 def _match(found: Match) -> list[Any]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from voxstrata.report.curve_view import Curve, Point, PropertyCurves, Variant
 from voxstrata.report.figure_lines import COLOURS
+from voxstrata.report.pack import rounded
 from voxstrata.report.peaks import Peak, control_names, depths, in_order, looks, peak
 from voxstrata.report.view import View
 from voxstrata.report.words import CONTROLS, control_label, listing
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 """Markers (Vega's names): they change where colours begin again."""
-
-DIGITS = 5
-"""Significant digits of values on the page."""
 
 
 def pack_curves(view: View) -> dict[str, Any]:
@@ -72,7 +69,7 @@ def _curve(curve: Curve) -> dict[str, Any]:
 
 def _point(point: Point) -> list[Any]:
     """[layer, value, low, high, n, groups, other], without the last where there is none."""
-    numbers = [_number(point.value), _number(point.low), _number(point.high)]
+    numbers = [rounded(point.value), rounded(point.low), rounded(point.high)]
     packed = [point.layer, *numbers, point.n, point.groups]
     return [*packed, point.other] if point.other else packed
 
@@ -81,7 +78,3 @@ def _peak(top: Peak) -> list[Any]:
     """[model, layer, layers not told apart from it, whether figures mark it]."""
     tied = [p.layer for p in (*top.tied, *top.unknown)]
     return [top.model, top.point.layer, tied, top.is_marked]
-
-
-def _number(value: float) -> float | None:
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None

@@ -12,6 +12,7 @@ import numpy as np
 from voxstrata.report import probing_words as words
 from voxstrata.report.figure_layers import OTHER, OWN, TWIN, layers_of, sides, task_title
 from voxstrata.report.layer_picks import owner
+from voxstrata.report.pack import rounded
 from voxstrata.report.probing_view import (
     SUM,
     Task,
@@ -70,7 +71,7 @@ def pack_map(view: View, model: int, measure: str) -> dict[str, Any]:
         "owner": owner(view, model),
         "layers": layers,
         "tasks": titles,
-        "values": [[_rounded(v) for v in row] for row in values.tolist()],
+        "values": [[rounded(v) for v in row] for row in values.tolist()],
         "top": max(float(np.nanmax(values)), 1e-9),
     }
 
@@ -93,9 +94,9 @@ def _scores(view: View, model: int, task: Task, names: Sequence[str]) -> Part:
                 )
         whole = sum_scores(view, task, spec, SUM) if own else None
         if whole is not None and math.isfinite(whole.value):
-            part["levels"].append([_rounded(by * whole.value), OTHER, "plain"])
+            part["levels"].append([rounded(by * whole.value), OTHER, "plain"])
             if whole.has_interval:
-                part["bands"].append([_rounded(by * whole.low), _rounded(by * whole.high)])
+                part["bands"].append([rounded(by * whole.low), rounded(by * whole.high)])
         found = cell(view, task, spec) if own else None
         if found and found.best[0] in names and layer_scores(view, task, spec).screened:
             best, value = found.best
@@ -119,7 +120,7 @@ def _weights(
     for spec, label, own in _labelled(view, model):
         held = layer_values(view, task, spec, measure)
         if own and held:
-            part["levels"].append([_rounded(1 / len(held)), "#6b6b6b", "even"])
+            part["levels"].append([rounded(1 / len(held)), "#6b6b6b", "even"])
         for i, name in enumerate(names):
             if name not in held:
                 continue
@@ -127,7 +128,7 @@ def _weights(
             told = [f"{TITLES[measure]}: {number(held[name].value)}"]
             if each:
                 told.append(f"single seeds: {', '.join(number(v) for v in each)}")
-                part["dots"] += [[i, _rounded(v)] for v in each if math.isfinite(v)]
+                part["dots"] += [[i, rounded(v)] for v in each if math.isfinite(v)]
             mean = Value(held[name].value, math.nan, math.nan)
             spot = _spot(part, i, names, label, own, mean, 1.0, told)
             if own:
@@ -180,9 +181,9 @@ def _spot(
         lines.append(f"95 % interval {low} to {high}")
     return {
         "at": at,
-        "y": _rounded(by * value.value),
-        "low": _rounded(by * value.low) if value.has_interval else None,
-        "high": _rounded(by * value.high) if value.has_interval else None,
+        "y": rounded(by * value.value),
+        "low": rounded(by * value.low) if value.has_interval else None,
+        "high": rounded(by * value.high) if value.has_interval else None,
         "twin": not own,
         "colour": OWN if own else TWIN,
         "shape": "circle",
@@ -190,7 +191,3 @@ def _spot(
         "joined": True,
         "lines": lines,
     }
-
-
-def _rounded(value: float) -> float | None:
-    return float(f"{value:.5g}") if math.isfinite(value) else None

@@ -9,6 +9,7 @@ from typing import Any
 from voxstrata.report import protection_words as words
 from voxstrata.report.charts_protection import protection_chart
 from voxstrata.report.neuron_words import called, chance
+from voxstrata.report.pack import rounded
 from voxstrata.report.probing_words import figure
 from voxstrata.report.protection_panels import (
     Panel,
@@ -133,18 +134,14 @@ def _keys(task: Asked, view: View, panel: Panel) -> list[dict[str, str]]:
 
 def _packed(panel: Panel) -> dict[str, Any]:
     """A panel as the script draws it; no value is NaN."""
-
-    def known(value: float) -> float | None:
-        return round(value, 4) if math.isfinite(value) else None
-
     low, high = extent(panel)
     levels: list[dict[str, Any]] = []
     if panel.kind == "differences":
         levels.append({"y": 0, "dash": "zero"})
     if panel.whole is not None:
-        levels.append({"y": known(panel.whole.value), "dash": "whole"})
+        levels.append({"y": rounded(panel.whole.value), "dash": "whole"})
     if panel.plain is not None:
-        levels.append({"y": known(panel.plain[1]), "dash": "plain"})
+        levels.append({"y": rounded(panel.plain[1]), "dash": "plain"})
     whole = panel.whole
     return {
         "title": panel.title,
@@ -157,13 +154,13 @@ def _packed(panel: Panel) -> dict[str, Any]:
                 "label": one.label,
                 "colour": one.colour,
                 "marker": one.marker,
-                "means": [[x, known(y)] for x, y in one.means],
+                "means": [[x, rounded(y)] for x, y in one.means],
                 "spots": [
                     {
                         "x": spot.x,
-                        "y": known(spot.value.value),
-                        "low": known(spot.value.low) if spot.value.has_interval else None,
-                        "high": known(spot.value.high) if spot.value.has_interval else None,
+                        "y": rounded(spot.value.value),
+                        "low": rounded(spot.value.low) if spot.value.has_interval else None,
+                        "high": rounded(spot.value.high) if spot.value.has_interval else None,
                         "clear": spot.clear,
                         "lines": list(spot.lines),
                     }

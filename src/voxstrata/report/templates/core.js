@@ -94,10 +94,10 @@ window.voxstrata = (() => {
   };
 
   // -- drawing --------------------------------------------------------------------------------
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const theme = () => {
-    const css = getComputedStyle(document.documentElement);
-    const ink = css.getPropertyValue("--ink").trim() || "#222";
-    const faint = css.getPropertyValue("--line").trim() || "#ddd";
+    const ink = css("--ink") || "#222";
+    const faint = css("--line") || "#ddd";
     const font = getComputedStyle(document.body).fontFamily;
     return {
       background: "transparent",
@@ -114,6 +114,8 @@ window.voxstrata = (() => {
     if (!datum || !datum.lines) hideTip();
     else showTip(datum.lines, event.clientX, event.clientY);
   };
+  // Without data a layer has no extent, which Vega warns of.
+  const filled = (layers, sets) => layers.filter((layer) => sets[layer.data.name].length);
   // A colour scale as a legend of five steps.
   const ladder = (view, [low, high]) => [0, 0.25, 0.5, 0.75, 1].map((share) => {
     const value = low + share * (high - low);
@@ -264,5 +266,5 @@ window.voxstrata = (() => {
     else redraw();
   };
 
-  return { page, painters, hidden, shows, toggle, colour, facet, number, interval, layerName, side, cellLines, showTip, hideTip, linesAt, draw, room, setColours, gone, paint, redraw, start };
+  return { page, painters, hidden, shows, toggle, colour, facet, number, interval, layerName, side, cellLines, showTip, hideTip, linesAt, css, filled, draw, room, setColours, gone, paint, redraw, start };
 })();

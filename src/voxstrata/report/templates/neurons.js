@@ -6,8 +6,7 @@
 
   V.painters["neuron-counts"] = async (element, _facet, place) => {
     const panel = all.panels[Number(place.dataset.panel)];
-    const css = getComputedStyle(document.documentElement);
-    const ground = css.getPropertyValue("--panel").trim();
+    const ground = V.css("--panel");
     const sets = { bands: [], means: [], dots: [] };
     const seen = panel.layers.filter((name) => V.layerShown(panel.owner, name));
     const sides = panel.sides.filter((side) => V.shows.twins || !side.hollow);
@@ -33,14 +32,13 @@
       spec.autosize = { type: "fit", contains: "padding" };
       spec.width = Math.max(180, V.room(element));
       spec.height = 215;
-      // Without data a layer has no extent, which Vega warns of.
-      spec.layer = spec.layer.filter((layer) => sets[layer.data.name].length);
+      spec.layer = V.filled(spec.layer, sets);
       spec.layer.forEach((layer) => {
         layer.encoding.x.title = panel.axis;
         layer.encoding.x.scale = { domain: seen, paddingInner: 0.25, paddingOuter: 0.15 };
         layer.encoding.x.axis.labelAngle = panel.turned ? -90 : 0;
         layer.encoding.xOffset.scale = { domain: sides.map((_, k) => k) };
-        if (layer.data.name === "means") layer.mark.color = css.getPropertyValue("--soft").trim();
+        if (layer.data.name === "means") layer.mark.color = V.css("--soft");
         const y = layer.encoding.y;
         y.scale = { domain: [0, panel.top], nice: true };
         y.title = "neurons";

@@ -3,7 +3,6 @@
 (() => {
   const V = window.voxstrata;
   const all = V.page.sections.protection;
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const hidden = new Set();
   // The names in the figure's caption become buttons that hide and show what they name.
   const keysOf = (place, panel) => {
@@ -21,13 +20,13 @@
         item.replaceChildren(V.keyButton(key, mark, label));
         if (held) item.firstChild.focus({ preventScroll: true });
       }
-      return { label, shown, colour: one ? one.colour : css("--soft"), width: one ? 0 : 1.5, dash: k > panel.series.length ? "5 4" : "" };
+      return { label, shown, colour: one ? one.colour : V.css("--soft"), width: one ? 0 : 1.5, dash: k > panel.series.length ? "5 4" : "" };
     });
   };
 
   V.painters.protection = async (element, _facet, place) => {
     const panel = all.panels[Number(place.dataset.panel)];
-    const [ink, ground] = [css("--ink"), css("--panel")];
+    const [ink, ground] = [V.css("--ink"), V.css("--panel")];
     const sets = { bands: [], levels: [], bars: [], means: [], spots: [] };
     if (panel.band) sets.bands.push({ low: panel.band[0], high: panel.band[1] });
     panel.levels.forEach((level) => sets.levels.push({ ...level, colour: level.dash === "plain" ? "#8c8c8c" : ink }));
@@ -46,8 +45,7 @@
     const edit = (spec) => {
       spec.width = Math.max(200, V.room(element) - 62);
       spec.height = 230;
-      // Without data a layer has no extent, which Vega warns of.
-      spec.layer = spec.layer.filter((layer) => sets[layer.data.name].length);
+      spec.layer = V.filled(spec.layer, sets);
       spec.layer.forEach((layer) => {
         if (layer.encoding.x) {
           layer.encoding.x.scale.domain = panel.x.ends;

@@ -55,8 +55,7 @@
   // Vega's drawing with its title above and the legend below, so that it is read without the page.
   const framed = (text, title, legend) => {
     const inner = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
-    const css = getComputedStyle(document.documentElement);
-    const [ink, ground] = [css.getPropertyValue("--ink").trim(), css.getPropertyValue("--panel").trim()];
+    const [ink, ground] = [V.css("--ink"), V.css("--panel")];
     const font = getComputedStyle(document.body).fontFamily;
     const made = document.createElementNS(SVG, "svg");
     const put = (name, given, words = "") => {

@@ -52,8 +52,7 @@
     const edit = (spec) => {
       spec.width = Math.max(200, V.room(element) - 62);
       spec.height = 190;
-      // Without data a layer has no extent, which Vega warns of.
-      spec.layer = spec.layer.filter((layer) => sets[layer.data.name].length);
+      spec.layer = V.filled(spec.layer, sets);
       spec.layer.forEach((layer) => {
         const y = layer.encoding.y;
         y.axis = { tickCount: 5, labelExpr: LABEL };

@@ -3,7 +3,6 @@
 (() => {
   const V = window.voxstrata;
   const all = V.page.sections["probing-layers"];
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const SETS = ["bands", "levels", "bars", "errors", "curves", "dots", "spots"];
   const AXIS = 44; // pixels left of every part, so that parts stand one below the other
 
@@ -21,7 +20,7 @@
       curves: shown.filter((s) => s.joined).map((s) => ({ layer: layer(s.at), y: s.y, series: s.lines[0], colour: s.colour, dash: dash(s) })),
       dots: part.dots.filter(([at]) => there(at)).map(([at, y]) => ({ layer: layer(at), y })),
       spots: shown.map((s) => ({
-        layer: layer(s.at), y: s.y, colour: s.colour, fill: s.hollow ? css("--panel") : s.colour, shape: s.shape, lines: s.lines,
+        layer: layer(s.at), y: s.y, colour: s.colour, fill: s.hollow ? V.css("--panel") : s.colour, shape: s.shape, lines: s.lines,
       })),
     };
   };
@@ -46,9 +45,8 @@
         return {
           width,
           height: 74,
-          title: { text: part.title, fontSize: 11, fontWeight: "normal", anchor: "start", frame: "group", offset: 3, color: css("--soft") },
-          // Without data a layer has no extent, which Vega warns of.
-          layer: structuredClone(layers).filter((one) => sets[one.data.name].length).map((one) => {
+          title: { text: part.title, fontSize: 11, fontWeight: "normal", anchor: "start", frame: "group", offset: 3, color: V.css("--soft") },
+          layer: V.filled(structuredClone(layers), sets).map((one) => {
             const { x, y } = one.encoding;
             if (x) {
               x.scale = { type: "band", domain: seen, paddingInner: 0.25, paddingOuter: 0.15 };
