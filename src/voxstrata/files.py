@@ -20,6 +20,8 @@ from voxstrata.errors import StorageError
 _LEFT = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 """Names of half-written files: ``tempfile`` puts eight characters in the middle."""
 
+_NUMBER = re.compile(r"[0-9]+\Z")
+
 
 def cache_dir(*parts: str) -> Path:
     """The cache folder (``VOXSTRATA_CACHE``, else ``~/.cache/voxstrata``), not created."""
@@ -163,6 +165,20 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def numbered(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder in the order of the numbers that their names end in.
+
+    Numbers outgrow the zeros they are written with, and as text ``shard-100000`` comes before
+    ``shard-99999``.
+
+    Args:
+        folder: where to look.
+        pattern: of names, as for :meth:`pathlib.Path.glob`; names without a number are left out.
+    """
+    found = [(_NUMBER.search(path.stem), path) for path in folder.glob(pattern)]
+    return [path for _, path in sorted((int(number[0]), path) for number, path in found if number)]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from voxstrata.errors import ShapeError, StorageError
-from voxstrata.files import atomic_write, read_json, storage_errors
+from voxstrata.files import atomic_write, numbered, read_json, storage_errors
 from voxstrata.streaming.reducers import Rows
 from voxstrata.streaming.sealed import damaged, read_into, verify, write_rows
 from voxstrata.streaming.stack import StackLayer
@@ -145,7 +145,7 @@ class StoreReducer:
         """Write the joint index and open the store for reading."""
         import pandas as pd
 
-        parts = sorted((self.folder / "index").glob("shard-*.parquet"))
+        parts = numbered(self.folder / "index", "shard-*.parquet")
         frame = pd.concat([_read_index(part) for part in parts], ignore_index=True)
         _write_parquet(self.folder / "index.parquet", frame)
         return RowStore(self.folder)
@@ -202,7 +202,9 @@ class RowStore:
             self.meta = read_sealed_json(about, AFRESH)
         if not (folder / "index.parquet").exists():
             raise StorageError(f"the store {folder} is not finished", fix="run the pass again")
-        self.index = _read_index(folder / "index.parquet", sealed=self._sealed)
+        index = _read_index(folder / "index.parquet", sealed=self._sealed)
+        # By number, as rows are read below: older stores listed shard 100000 before shard 99999.
+        self.index = index.sort_values("shard", kind="stable", ignore_index=True)
         self._shards = sorted(set(self.index["shard"]))
 
     @property

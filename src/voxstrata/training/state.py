@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from voxstrata.errors import CheckpointError
-from voxstrata.files import atomic_write
+from voxstrata.files import atomic_write, numbered
 from voxstrata.models.weights import read_container
 from voxstrata.streaming.runs import STATE
 from voxstrata.sums import DamagedError, verify_archive
@@ -106,7 +106,7 @@ def average(folder: Path, last: int) -> dict[str, torch.Tensor] | None:
 
     Weights and running statistics are averaged in float64. ``None`` where none is kept.
     """
-    kept = sorted((folder / STATE).glob("epoch-*.pt"))[-last:]
+    kept = numbered(folder / STATE, "epoch-*.pt")[-last:]
     if not kept:
         return None
     states = [read(path)["network"] for path in kept]
@@ -124,7 +124,7 @@ def keep_epoch(folder: Path, epoch: int, network: nn.Module, last: int) -> None:
     """Keep the network at the end of an epoch, and no more than ``last`` of them."""
     state = {name: value.detach().cpu() for name, value in network.state_dict().items()}
     save(folder, {"network": state}, f"epoch-{epoch:06d}.pt")
-    for old in sorted((folder / STATE).glob("epoch-*.pt"))[:-last]:
+    for old in numbered(folder / STATE, "epoch-*.pt")[:-last]:
         old.unlink()
 
 

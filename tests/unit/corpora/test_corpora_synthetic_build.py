@@ -289,6 +289,15 @@ def test_a_finished_corpus_is_not_made_again(
     assert record["manifest_sha256"] == hashlib.sha256(manifest).hexdigest()
 
 
+def test_chunks_that_outgrow_their_zeros_are_joined_by_number(tmp_path: Path) -> None:
+    (tmp_path / "chunks").mkdir()
+    for index in (1_000_000, 999_999, 8):
+        line = json.dumps({"chunk": index, "duration": 1.0})
+        building._chunk_file(tmp_path, index).write_text(f"{line}\n")
+    building._finish(TINY, tmp_path, 0.0)
+    assert [line["chunk"] for line in _read(tmp_path)] == [8, 999_999, 1_000_000]
+
+
 def test_two_builds_of_one_corpus_at_a_time_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,3 +142,17 @@ def test_the_mean_of_the_last_epochs(tmp_path: Path) -> None:
     assert mean["weight"].dtype == torch.float32
     state.restore(network, mean, "the mean")
     assert state.average(tmp_path / "nothing", 2) is None
+
+
+def test_epochs_that_outgrow_their_zeros_are_the_last_ones(tmp_path: Path) -> None:
+    network = nn.Linear(1, 1)
+    for epoch in (999_998, 999_999, 1_000_000, 1_000_001):
+        nn.init.constant_(network.weight, epoch)
+        state.keep_epoch(tmp_path, epoch, network, 2)
+    kept = sorted(p.name for p in (tmp_path / "state").iterdir())
+    assert kept == ["epoch-1000000.pt", "epoch-1000001.pt"]
+    nn.init.zeros_(network.weight)
+    state.save(tmp_path, {"network": network.state_dict()}, "epoch-999999.pt")
+    mean = state.average(tmp_path, 2)
+    assert mean is not None
+    assert mean["weight"].item() == 1_000_000.5

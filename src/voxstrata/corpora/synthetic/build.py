@@ -23,6 +23,7 @@ from voxstrata.files import (
     built_once,
     cache_dir,
     fingerprint,
+    numbered,
     sha256_file,
     write_json,
 )
@@ -170,7 +171,7 @@ def _work(work: Path, chunk: Sequence[Planned]) -> list[dict[str, Any]]:
 
 def _finish(config: SyntheticConfig, work: Path, seconds: float) -> None:
     """Join the chunks into the manifest and write the mark of completion."""
-    files = sorted((work / "chunks").glob("*.jsonl"))
+    files = numbered(work / "chunks", "*.jsonl")
     length = 0.0
     with atomic_write(work / MANIFEST) as manifest:
         for file in files:
