@@ -20,6 +20,13 @@ from voxstrata.errors import StorageError
 _LEFT = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 """Names of half-written files: ``tempfile`` puts eight characters in the middle."""
 
+OWN_TREES = frozenset(
+    {"state", "store", "embeddings", "vectors", "counts", "sets"}
+    | {"steps", "scoring", "scores", "finding"}  # of pruned models
+)
+"""Folders of an output folder in which runs write deeper than one folder down. Runs inside of a run
+(a part of a study) lock folders of their own; whatever else lies there may be anybody's."""
+
 _NUMBER = re.compile(r"[0-9]+\Z")
 
 
@@ -149,16 +156,43 @@ def _temporary(path: Path) -> tuple[int, str]:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove what :func:`atomic_write` left in a folder, and in the folders in it, where its
-    process was killed."""
+    """Remove what :func:`atomic_write` left where its process was killed: in a folder, in the
+    folders in it, and all the way down in those that are the runs' own (:data:`OWN_TREES`)."""
     import fcntl
 
-    for path in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")):
-        if not _LEFT.fullmatch(path.name):  # of someone else
-            continue
+    left, inner = _look(folder, links=True)
+    todo = [(path, path.name in OWN_TREES) for path in inner]
+    while todo:
+        place, deeper = todo.pop()
+        found, inner = _look(place, links=False)
+        left += found
+        if deeper:
+            todo += [(path, True) for path in inner]
+    for path in left:
         with contextlib.suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while it is being written
             path.unlink()
+
+
+def _look(folder: Path, *, links: bool) -> tuple[list[Path], list[Path]]:
+    """Half-written files of a folder and the folders in it, from one listing of names and kinds:
+    stores have some 100,000 files, and to ask after each would take longer than all else here.
+
+    Args:
+        folder: one that cannot be listed, or is gone by now, has neither.
+        links: whether links to folders count as folders; further down they could lead in circles.
+    """
+    left: list[Path] = []
+    inner: list[Path] = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _LEFT.fullmatch(entry.name):  # others' have other names
+                left.append(Path(entry.path))
+            elif entry.is_dir(follow_symlinks=False) or (
+                links and entry.is_symlink() and os.path.isdir(entry.path)
+            ):
+                inner.append(Path(entry.path))
+    return left, inner
 
 
 def _umask() -> int:
@@ -245,7 +279,7 @@ os.register_at_fork(after_in_child=_let_go)
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold a folder for one process; a second run is refused, a dead one's lock is free, and
-    the half-written files it left are removed.
+    the half-written files it left are removed (those of a run's own folders however deep).
 
     Raises:
         StorageError: another live process holds the folder.
