@@ -60,12 +60,14 @@ class Tcp:
         )  # fmt: skip
         self.workers: list[subprocess.Popen[bytes]] = []
 
-    def add(self, cwd: Path | None = None, *, nanny: bool = False) -> subprocess.Popen[bytes]:
+    def add(
+        self, cwd: Path | None = None, *, nanny: bool = False, threads: int = 1
+    ) -> subprocess.Popen[bytes]:
         """Start a worker."""
         number = len(self.workers)
         one = _start(
-            ["distributed.cli.dask_worker", self.address, "--nthreads", "1", "--memory-limit", "0",
-             "--no-dashboard", "--name", f"w{number}", "--nanny" if nanny else "--no-nanny",
+            ["distributed.cli.dask_worker", self.address, "--nthreads", str(threads),
+             "--memory-limit", "0", "--no-dashboard", "--name", f"w{number}", "--nanny" if nanny else "--no-nanny",
              "--local-directory", str(self.folder / f"scratch-{number}")],
             self.folder / f"worker-{number}.log",
             cwd,
@@ -74,9 +76,10 @@ class Tcp:
         return one
 
     def wait(self, workers: int) -> None:
-        """Until so many workers are there."""
+        """Until the scheduler and so many workers are there."""
         with Client(self.address, timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(workers, timeout=120)
+            if workers:
+                client.wait_for_workers(workers, timeout=120)
 
     def close(self) -> None:
         for one in [*self.workers, self.scheduler]:
@@ -144,3 +147,10 @@ def counted() -> int:
     from voxstrata.streaming.cluster import worker
 
     return int(getattr(worker, "counted", 0))
+
+
+def another_version() -> None:
+    """In a worker: be of another version."""
+    import voxstrata
+
+    voxstrata.__version__ = "0.0.0"  # type: ignore[misc]

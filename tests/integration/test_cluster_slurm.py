@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from voxstrata.errors import ClusterError
 from voxstrata.numerics.threads import one_torch_thread
 from voxstrata.similarity.job import run_similarity
 from voxstrata.similarity.settings import SimilarityConfig
-from voxstrata.streaming.cluster import workers
+from voxstrata.streaming.cluster import spread, workers
 
 STAND_INS = Path(__file__).parents[1] / "slurm"
 PROFILE = """
@@ -92,6 +93,42 @@ def test_a_job_that_ends_early_is_asked_for_again(slurm: Path, tmp_path: Path) -
     clusters.wait_until(lambda: (slurm / "3.pid").exists(), 60)
     found = run_similarity(settings(corpus, profile(tmp_path)), tmp_path / "out").table
     assert len(found)
+
+
+@pytest.mark.slow
+def test_a_job_killed_in_the_middle_of_its_work(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(clusters.__file__).parent))
+    corpus = planted.write_corpus(tmp_path / "corpus", 24, 3)
+    alone = run_similarity(settings(corpus, None), tmp_path / "alone").table
+    place, out = profile(tmp_path), tmp_path / "out"
+    crew = workers.crew_of(place, lambda _text: None)
+    clusters.wait_until(lambda: len(crew.workers()) == 2)
+    crew.client.run(clusters.slow_down, 1.0)
+    told: list[pd.DataFrame] = []
+    thread = threading.Thread(
+        target=lambda: told.append(run_similarity(settings(corpus, place), out).table)
+    )
+    thread.start()
+    clusters.wait_until(lambda: list((out / "state").glob("parts/*/*/report.json")))
+    os.killpg(int((slurm / "1.pid").read_text()), signal.SIGKILL)
+    thread.join(300)
+    pd.testing.assert_frame_equal(told[0], alone, check_exact=True)
+    clusters.wait_until(lambda: (slurm / "3.pid").exists(), 60)
+
+
+@pytest.mark.slow
+def test_jobs_that_end_before_their_worker_is_there_are_told(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread, "ASK_S", 1.0)
+    corpus = planted.write_corpus(tmp_path / "corpus", 6, 3)
+    place = profile(tmp_path, PROFILE + "python: /nowhere/python\n")
+    with pytest.raises(ClusterError, match="end before their worker") as told:
+        run_similarity(settings(corpus, place), tmp_path / "out")
+    assert str(tmp_path / "logs") in str(told.value)
+    assert len(list(slurm.glob("*.pid"))) >= 4, "they were asked for again"
 
 
 def test_without_sbatch_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

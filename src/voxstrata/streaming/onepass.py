@@ -33,6 +33,8 @@ from voxstrata.sums import read_sealed_json, write_sealed_json
 from voxstrata.types import Utterance
 
 CURSOR = "pass.json"
+PARTS = "parts"
+"""Folder in a pass's state of what a cluster has done of it."""
 
 TRIM_SECONDS = 100.0
 """Audio between two returns of freed memory to the system; each makes the next outputs fault
@@ -153,6 +155,8 @@ class Pass:
         away: where :func:`voxstrata.streaming.cluster.run.run_pass` makes the pass; ``None`` for
             here.
         task_shards: shards of a task on a cluster.
+        still: raises an error where what a shard made must not be written any more; asked when it
+            is about to be.
     """
 
     def __init__(
@@ -172,15 +176,16 @@ class Pass:
         source: str = "",
         away: Away | None = None,
         task_shards: int = 1,
+        still: Callable[[], None] = lambda: None,
     ) -> None:
         self.utterances, self.models, self.stack = utterances, models, stack
         self.sinks, self.shards = sinks, shards
         self.batch_s, self.on_error = batch_s, on_error
         self.state, self.identity, self.every = state, identity, every
         self.folds, self.source = folds, source
-        self.away, self.task_shards = away, task_shards
+        self.away, self.task_shards, self.still = away, task_shards, still
         # Reducers of workers begin as these did, whatever a checkpoint puts into them here.
-        self.blank = self._fresh() if away else []
+        self.blank = self._fresh() if away or self.has_parts() else []
         self.report = PassReport()
         self.done = 0
         self.clock, self.room = Clock(), Room()
@@ -237,6 +242,10 @@ class Pass:
         """
         self.done = self._saved = self._resume()
 
+    def has_parts(self) -> bool:
+        """Whether a cluster has done some of it, in a run that was stopped."""
+        return self.state is not None and (self.state / PARTS).exists()
+
     def seconds(self, shard: Shard) -> float:
         """Audio of a shard."""
         return sum(self.utterances[member].duration_s for member in shard.members)
@@ -274,6 +283,7 @@ class Pass:
 
     def end_shard(self, shard: Shard) -> None:
         """Finish a shard that all sinks have seen, and write a checkpoint where one is due."""
+        self.still()
         begun = time.perf_counter()
         with torch.inference_mode():
             for sink in self.sinks:

@@ -15,7 +15,7 @@ from voxstrata.errors import LabelError
 from voxstrata.models.base import SpeechModel
 from voxstrata.numerics.jackknife import assign_folds
 from voxstrata.streaming.batches import Shard, make_shards
-from voxstrata.streaming.cluster.workers import need_dask, parse_place
+from voxstrata.streaming.cluster.workers import need_dask, parse_place, reach
 from voxstrata.streaming.onepass import Away
 from voxstrata.streaming.runs import PLAN, STATE, STORE
 from voxstrata.streaming.stack import StackLayer
@@ -63,11 +63,14 @@ def away_of(config: Placed) -> Away | None:
 
     Raises:
         UsageError: it is not understood; ConfigError: its profile has problems.
+        ClusterError: nothing listens at its address.
         MissingDependencyError: dask is not installed.
     """
     if config.cluster is None:
         return None
-    need_dask(parse_place(config.cluster))
+    place = parse_place(config.cluster)
+    need_dask(place)
+    reach(place)
     return Away(config.cluster, config.device, config.batch_s)
 
 

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from voxstrata.errors import ClusterError
-from voxstrata.files import fingerprint, read_json, write_json
+from voxstrata.files import fingerprint
 from voxstrata.streaming.cluster import parts, worker
 from voxstrata.streaming.cluster.tree import Node, leaves, tree
-from voxstrata.streaming.onepass import Away, Pass, Sink, work_shard
+from voxstrata.streaming.onepass import PARTS, Away, Pass, Sink, work_shard
 from voxstrata.streaming.progress import Advance
 from voxstrata.streaming.reducers import Anchored, FoldWise
-
-PARTS = "parts"
-"""Folder of the parts, in the state of the first pass."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Plan:
         names = [node.name for node in pieces]
         token = fingerprint([[[one.identity, one.done] for one in passes], names])
         root = tree([*([given] if given else []), *pieces])
-        place = (first.state / PARTS).absolute()
+        place = (first.state / PARTS / token).absolute()
         return Plan(tuple(passes), token, place, given, tuple(pieces), root)
 
     @property
@@ -97,14 +94,10 @@ def to_fold_end(passes: Sequence[Pass], advance: Advance) -> None:
 
 def begin(plan: Plan) -> None:
     """Make the folder of parts, or go on with that of a run that was stopped."""
-    path = plan.place / parts.PLAN
-    if path.exists() and read_json(path).get("token") == plan.token:
-        return
-    shutil.rmtree(plan.place, ignore_errors=True)
-    if plan.given is not None:
+    made = parts.begin(plan.place)
+    if plan.given is not None and (made or not parts.done(plan.place, plan.given)):
         parts.save(plan.place, plan.given, plan.sinks, [one.report for one in plan.passes])
         parts.keep_anchors(plan.place, plan.sinks)
-    write_json(path, {"token": plan.token})
 
 
 def blueprint(away: Away, plan: Plan, threads: int | None) -> worker.Blueprint:
@@ -121,7 +114,7 @@ def blueprint(away: Away, plan: Plan, threads: int | None) -> worker.Blueprint:
         for one in plan.passes
     ]
     return worker.Blueprint(
-        plan.token, plan.place, tuple(drawn), away.device, away.batch_s, threads
+        plan.token, plan.place, tuple(drawn), away.device, away.batch_s, worker.versions(), threads
     )
 
 
@@ -152,4 +145,4 @@ def take(plan: Plan) -> None:
             one.clock.book(what, seconds)
         one.done = len(one.shards)
         one.keep()
-    shutil.rmtree(plan.place, ignore_errors=True)
+    shutil.rmtree(plan.place.parent, ignore_errors=True)

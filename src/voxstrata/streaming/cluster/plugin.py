@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from typing import Any
 
 from distributed import WorkerPlugin
@@ -15,13 +17,17 @@ class Teach(WorkerPlugin):  # type: ignore[misc]
     Args:
         blueprint: of the pass.
         workers: on each machine.
+        ours: the worker is a child of the process that started the run, and is ended by it.
     """
 
-    def __init__(self, blueprint: Blueprint, workers: int) -> None:
-        self.blueprint, self.workers = blueprint, workers
+    def __init__(self, blueprint: Blueprint, workers: int, *, ours: bool = False) -> None:
+        self.blueprint, self.workers, self.ours = blueprint, workers, ours
 
     def setup(self, worker: Any) -> None:
         """Called by dask in every worker, once."""
+        if self.ours:  # a terminal sends Ctrl-C to children too; their parent is who answers it
+            with contextlib.suppress(ValueError):
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
         take_gpu(worker.name if isinstance(worker.name, int) else 0, self.workers)
         learn(self.blueprint)
 

@@ -25,6 +25,12 @@ def run_pass(
         VoxstrataError: see :meth:`voxstrata.streaming.onepass.Pass.run`.
     """
     if one.away is None:
+        if one.has_parts():
+            from voxstrata.streaming.cluster.here import finish
+
+            one.begin()
+            if finish(one, advance):
+                return one.ended()
         return one.run(advance)
     from voxstrata.streaming.cluster.spread import spread
 

@@ -7,9 +7,10 @@ process died goes on from what was finished, and no task counts twice.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
-from threading import Event
+from concurrent.futures import CancelledError
 from typing import Any
 
 from voxstrata.errors import ClusterError, RunInterruptedError, VoxstrataError
@@ -28,6 +29,12 @@ LOOK_S = 1.0
 
 PATIENCE_S = 60.0
 """Seconds that a cluster may be without any worker. Jobs in Slurm's queue may take longer."""
+
+ASK_S = 10.0
+"""Seconds between two questions to Slurm, which jobs there are."""
+
+EARLY_DEATHS = 4
+"""Jobs that may end before their worker is there, as long as there is no other worker."""
 
 
 def spread(
@@ -58,10 +65,13 @@ def spread(
     begin(plan)
     name = f"voxstrata-{plan.token}"
     told = blueprint(away, plan, threads_of(crew.place))
-    crew.client.register_plugin(Teach(told, max(1, crew.place.workers)), name=name)
+    teach = Teach(told, max(1, crew.place.workers), ours=crew.place.kind == "local")
+    crew.client.register_plugin(teach, name=name)
+    work = _Work(crew, plan, advance, say)
     try:
-        _Work(crew, plan, advance, say).all()
+        work.all()
     except KeyboardInterrupt:
+        work.cancel()
         raise RunInterruptedError(
             "stopped by Ctrl-C",
             got="work on the cluster",
@@ -94,7 +104,11 @@ class _Work:
         self.finished: set[Node] = set()
         self.refused: dict[str, str] = {}  # workers that cannot do it, and why
         self.alone: float | None = None  # since when there is no worker
-        self.ended = Event()
+        self.settled = False  # what leaves must share is written
+        self.met = False  # there has been a worker
+        self.told = self.asked = time.monotonic()  # when somebody was told, or Slurm asked, last
+        self.missing: set[str] = set()  # jobs that were not there at the last look
+        self.died = 0  # jobs that ended before their worker was there
 
     def all(self) -> None:
         """Have every node made, up to the root.
@@ -105,20 +119,26 @@ class _Work:
         """
         self._find(self.plan.root)
         self.waiting.reverse()
-        self._wait_for_workers()
-        while self.waiting and not parts.anchored(self.plan.place, self.plan.sinks):
-            self._give(self.waiting.pop())  # one by one, until what all must share is settled
-            while self.running:
-                self._look()
         while self.plan.root not in self.finished:
-            most = AHEAD * max(1, len(self._able()))
+            able = len(self._able())
+            # One by one, until what all must share is settled.
+            most = AHEAD * able if self._settled() else min(1, able)
             while self.waiting and len(self.running) < most:
                 self._give(self.waiting.pop())
             self._look()
 
+    def _settled(self) -> bool:
+        if not self.settled:
+            self.settled = parts.anchored(self.plan.place, self.plan.sinks)
+        return self.settled
+
     def _find(self, node: Node) -> None:
         """See what of a node is there already; what is not waits, leaves first to last."""
-        if node == self.plan.given or parts.done(self.plan.place, node):
+        here = parts.done(self.plan.place, node)
+        if here and not parts.sound(self.plan.place, node):
+            parts.remove(self.plan.place, node)
+            here = False
+        if here or node == self.plan.given:
             self.finished.add(node)
             self.advance(0.0 if node == self.plan.given else self.plan.seconds(node))
         elif not node.parts:
@@ -136,7 +156,7 @@ class _Work:
         """Hand out a node; where workers have refused, only to others."""
         act: Any = worker.join if node.parts else worker.work
         views = () if node.parts else tuple(worker.pick(one, node) for one in self.plan.passes)
-        what = node if node.parts else worker.Piece(node, views)
+        what = node if node.parts else worker.Piece(node, views, self._settled())
         allowed = self._able() if self.refused else None
         future = self.crew.client.submit(
             act,
@@ -146,7 +166,6 @@ class _Work:
             priority=1 if node.parts else 0,
             workers=allowed,
         )
-        future.add_done_callback(lambda _future: self.ended.set())
         self.running[future] = node
         if allowed is not None:
             self.allowed[future] = allowed
@@ -155,8 +174,14 @@ class _Work:
         """Wait a while for tasks, and take in those that ended."""
         if self.crew.client.status != "running":
             raise self._lost()
-        self.ended.wait(LOOK_S)
-        self.ended.clear()
+        if self.running:
+            from distributed import wait
+
+            unmoved = contextlib.suppress(TimeoutError, CancelledError)
+            with self.crew.client.as_current(), unmoved:
+                wait(list(self.running), timeout=LOOK_S, return_when="FIRST_COMPLETED")
+        else:
+            time.sleep(LOOK_S / 5)
         for future in [future for future in self.running if future.done()]:
             self._end(future)
         self._reassign()
@@ -169,9 +194,12 @@ class _Work:
             raise self._lost()
         if future.status == "error":
             raise self._failure(future.exception(), node)
-        refused = future.result()
-        if refused is not None:
-            self._refuse(refused)
+        found = future.result()
+        if isinstance(found, worker.Spoilt):
+            self._again(found, node)
+            return
+        if found is not None:
+            self._refuse(found)
             self.waiting.append(node)
             return
         self.finished.add(node)
@@ -181,12 +209,30 @@ class _Work:
         if above is not None and all(part in self.finished for part in above.parts):
             self.waiting.append(above)
 
+    def _again(self, spoilt: worker.Spoilt, above: Node) -> None:
+        """Have a damaged part made anew; what it was made of is there no more."""
+        self.say(f"shards {spoilt.part.first} to {spoilt.part.stop - 1} again: {spoilt.reason}")
+        if spoilt.part == self.plan.given:
+            begin(self.plan)  # it is what this process holds
+            self.waiting.append(above)
+            return
+        # The same object as in the tree: parts are no part of what makes nodes equal.
+        part = next(one for one in above.parts if one == spoilt.part)
+        gone = set(part.walk())
+        self.finished -= gone
+        leaves = sum(self.plan.seconds(one) for one in gone if not one.parts)
+        self.advance(-leaves)
+        before, self.waiting = self.waiting, []
+        self._find(part)
+        self.waiting = [*before, *reversed(self.waiting)]
+
     def _refuse(self, refused: worker.Refused) -> None:
         self.refused[refused.address] = f"{refused.host}: {refused.reason}"
-        if self._able():
+        queueing = self.crew.place.kind == "slurm" and len(self.refused) < self.crew.place.workers
+        if self._able() or queueing:
             self.say(f"a worker is left out: {self.refused[refused.address]}")
             return
-        self._cancel()
+        self.cancel()
         raise ClusterError(
             f"no worker of {self.crew.place.text} can do this work",
             got="; ".join(dict.fromkeys(self.refused.values())),
@@ -197,30 +243,71 @@ class _Work:
         """Hand out again what only workers could do that are gone.
 
         Raises:
-            ClusterError: there have been no workers for long, and none may be queueing.
+            ClusterError: there have been no workers for long, and none may be queueing; or jobs
+                of Slurm end before their worker is there.
         """
         alive, now = set(self.crew.workers()), time.monotonic()
         if alive:
-            self.alone = None
+            self.alone, self.met = None, True
         elif self.alone is None:
-            self.alone = now
+            self.alone = self.told = now
         elif self.crew.place.kind != "slurm" and now - self.alone > PATIENCE_S:
-            self._cancel()
-            raise ClusterError(
-                f"all workers of {self.crew.place.text} are gone",
-                got=f"none for {PATIENCE_S:.0f} s",
-                fix="start some, and run the same command again: it goes on from what was finished",
-            )
+            self.cancel()
+            raise self._nobody()
+        elif now - self.told > PATIENCE_S:
+            self.told = now
+            self.say(f"still waiting for workers of {self.crew.place.text}")
+        if now - self.asked > ASK_S:
+            self.asked = now
+            self._jobs_that_died()
         for future, allowed in list(self.allowed.items()):
             if not alive & set(allowed):
                 self.waiting.append(self.running.pop(future))
                 del self.allowed[future]
                 future.cancel()
 
+    def _nobody(self) -> ClusterError:
+        if self.met:
+            return ClusterError(
+                f"all workers of {self.crew.place.text} are gone",
+                got=f"none for {PATIENCE_S:.0f} s",
+                fix="start some, and run the same command again: it goes on from what was finished",
+            )
+        return ClusterError(
+            f"the cluster {self.crew.place.text} has no workers",
+            expected="at least one within a minute",
+            fix="start some: `dask worker ADDRESS` on machines that see the same files",
+        )
+
+    def _jobs_that_died(self) -> None:
+        """Ask again for Slurm jobs that ended before their worker was there.
+
+        Raises:
+            ClusterError: too many do.
+        """
+        gone = self.crew.jobs_gone()
+        dead, self.missing = gone & self.missing, gone  # two looks: a worker may just have come
+        if not dead:
+            return
+        self.died += len(dead)
+        where = self.crew.logs()
+        if self.died >= EARLY_DEATHS and not self._able():
+            self.cancel()
+            raise ClusterError(
+                f"jobs of {self.crew.place.text} end before their worker is there",
+                got=f"{self.died} of them",
+                expected="workers with voxstrata and dask, that reach this machine",
+                fix=f"look into their logs in {where}, mend the profile, and run the same command "
+                "again: it goes on from what was finished",
+            )
+        self.say(f"{len(dead)} jobs ended before their worker was there (logs: {where}); again")
+        self.crew.again(dead)
+        self.missing = set()
+
     def _failure(self, error: BaseException, node: Node) -> Exception:
         from distributed.scheduler import KilledWorker
 
-        self._cancel()
+        self.cancel()
         if isinstance(error, VoxstrataError):
             return error
         shards = f"shards {node.first} to {node.stop - 1}"
@@ -240,7 +327,7 @@ class _Work:
         )
 
     def _lost(self) -> ClusterError:
-        self._cancel()
+        self.cancel()
         missing = sum(not node.parts for node in self.waiting)
         done = len(self.plan.pieces) - missing
         return ClusterError(
@@ -249,28 +336,9 @@ class _Work:
             fix="start it again, and run the same command: it goes on from what was finished",
         )
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
+        """Call off what is under way."""
         if self.crew.client.status == "running":
             self.crew.client.cancel(list(self.running))
         self.running.clear()
         self.allowed.clear()
-
-    def _wait_for_workers(self) -> None:
-        """Wait until there is a worker.
-
-        Raises:
-            ClusterError: none came, though none has to queue.
-        """
-        begun = told = time.monotonic()
-        while not self.crew.workers():
-            now = time.monotonic()
-            if self.crew.place.kind != "slurm" and now - begun > PATIENCE_S:
-                raise ClusterError(
-                    f"the cluster {self.crew.place.text} has no workers",
-                    expected="at least one within a minute",
-                    fix="start some: `dask worker ADDRESS` on machines that see the same files",
-                )
-            if now - told > PATIENCE_S:
-                told = now
-                self.say(f"still waiting for the first worker of {self.crew.place.text}")
-            time.sleep(0.2)

@@ -9,20 +9,24 @@ from __future__ import annotations
 import copy
 import os
 import socket
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from voxstrata.errors import ModelError, VoxstrataError
+import voxstrata
+from voxstrata.errors import ClusterError, ModelError, StorageError, VoxstrataError
 from voxstrata.models import load_model
 from voxstrata.models.base import SpeechModel
 from voxstrata.streaming.batches import Shard
 from voxstrata.streaming.cluster import parts
 from voxstrata.streaming.cluster.tree import Node
 from voxstrata.streaming.fitting import Room
-from voxstrata.streaming.onepass import Pass, Sink, work_shard
+from voxstrata.streaming.onepass import Pass, PassReport, Sink, work_shard
 from voxstrata.streaming.setup import batch_seconds, choose_device
 from voxstrata.streaming.stack import StackLayer
 from voxstrata.types import Utterance
@@ -72,6 +76,7 @@ class Blueprint:
         passes: the passes.
         device: as asked for ("auto": each worker's own).
         batch_s: as asked for; ``None`` for what suits the device.
+        versions: of the software where the run was started.
         threads: of a worker's products; ``None`` leaves what its surroundings say.
     """
 
@@ -80,6 +85,7 @@ class Blueprint:
     passes: tuple[Drawn, ...]
     device: str
     batch_s: float | None
+    versions: Mapping[str, str]
     threads: int | None = None
 
     def fresh(self) -> list[list[Sink]]:
@@ -111,10 +117,12 @@ class Piece:
     Attributes:
         node: the leaf.
         views: for each pass, its recordings.
+        settled: what all leaves must share has been written by an earlier one.
     """
 
     node: Node
     views: tuple[View, ...]
+    settled: bool
 
 
 @dataclass(frozen=True)
@@ -132,14 +140,33 @@ class Refused:
     reason: str
 
 
+@dataclass(frozen=True)
+class Spoilt:
+    """A part that is damaged, and gone: it has to be made anew.
+
+    Attributes:
+        part: which.
+        reason: what was wrong with it.
+    """
+
+    part: Node
+    reason: str
+
+
+_BUSY = threading.Lock()
+"""A process does one thing at a time, whatever threads dask gives it: models note their layers'
+outputs in themselves while they run, so that two threads would mix them up."""
+
 _BLUEPRINTS: dict[str, Blueprint] = {}
 _MODELS: dict[str, list[list[SpeechModel]]] = {}
 _ROOMS: dict[str, Room] = {}  # what models take of a GPU is measured once, not in every leaf
 
 
-def learn(blueprint: Blueprint) -> None:
-    """Take in a blueprint (once a process)."""
+def learn(blueprint: Blueprint, models: list[list[SpeechModel]] | None = None) -> None:
+    """Take in a blueprint (once a process), and the models of each pass if they are loaded."""
     _BLUEPRINTS[blueprint.token] = blueprint
+    if models is not None:
+        _MODELS[blueprint.token] = models
 
 
 def forget(token: str) -> None:
@@ -159,17 +186,33 @@ def work(token: str, piece: Piece) -> Refused | None:
     Raises:
         VoxstrataError: what a pass raises.
     """
-    try:
-        blueprint, models = _ready(token)
-    except (VoxstrataError, KeyError) as error:
-        return _refused(str(error))
+    with _BUSY:
+        try:
+            blueprint, models = _ready(token)
+        except Exception as error:  # a driver, a library, a disk: of this machine, not of the work
+            return _refused(error)
+        _do(blueprint, models, piece)
+    return None
+
+
+def do(token: str, piece: Piece) -> None:
+    """The same in the process that has the models already.
+
+    Raises:
+        VoxstrataError: what a pass raises.
+    """
+    with _BUSY:
+        _do(*_ready(token), piece)
+
+
+def _do(blueprint: Blueprint, models: list[list[SpeechModel]], piece: Piece) -> None:
     if blueprint.threads is not None:
         torch.set_num_threads(blueprint.threads)  # counts for the thread that calls it
     place, node = blueprint.place, piece.node
     if parts.done(place, node):  # by a worker that was lost before it could say so
-        return None
+        return
     sinks = blueprint.fresh()
-    parts.load_anchors(place, sinks)
+    parts.load_anchors(place, sinks, settled=piece.settled)
     batch_s = batch_seconds(blueprint.batch_s, choose_device(blueprint.device))
     passes = [
         Pass(
@@ -183,54 +226,87 @@ def work(token: str, piece: Piece) -> Refused | None:
             identity=drawn.identity,
             folds=view.folds,
             source=drawn.source,
+            still=partial(parts.seen, place),
         )
         for i, (drawn, view) in enumerate(zip(blueprint.passes, piece.views, strict=True))
     ]
     for one in passes:
-        one.room = _ROOMS.setdefault(token, Room())
+        one.room = _ROOMS.setdefault(blueprint.token, Room())
     for shards in zip(*(view.shards for view in piece.views), strict=True):
         work_shard(passes, shards, lambda _amount: None)
     for one in passes:
         one.report.clock = dict(one.clock.spent)
+    parts.seen(place)
     parts.keep_anchors(place, sinks)
     parts.save(place, node, sinks, [one.report for one in passes])
-    return None
 
 
-def join(token: str, node: Node) -> Refused | None:
+def join(token: str, node: Node) -> Refused | Spoilt | None:
     """Put the parts of a node together, from first to last, and delete them.
 
+    Returns:
+        nothing once it is done; why this worker cannot; or the part that is damaged.
+
     Raises:
-        VoxstrataError: a part is missing or damaged.
+        VoxstrataError: what reducers raise.
     """
     blueprint = _BLUEPRINTS.get(token)
     if blueprint is None:
-        return _refused("it was never told of this pass")
+        return _refused(ClusterError("it was never told of this pass"))
     place = blueprint.place
-    if not parts.done(place, node):
-        sinks, others = blueprint.fresh(), blueprint.fresh()
-        reports = parts.load(place, node.parts[0], sinks)
-        for part in node.parts[1:]:
-            for report, later in zip(reports, parts.load(place, part, others), strict=True):
-                report.merge(later)
-            for mine, theirs in zip(sinks, others, strict=True):
-                for to, some in zip(mine, theirs, strict=True):
-                    to.reducer.merge(some.reducer)
-        parts.save(place, node, sinks, reports)
-    for part in node.parts:
-        parts.remove(place, part)
+    with _BUSY:
+        if not parts.done(place, node):
+            sinks, others = blueprint.fresh(), blueprint.fresh()
+            reports: list[PassReport] = []
+            for number, part in enumerate(node.parts):
+                try:
+                    parts.seen(place)
+                    found = parts.load(place, part, others if number else sinks)
+                except StorageError as error:
+                    if parts.done(place, node):  # by another worker, which has deleted the parts
+                        return None
+                    parts.seen(place)
+                    parts.remove(place, part)
+                    return Spoilt(part, str(error))
+                if not number:
+                    reports = found
+                    continue
+                for report, later in zip(reports, found, strict=True):
+                    report.merge(later)
+                for mine, theirs in zip(sinks, others, strict=True):
+                    for to, some in zip(mine, theirs, strict=True):
+                        to.reducer.merge(some.reducer)
+            parts.save(place, node, sinks, reports)
+        for part in node.parts:
+            parts.remove(place, part)
     return None
 
 
-def _refused(reason: str) -> Refused:
+def versions() -> dict[str, str]:
+    """What workers must have as the process that starts them has it. Builds of one version of
+    torch may differ: a login node needs no CUDA."""
+    return {"voxstrata": voxstrata.__version__, "torch": torch.__version__.partition("+")[0]}
+
+
+def _refused(error: Exception) -> Refused:
     from distributed import get_worker
 
+    reason = str(error) if isinstance(error, VoxstrataError) else f"{type(error).__name__}: {error}"
     return Refused(get_worker().address, socket.gethostname(), reason)
 
 
 def _ready(token: str) -> tuple[Blueprint, list[list[SpeechModel]]]:
-    blueprint = _BLUEPRINTS[token]
-    parts.seen(blueprint.place, token)
+    blueprint = _BLUEPRINTS.get(token)
+    if blueprint is None:
+        raise ClusterError("it was never told of this pass")
+    if (mine := versions()) != blueprint.versions:
+        raise ClusterError(
+            "this worker's software is another",
+            got=", ".join(f"{name} {version}" for name, version in mine.items()),
+            expected=", ".join(f"{name} {text}" for name, text in blueprint.versions.items()),
+            fix="give all machines the same environment",
+        )
+    parts.seen(blueprint.place)
     if token not in _MODELS:
         _MODELS.clear()  # of an earlier pass
         _MODELS[token] = _load(blueprint)

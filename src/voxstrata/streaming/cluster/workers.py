@@ -2,6 +2,8 @@
 
 Scheduling, moving tasks away from dead workers and Slurm's job scripts are dask's
 (https://distributed.dask.org, https://jobqueue.dask.org); this file only says what is wanted.
+Who can talk to a scheduler can have any code run: those that are started here are given a
+certificate of their own, made for the run, without which nobody is let in.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -104,6 +107,39 @@ class Crew:
         """Addresses of workers that are alive."""
         return list(self.client.scheduler_info(n_workers=-1)["workers"])
 
+    def jobs_gone(self) -> set[str]:
+        """Names of Slurm jobs that were asked for, have no worker, and are in no queue."""
+        if self.place.kind != "slurm":
+            return set()
+        info = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        here = {str(worker["name"]) for worker in info}
+        asked = {
+            str(name): str(job.job_id)
+            for name, job in dict(self.cluster.workers).items()
+            if str(name) not in here and getattr(job, "job_id", None)
+        }
+        if not asked:
+            return set()
+        command = ["squeue", "--noheader", "--format=%i", f"--jobs={','.join(asked.values())}"]
+        try:
+            found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        except (OSError, subprocess.TimeoutExpired):
+            return set()
+        # Slurm has forgotten every one of them, and says so as an error.
+        if found.returncode and "nvalid job id" not in found.stderr:
+            return set()
+        queue = found.stdout.split()
+        return {name for name, number in asked.items() if number not in queue}
+
+    def again(self, names: set[str]) -> None:
+        """Let go of Slurm jobs; as many are asked for anew."""
+        held = [name for name in dict(self.cluster.workers) if str(name) in names]
+        self.cluster.sync(self.cluster.scale_down, held)
+
+    def logs(self) -> str:
+        """Folder of the jobs' logs."""
+        return str(Path(self.place.profile.logs).absolute()) if self.place.profile else ""
+
     def close(self) -> None:
         """End what was started."""
         with contextlib.suppress(Exception):
@@ -123,7 +159,8 @@ def parse_place(text: str) -> Place:
     kind, _, rest = text.partition(":")
     if kind == "local" and re.fullmatch(r"[1-9]\d*", rest):
         return Place("local", text, workers=int(rest))
-    if kind in ("tcp", "tls") and re.fullmatch(r"//.+:\d+", rest):
+    found = re.fullmatch(r"//.+:(\d{1,5})", rest) if kind in ("tcp", "tls") else None
+    if found and 0 < int(found[1]) < 2**16:
         return Place("tcp", text, address=text)
     if kind == "slurm" and rest:
         profile = load(SlurmProfile, Path(rest).expanduser(), {})
@@ -155,10 +192,12 @@ def crew_of(text: str, say: Callable[[str], None]) -> Crew:
         return held
     place = parse_place(text)
     need_dask(place)
+    if held is not None:  # its scheduler is gone, but not what was started with it
+        _CREWS.pop(text).close()
     crew = {"local": _local, "tcp": _connected, "slurm": _slurm}[place.kind](place)
     _CREWS[text] = crew
-    if len(_CREWS) == 1:
-        atexit.register(close_all)
+    atexit.unregister(close_all)
+    atexit.register(close_all)
     say(f"Cluster {place.text}: scheduler at {crew.client.scheduler.address}")
     link = getattr(crew.client, "dashboard_link", None)
     if link:
@@ -180,7 +219,7 @@ def need_dask(place: Place) -> None:
     """
     import importlib.util
 
-    needed = ["distributed", *(["dask_jobqueue"] if place.kind == "slurm" else [])]
+    needed = ["distributed", "cryptography", *(["dask_jobqueue"] if place.kind == "slurm" else [])]
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingDependencyError(
@@ -193,15 +232,16 @@ def need_dask(place: Place) -> None:
 def threads_of(place: Place) -> int | None:
     """Threads of a worker's products: its share of the cores where we know it."""
     if place.kind == "local":
-        asked = os.environ.get("OMP_NUM_THREADS")
+        # Of a list ("4,2", one number a level of nesting) the first counts here.
+        asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
         share = max(1, len(os.sched_getaffinity(0)) // place.workers)
-        return min(share, int(asked)) if asked else share
+        return min(share, int(asked)) if asked.isdecimal() and int(asked) else share
     return place.profile.cores if place.profile else None
 
 
 def _local(place: Place) -> Crew:
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, Security
 
     # Our own plan keeps memory in bounds; dask would kill workers over a share of its own making.
     with dask.config.set({"distributed.worker.daemon": True}):
@@ -213,23 +253,54 @@ def _local(place: Place) -> Crew:
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             silence_logs="ERROR",
+            security=Security.temporary(),
         )
     return Crew(place, Client(cluster, set_as_default=False), ours=True, cluster=cluster)
 
 
 def _connected(place: Place) -> Crew:
     from distributed import Client
+    from distributed.security import Security
 
+    if place.address.startswith("tls:"):
+        # Without, dask fails with an error of its own making, in a thread of its own.
+        told = Security().get_connection_args("client").get("ssl_context")
+        if told is None:
+            raise ClusterError(
+                f"{place.address} asks for TLS, and dask knows no certificates here",
+                expected="distributed.comm.tls.ca-file, .client.cert and .client.key in dask's "
+                "configuration, or in DASK_DISTRIBUTED__COMM__TLS__... of the environment",
+                fix="set them (docs/security.md)",
+            )
     try:
         client = Client(place.address, timeout=CONNECT_S, set_as_default=False)
-    except OSError as error:
-        raise ClusterError(
-            f"no scheduler answers at {place.address}",
-            got=str(error).splitlines()[0],
-            expected="a running `dask scheduler`",
-            fix="start one (docs/scaling.md), or check host, port and firewall",
-        ) from None
+    except (OSError, TypeError, ValueError) as error:
+        raise _no_scheduler(place, str(error)) from None
     return Crew(place, client, ours=False)
+
+
+def _no_scheduler(place: Place, found: str) -> ClusterError:
+    return ClusterError(
+        f"no scheduler answers at {place.address}",
+        got=(found.splitlines() or ["nothing"])[0],
+        expected="a running `dask scheduler`",
+        fix="start one (docs/scaling.md), or check host, port and firewall",
+    )
+
+
+def reach(place: Place) -> None:
+    """See that something listens where a scheduler should, before anything else is done.
+
+    Raises:
+        ClusterError: nothing does.
+    """
+    if place.kind != "tcp":
+        return
+    host, _, port = place.address.partition("//")[2].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise _no_scheduler(place, str(error)) from None
 
 
 def _slurm(place: Place) -> Crew:
@@ -254,8 +325,10 @@ def _slurm(place: Place) -> Crew:
         raise _because(wrong, "no sbatch on this machine")
     with _signals_kept():
         from dask_jobqueue import SLURMCluster
-        from distributed import Client
+        from distributed import Client, Security
     try:
+        logs = Path(profile.logs).absolute()
+        logs.mkdir(parents=True, exist_ok=True)
         cluster = SLURMCluster(
             cores=1,  # one task at a time; its products have threads of their own
             processes=1,
@@ -264,7 +337,9 @@ def _slurm(place: Place) -> Crew:
             walltime=profile.walltime,
             job_extra_directives=directives,
             job_script_prologue=[f"export OMP_NUM_THREADS={profile.cores}", *profile.prologue],
-            log_directory=profile.logs,
+            log_directory=str(logs),
+            security=Security.temporary(),
+            shared_temp_directory=str(logs),  # of the certificate, which this user alone can read
             scheduler_options=scheduler,
             worker_extra_args=["--memory-limit", "0"],
             **{name: value for name, value in optional.items() if value is not None},
