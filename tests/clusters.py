@@ -67,7 +67,8 @@ class Tcp:
         number = len(self.workers)
         one = _start(
             ["distributed.cli.dask_worker", self.address, "--nthreads", str(threads),
-             "--memory-limit", "0", "--no-dashboard", "--name", f"w{number}", "--nanny" if nanny else "--no-nanny",
+             "--memory-limit", "0", "--no-dashboard", "--name", f"w{number}",
+             "--nanny" if nanny else "--no-nanny",
              "--local-directory", str(self.folder / f"scratch-{number}")],
             self.folder / f"worker-{number}.log",
             cwd,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from voxstrata.errors import ConfigError, LabelError, NumericsError, UsageError
 from voxstrata.files import atomic_write, fingerprint
-from voxstrata.numerics.threads import Slots, sharing
+from voxstrata.numerics.threads import Slots, cores, sharing
 from voxstrata.probing.cells import Reads, groups_of
 from voxstrata.probing.extract import (
     Held,
@@ -212,7 +211,7 @@ def _cells(
             if heads:
                 wanted.append((system, one, kind, layers, reads, heads))
     total = sum(len(one.data.rounds) * heads for _, one, _, _, _, heads in wanted)
-    slots = Slots(os.cpu_count() or 1 if prepared.device == "cpu" else 1)
+    slots = Slots(cores() if prepared.device == "cpu" else 1)
     with bar("heads", total, "heads", show=hooks.progress) as advance:
 
         def cell(asked: tuple[System, Asked, Kind, tuple[int, ...], Reads, int]) -> Cell | LeftOut:

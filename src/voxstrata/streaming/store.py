@@ -26,6 +26,7 @@ import torch
 
 from voxstrata.errors import ShapeError, StorageError
 from voxstrata.files import atomic_write, numbered, read_json, storage_errors
+from voxstrata.numerics.threads import cores
 from voxstrata.streaming.reducers import Rows
 from voxstrata.streaming.sealed import damaged, read_into, verify, write_rows
 from voxstrata.streaming.stack import StackLayer
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 """Of schema 1 are stores whose files have no sums."""
+
+READERS = 4
+"""Threads that read the shards of a layer."""
 
 AFRESH = "run again with --overwrite always to compute it afresh"
 
@@ -236,12 +240,15 @@ class RowStore:
         info = self.meta["layers"][position]
         out = torch.empty(self.rows, info["width"], dtype=DTYPES[self.meta["dtype"]])
         counts = self.index.groupby("shard")["rows"].sum()
-        done = 0
-        for shard in self._shards:
-            path, expected = self.shard(position, shard), int(counts[shard])
+        ends = np.cumsum([int(counts[shard]) for shard in self._shards])
+
+        def read(number: int) -> None:
+            shard, stop = self._shards[number], int(ends[number])
+            start = int(ends[number - 1]) if number else 0
+            path = self.shard(position, shard)
             try:
-                if expected:
-                    read_into(path, "rows", out[done : done + expected], sealed=self._sealed)
+                if stop > start:
+                    read_into(path, "rows", out[start:stop], sealed=self._sealed)
                 else:
                     verify(path, sealed=self._sealed)
             except (DamagedError, OSError) as error:
@@ -253,7 +260,15 @@ class RowStore:
                     expected=error.expected,
                     fix=AFRESH,
                 ) from None
-            done += expected
+
+        # Reading and summing let go of Python's lock; one thread alone is slower than the disk.
+        readers = min(READERS, cores(), len(self._shards))
+        if readers < 2:
+            for number in range(len(self._shards)):
+                read(number)
+        else:
+            with ThreadPoolExecutor(readers) as pool:
+                list(pool.map(read, range(len(self._shards))))
         return out
 
     def shard(self, position: int, shard: int) -> Path:

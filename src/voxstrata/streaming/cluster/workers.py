@@ -27,6 +27,7 @@ from pydantic import Field, PositiveInt
 
 from voxstrata.config import Config, load
 from voxstrata.errors import ClusterError, MissingDependencyError, UsageError
+from voxstrata.numerics.threads import cores
 
 CONNECT_S = 20
 """Seconds in which a scheduler must answer."""
@@ -234,7 +235,7 @@ def threads_of(place: Place) -> int | None:
     if place.kind == "local":
         # Of a list ("4,2", one number a level of nesting) the first counts here.
         asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-        share = max(1, len(os.sched_getaffinity(0)) // place.workers)
+        share = max(1, cores() // place.workers)
         return min(share, int(asked)) if asked.isdecimal() and int(asked) else share
     return place.profile.cores if place.profile else None
 
