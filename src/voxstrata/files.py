@@ -169,7 +169,8 @@ def _tidy(folder: Path) -> None:
         if deeper:
             todo += [(path, True) for path in inner]
     for path in left:
-        with contextlib.suppress(OSError), path.open("rb") as file:
+        # Opened for writing: NFS gives no exclusive lock otherwise.
+        with contextlib.suppress(OSError), path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while it is being written
             path.unlink()
 

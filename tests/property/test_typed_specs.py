@@ -128,6 +128,8 @@ def test_seeds_that_no_generator_takes_are_refused(base: str, seed: int) -> None
 
 
 @pytest.mark.parametrize("text", ["mfcc,mels=3,coefficients=9", "random:melhubert,heads=0",
+                                  "random:melhubert,layers=99999999",
+                                  "random:ecapa,channels=99999999",
                                   "random:melhubert-small,seed=1.5",
                                   "random:melhubert,stats=nowhere.npy"])  # fmt: skip
 def test_options_at_odds_are_refused_with_what_was_expected(text: str) -> None:

@@ -12,6 +12,9 @@ from voxstrata.registry import Registry
 SEEDS = 2**63
 """Seeds of untrained twins lie below: torch takes no more."""
 
+WIDEST = 2**16
+"""Numbers of widths beyond this are mistakes: a matrix of two of them fills 17 GB."""
+
 
 @dataclass(frozen=True)
 class ModelSpec:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from voxstrata.config import Config, build
 from voxstrata.errors import ConfigError
+from voxstrata.models.family import WIDEST
 
 Preset = Literal["wespeaker", "speechbrain", "3dspeaker", "taoruijie", "rdino"]
 FrontEndName = Literal["wespeaker", "speechbrain", "3dspeaker", "taoruijie", "rdino"]
@@ -38,13 +39,13 @@ class EcapaOptions(Config):
         embedding_norm: BatchNorm after the embedding's linear map.
     """
 
-    inputs: int = Field(default=80, ge=1)
-    channels: int = Field(default=512, ge=1)
-    mfa: int = Field(default=1536, ge=1)
-    embed: int = Field(default=192, ge=1)
-    attention: int = Field(default=128, ge=1)
-    se: int = Field(default=128, ge=1)
-    scale: int = Field(default=8, ge=2)
+    inputs: int = Field(default=80, ge=1, le=WIDEST)
+    channels: int = Field(default=512, ge=1, le=WIDEST)
+    mfa: int = Field(default=1536, ge=1, le=WIDEST)
+    embed: int = Field(default=192, ge=1, le=WIDEST)
+    attention: int = Field(default=128, ge=1, le=WIDEST)
+    se: int = Field(default=128, ge=1, le=WIDEST)
+    scale: int = Field(default=8, ge=2, le=WIDEST)
     padding: Literal["zeros", "reflect"] = "zeros"
     identity: Literal["first", "last"] = "last"
     summed: bool = False

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from voxstrata.config import Config
+from voxstrata.models.family import WIDEST
 
 Map = Literal["q", "k", "v", "out", "fc1", "fc2"]
 """A linear map of a block."""
@@ -35,17 +36,17 @@ class MelHubertOptions(Config):
             that are not named are whole.
     """
 
-    inputs: int = Field(default=80, ge=1)
-    width: int = Field(default=768, ge=1)
-    layers: int = Field(default=12, ge=1)
+    inputs: int = Field(default=80, ge=1, le=WIDEST)
+    width: int = Field(default=768, ge=1, le=WIDEST)
+    layers: int = Field(default=12, ge=1, le=999)
     heads: int | tuple[int, ...] = 12
-    head_width: int | None = Field(default=None, ge=1)
+    head_width: int | None = Field(default=None, ge=1, le=WIDEST)
     ffn: int | tuple[int, ...] = 3072
-    conv_pos: int = Field(default=128, ge=1)
-    conv_groups: int = Field(default=16, ge=1)
+    conv_pos: int = Field(default=128, ge=1, le=WIDEST)
+    conv_groups: int = Field(default=16, ge=1, le=WIDEST)
     norm_first: bool = False
     causal: bool = False
-    clusters: int = Field(default=512, ge=1)
+    clusters: int = Field(default=512, ge=1, le=2**24)
     ranks: dict[Map, int | tuple[int, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
