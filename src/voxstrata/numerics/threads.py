@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event, Semaphore
-from typing import TypeVar
+from functools import cache
+from threading import Event, Lock, Semaphore
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,6 +21,39 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+@cache
+def _openblas() -> Any:
+    # Once: it goes over all libraries of the process, which took a fifteenth of the demo's time.
+    import scipy.linalg  # noqa: F401  # that its library is among them
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController().select(internal_api="openblas")
+
+
+class _OneForBlas:
+    """OpenBLAS's number of threads is the whole process's. Where blocks of several threads
+    overlap, the first to come sets it and the last to go sets it back."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+        self._limits: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._limits = _openblas().limit(limits=1)
+            self._inside += 1
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._limits.restore_original_limits()
+
+
+_BLAS = _OneForBlas()
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Keep numpy's and scipy's OpenBLAS to one thread; torch keeps its own.
@@ -29,9 +63,7 @@ def one_blas_thread() -> Iterator[None]:
     very cores that torch's threads then need: on two cores a search took 30 times as long
     (``benchmarks/logistic.py``).
     """
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
-    with ThreadpoolController().select(internal_api="openblas").limit(limits=1):
+    with _BLAS:
         yield
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from voxstrata.errors import NumericsError, ShapeError, UsageError
 from voxstrata.numerics.jackknife import jackknife
-from voxstrata.numerics.threads import one_blas_thread
+from voxstrata.numerics.threads import on_threads, one_blas_thread
 
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 """Penalties lambda, strong to weak; each fit starts where the stronger one ended."""
@@ -260,7 +260,8 @@ def cross_validated_logistic(
             )
     place = torch.as_tensor(where)
     results = [_Collected(len(names), int(one.max()) + 1) for one in given]
-    for f in range(len(names)):
+
+    def test_on(f: int) -> None:
         check = (f + 1) % len(names)
         inner, validation = (place != f) & (place != check), place == check
         chosen = _choose(rows, given, inner, validation, penalties, dtype)
@@ -269,6 +270,9 @@ def cross_validated_logistic(
         projected = training.project(rows[test])
         for one, penalty, result in zip(given, chosen, results, strict=True):
             result.add(f, training, projected, torch.as_tensor(one), train, test, penalty)
+
+    # Steps of a search are too short for several threads each; folds are searched side by side.
+    on_threads(test_on, range(len(names)), min(len(names), torch.get_num_threads()))
     return [result.fit(names) for result in results]
 
 
@@ -316,7 +320,7 @@ class _Collected:
         self.confusion = np.zeros((folds, classes, classes), dtype=np.int64)
         self.loss, self.prior_loss, self.penalty = np.zeros((3, folds))
         self.majority = np.zeros(folds, dtype=np.int64)
-        self.unfinished = 0
+        self.unfinished = np.zeros(folds, dtype=bool)
 
     def add(
         self,
@@ -338,7 +342,7 @@ class _Collected:
         np.add.at(self.confusion[f], (truth.numpy(), log_p.argmax(dim=1).numpy()), 1)
         self.majority[f] = int((truth == share.argmax()).sum())
         self.penalty[f] = penalty
-        self.unfinished += not finished
+        self.unfinished[f] = not finished
 
     def fit(self, names: NDArray[Any]) -> LogisticFit:
         return LogisticFit(
@@ -348,5 +352,5 @@ class _Collected:
             self.majority,
             self.penalty,
             names.astype(np.int64),
-            self.unfinished,
+            int(self.unfinished.sum()),
         )
