@@ -6,7 +6,6 @@ returns a :class:`_timing.Ratio`. ``run.py`` runs each in a process of its own.
 
 from __future__ import annotations
 
-import itertools
 import os
 import statistics
 import tempfile
@@ -256,7 +255,7 @@ def store(quick: bool) -> list[Ratio]:
 @case
 def training(quick: bool) -> list[Ratio]:
     """The training loop, tensors made before."""
-    from training import Ready, engine, plain, recipe
+    from training import Ready, batches, engine, plain, recipe
 
     from voxstrata.training.prepare import prepare
 
@@ -265,11 +264,7 @@ def training(quick: bool) -> list[Ratio]:
         folder = Path(place)
         prepared = prepare(recipe(128 if quick else 512, 0, steps))
         context = prepared.context(folder)
-        examples = prepared.kind.examples(prepared.options, context)
-        made = []
-        for spec in itertools.islice(prepared.plan.epoch(0), steps):
-            rows = [examples.make(prepared.items[i], np.random.default_rng(i)) for i in spec.items]
-            made.append(examples.collate(rows))
+        made = batches(prepared, folder, steps)
 
         def by_hand() -> list[torch.Tensor]:
             torch.manual_seed(0)

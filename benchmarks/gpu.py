@@ -21,7 +21,6 @@ On a CPU TF32 and float16 are left out, and ``batches`` is tried with a made-up 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import sys
 import tempfile
@@ -381,7 +380,7 @@ def probing(bench: Bench) -> None:
 
 def training(bench: Bench) -> None:
     """A speaker network."""
-    from training import Ready, plain, recipe
+    from training import Ready, batches, plain, recipe
 
     from voxstrata.training.engine import Engine
     from voxstrata.training.prepare import prepare
@@ -391,11 +390,7 @@ def training(bench: Bench) -> None:
         folder = Path(place)
         prepared = prepare(recipe(64 if bench.tiny else 512, 0, steps))
         context = prepared.context(folder)
-        examples = prepared.kind.examples(prepared.options, context)
-        made = []
-        for spec in itertools.islice(prepared.plan.epoch(0), steps):
-            rows = [examples.make(prepared.items[i], np.random.default_rng(i)) for i in spec.items]
-            made.append(examples.collate(rows))
+        made = batches(prepared, folder, steps)
 
         def moved(device: str) -> list[Any]:
             return [

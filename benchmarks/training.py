@@ -12,6 +12,7 @@ which it waits for data is the loading overhead.
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,7 +24,6 @@ from _timing import HEADER, measure
 from torch import nn
 
 from voxstrata.config import build
-from voxstrata.training.data.batches import BatchPlan
 from voxstrata.training.engine import Engine
 from voxstrata.training.objective import Batch, Examples, Made, Objective
 from voxstrata.training.prepare import Prepared, prepare
@@ -45,6 +45,17 @@ def recipe(channels: int, workers: int, steps: int) -> TrainConfig:
             "run": {"steps": steps, "save_every_s": 3600, "log_every": 10, "device": "cpu"},
         },
     )
+
+
+def batches(prepared: Prepared, folder: Path, steps: int | None = None) -> list[Batch]:
+    """The first batches of a training (all of its first epoch), made before it."""
+    examples = prepared.kind.examples(prepared.options, prepared.context(folder))
+    return [
+        examples.collate(
+            [examples.make(prepared.items[i], np.random.default_rng(i)) for i in spec.items]
+        )
+        for spec in itertools.islice(prepared.plan.epoch(0), steps)
+    ]
 
 
 class Ready(Examples):  # type: ignore[misc]
@@ -100,12 +111,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         prepared = prepare(recipe(given.channels, 0, steps))
-        examples = prepared.kind.examples(prepared.options, prepared.context(folder))
-        plan: BatchPlan = prepared.plan
-        made = []
-        for spec in plan.epoch(0):
-            rows = [examples.make(prepared.items[i], np.random.default_rng(i)) for i in spec.items]
-            made.append(examples.collate(rows))
+        made = batches(prepared, folder)
         print(f"{torch.get_num_threads()} threads, C = {given.channels}, {steps} steps of 16 x 2 s")
         print(HEADER)
 
