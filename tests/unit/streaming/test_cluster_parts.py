@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +13,10 @@ import torch
 from fakes import FakeModel, make_corpus
 from voxstrata.errors import StorageError
 from voxstrata.streaming.batches import make_shards
-from voxstrata.streaming.cluster import here, parts, worker
-from voxstrata.streaming.cluster.plan import Plan, begin, blueprint
+from voxstrata.streaming.cluster import here, parts, spread, worker
+from voxstrata.streaming.cluster.plan import Plan, begin, blueprint, take
 from voxstrata.streaming.cluster.run import run_pass
+from voxstrata.streaming.cluster.workers import Crew, Place
 from voxstrata.streaming.moments import MomentsReducer, StackMoments
 from voxstrata.streaming.onepass import PARTS, Away, Pass, Sink
 from voxstrata.streaming.registry import make_unit
@@ -155,3 +159,80 @@ def test_what_must_be_shared_is_waited_for(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(StorageError, match="is missing"):
         parts.load_anchors(plan.place, fresh, settled=True)
     parts.load_anchors(plan.place, fresh, settled=False)
+
+
+class Done:
+    """A task that has ended."""
+
+    status = "finished"
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def done(self) -> bool:
+        return True
+
+    def result(self) -> Any:
+        return self._result
+
+
+class Now:
+    """A client that does what it is given at once; ``meddle`` is told of every finished leaf."""
+
+    status = "running"
+
+    def __init__(self, meddle: Callable[[worker.Piece], None]) -> None:
+        self.meddle, self.leaves = meddle, 0
+
+    def submit(self, act: Any, token: str, what: Any, **_options: Any) -> Any:
+        result = act(token, what)
+        if isinstance(what, worker.Piece):
+            self.leaves += 1
+            self.meddle(what)
+        return Done(result)
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        return {"workers": {"a": {"name": "a"}}}
+
+    def as_current(self) -> Any:
+        return nullcontext()
+
+    def cancel(self, futures: Any) -> None:
+        """Nothing is under way."""
+
+
+@pytest.mark.parametrize("wrong", ["state", "report", "gone"])
+def test_a_part_that_is_spoilt_on_the_way_is_made_again(
+    wrong: str, tmp_path: Path, expected: StackMoments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distributed.wait", lambda *_a, **_b: None)
+    one = make(tmp_path / "out" / "state")
+    one.begin()
+    plan = Plan.of([one])
+    begin(plan)
+    worker.learn(blueprint(Away("local:1", "cpu"), plan, None), models=[list(one.models)])
+    spoilt: list[worker.Piece] = []
+
+    def meddle(piece: worker.Piece) -> None:
+        if piece.node != plan.pieces[3] or spoilt:
+            return
+        spoilt.append(piece)
+        folder = plan.place / piece.node.name
+        path = next(folder.glob("*.safetensors")) if wrong == "state" else folder / parts.REPORT
+        if wrong == "gone":
+            path.unlink()
+            return
+        held = bytearray(path.read_bytes())
+        held[-3] ^= 4
+        path.write_bytes(held)
+
+    client, said, done = Now(meddle), [], []
+    crew = Crew(Place("local", "local:1", workers=1), client, ours=False)
+    spread._Work(crew, plan, done.append, said.append).all()
+    take(plan)
+    assert spoilt
+    assert client.leaves == len(plan.pieces) + 1, "that leaf, and no other, was made again"
+    assert "again" in said[0]
+    assert sum(done) == pytest.approx(sum(one.seconds(shard) for shard in one.shards))
+    assert one.report.recordings == 12
+    close(totals(one), expected)
