@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: setup demo test slow lint docs bench fuzz audit models clean
+.PHONY: setup demo test slow lint docs bench fuzz soak long audit models clean
 
 setup: $(STAMP)
 
@@ -47,6 +47,14 @@ SECONDS ?= 60
 fuzz: $(STAMP)
 	$(BIN)/pip install --quiet atheris
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/fuzz.py --seconds $(SECONDS)
+
+# Does anything grow, or stay behind? docs/soak.md tells what came out.
+MINUTES ?= 60
+soak: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/soak.py --minutes $(MINUTES) --out build/soak
+
+# All that is too slow for .ci/run: some three hours on two cores.
+long: slow fuzz soak bench audit
 
 # Known weaknesses of the installed packages; needs the network, and fails without.
 audit: $(STAMP)

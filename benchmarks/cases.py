@@ -109,7 +109,7 @@ def probing(quick: bool) -> list[Ratio]:
     from similarity import peak
 
     from voxstrata.numerics.threads import on_threads
-    from voxstrata.probing.linear.probes import Plan, Probe
+    from voxstrata.probing.linear.probes import Part, Plan, Probe
     from voxstrata.probing.linear.train import train_linear
 
     found, workers = [], os.cpu_count() or 1
@@ -123,15 +123,21 @@ def probing(quick: bool) -> list[Ratio]:
             return train_linear(parts, [classes], probes, plan, workers=workers)
 
         def plain(parts=parts, probes=probes, plan=plan, classes=classes):  # type: ignore[no-untyped-def]
-            return on_threads(
-                lambda probe: plain_head(parts, probe, plan, classes), probes, workers
-            )
+            return on_threads(lambda one: plain_head(parts, one, plan, classes), probes, workers)
 
         timed = alternate({"plain": plain, "ours": ours}, 2 if quick else 3)
         pairs = list(zip(timed["ours"].result, timed["plain"].result, strict=True))  # type: ignore[call-overload]
-        gap = max(float(np.abs(np.array(a.dev) - np.array(b[0])).max()) for a, b in pairs)
-        said = statistics.mean(float((a.test[:, 0] == b[1]).mean()) for a, b in pairs)
-        need(gap <= 0.05 and said > 0.95, f"dev {gap}, answers {said}")
+        gap = statistics.mean(max(a.dev) - max(b[0]) for a, b in pairs)
+        need(abs(gap) < 0.02, f"best of dev differ by {gap} on average")
+        # In float32 heads of high rates turn last bits into other answers, so that both sides
+        # are held to the same answers in float64.
+        fine = {k: Part([x.double() for x in v.layers], v.targets) for k, v in parts.items()}
+        few = probes[:: max(1, len(probes) // 6)]
+        alike = train_linear(fine, [classes], few, plan, dtype=torch.float64, workers=workers)
+        for probe, a in zip(few, alike, strict=True):
+            b = plain_head(fine, probe, plan, classes, torch.float64)
+            same = a.dev == tuple(b[0]) and bool((a.test[:, 0] == b[1]).all())
+            need(same, f"{probe} in float64: dev {a.dev} and {b[0]}")
         numbers = width * plan.hidden + plan.hidden * classes
         torch.set_num_threads(workers)
         rate = peak(1)
@@ -141,7 +147,8 @@ def probing(quick: bool) -> list[Ratio]:
                 timed["ours"],
                 timed["plain"],
                 against="torch layers and fused Adam, head by head, as many threads",
-                checked=f"accuracy on dev within {gap:.2f}, {said:.1%} of test answers equal",
+                checked=f"float64: {len(few)} heads, all answers equal; float32: best accuracy on "
+                f"dev {100 * gap:+.2f} points on average",
                 floor=len(probes) * plan.steps * 4 * plan.batch * numbers / rate,
                 floor_is=f"the products at {rate / 1e9:.0f} GFLOP/s",
             )

@@ -57,22 +57,27 @@ def frozen_step(classes: int, repeats: int) -> Timing:
 
 
 def plain_head(
-    parts: dict[str, Part], probe: Probe, plan: Plan, classes: int
+    parts: dict[str, Part],
+    probe: Probe,
+    plan: Plan,
+    classes: int,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[list[float], NDArray[np.int64]]:
     """One head as good plain code would train it: torch's layers and fused Adam, on means; accuracy
-    on dev at each look, and what it says of the test part at the best."""
+    on dev at each look, and what it says of the test part at the best. Parts are of ``dtype``."""
     train, dev, test = (parts[name] for name in ("train", "dev", "test"))
     width, many = train.layers[0].shape[1], len(probe.layers) > 1
     generator = torch.Generator().manual_seed(probe.seed)
     shapes = [(width, plan.hidden), (1, plan.hidden), (plan.hidden, classes), (1, classes)]
     fans = (width, width, plan.hidden, plan.hidden)
-    drawn = [initial(s, fan, generator).float() for s, fan in zip(shapes, fans, strict=True)]
-    one, two = nn.Linear(width, plan.hidden), nn.Linear(plan.hidden, classes)
+    drawn = [initial(s, fan, generator).to(dtype) for s, fan in zip(shapes, fans, strict=True)]
+    one = nn.Linear(width, plan.hidden, dtype=dtype)
+    two = nn.Linear(plan.hidden, classes, dtype=dtype)
     with torch.no_grad():
         for layer, (weight, bias) in zip((one, two), (drawn[:2], drawn[2:]), strict=True):
             layer.weight.copy_(weight.T)
             layer.bias.copy_(bias[0])
-    share = torch.zeros(len(probe.layers), requires_grad=True)
+    share = torch.zeros(len(probe.layers), dtype=dtype, requires_grad=True)
     parameters = [*one.parameters(), *two.parameters(), *([share] if many else [])]
     optimiser = torch.optim.Adam(parameters, lr=probe.lr, fused=True)
 

@@ -121,6 +121,28 @@ PART = {
 }
 
 
+def _cluster_part(path: Path) -> object:
+    from voxstrata.streaming.cluster import parts
+    from voxstrata.streaming.cluster.tree import Node
+
+    return parts.load(path.parents[1], Node(0, 1), [[]])
+
+
+@cache
+def _cluster_report() -> bytes:
+    import tempfile
+
+    from voxstrata.streaming.cluster import parts
+    from voxstrata.streaming.cluster.tree import Node
+    from voxstrata.streaming.onepass import PassReport
+
+    node = Node(0, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        report = PassReport(1, 2.5, {"s": 3}, {"s": {"0": 3}}, [{"id": "u", "what": "w"}])
+        parts.save(Path(folder), node, [[]], [report])
+        return (Path(folder) / node.name / parts.REPORT).read_bytes()
+
+
 def _kept(path: Path) -> object:
     from voxstrata.probing.kinds.kept import read
 
@@ -217,6 +239,13 @@ TARGETS: tuple[Target, ...] = (
     Target("shared-note", "state/shared.json", _note, lambda: dumped(NOTE), json=True),
     Target("property-part", "p.json", _part, lambda: dumped(PART), json=True),
     Target("kept-heads", "k.npz", _kept, _npz),
+    Target(
+        "cluster-part",
+        "0000000-0000001/report.json",
+        _cluster_part,
+        lambda: [_cluster_report()],
+        json=True,
+    ),
     _store_target("store-meta", "meta.json", json=True),
     _store_target("store-index", "index.parquet"),
     _store_target("store-shard", "000-m-0/shard-00000.safetensors"),

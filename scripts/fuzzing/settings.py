@@ -95,7 +95,20 @@ def _recipe(path: Path) -> object:
     return read_recipe(path)
 
 
+def _slurm(path: Path) -> object:
+    from voxstrata.streaming.cluster.workers import parse_place
+
+    return parse_place(f"slurm:{path}")
+
+
+SLURM = {
+    "workers": 2, "gpus": 1, "memory": "8GiB", "walltime": "01:00:00", "prologue": ["module load"],
+    "partition": "gpu", "logs": "logs", "dashboard": 8787, "directives": ["--exclusive"],
+}  # fmt: skip
+
+
 TARGETS: tuple[Target, ...] = (
+    Target("slurm-profile", "a.yaml", _slurm, lambda: dumped(SLURM), json=True),
     Target("yaml", "a.yaml", _yaml, lambda: [YAML]),
     Target("configs", "a.yaml", _configs, lambda: dumped(SETTINGS), json=True),
     Target(
