@@ -142,6 +142,24 @@ def test_a_damaged_part_is_made_anew(how: str, tmp_path: Path, expected: StackMo
     close(totals(one), expected)
 
 
+def test_a_damaged_root_is_told_once_and_made_anew(tmp_path: Path, expected: StackMoments) -> None:
+    state = tmp_path / "out" / "state"
+    plan = begun(state, 99)
+    for node in plan.root.walk():
+        if node.parts:
+            assert worker.join(plan.token, node) is None
+    path = next((plan.place / plan.root.name).glob("*.safetensors"))
+    held = bytearray(path.read_bytes())
+    held[-3] ^= 4
+    path.write_bytes(held)
+    with pytest.raises(StorageError, match="again") as told:
+        run_pass(make(state, away=False))
+    assert path.name in str(told.value)
+    one = make(state, away=False)
+    run_pass(one)
+    close(totals(one), expected)
+
+
 def test_a_join_done_by_another_worker_is_done(tmp_path: Path) -> None:
     plan = begun(tmp_path / "out" / "state", 8)
     node = next(n for n in plan.root.walk() if n.parts)

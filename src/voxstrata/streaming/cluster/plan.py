@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from voxstrata.errors import ClusterError
+from voxstrata.errors import ClusterError, StorageError
 from voxstrata.files import fingerprint
 from voxstrata.streaming.cluster import parts, worker
 from voxstrata.streaming.cluster.tree import Node, leaves, tree
@@ -128,8 +128,13 @@ def take(plan: Plan) -> None:
 
     Raises:
         ClusterError: recordings are missing or were counted twice.
+        StorageError: the root is damaged; it is removed, so that the next run makes it anew.
     """
-    reports = parts.load(plan.place, plan.root, plan.sinks)
+    try:
+        reports = parts.load(plan.place, plan.root, plan.sinks)
+    except StorageError:
+        parts.remove(plan.place, plan.root)
+        raise
     for one, report in zip(plan.passes, reports, strict=True):
         expected = sum(len(shard.members) for shard in one.shards)
         seen = report.recordings + len(report.skipped)
