@@ -10,6 +10,7 @@ import typer
 
 from voxstrata import __version__
 from voxstrata.errors import VoxstrataError
+from voxstrata.numerics.threads import wait_briefly
 
 app = typer.Typer(
     name="voxstrata",
@@ -81,6 +82,7 @@ def main() -> None:
     """Run the command line; voxstrata's own errors are printed without a traceback."""
     from voxstrata.cli import commands
 
+    wait_briefly()
     commands.attach(app)
     warnings.showwarning = _say
     try:

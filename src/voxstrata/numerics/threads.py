@@ -14,6 +14,18 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def wait_briefly() -> None:
+    """Have torch's threads spin for microseconds only before they sleep; before torch is imported.
+
+    They wait for each other many times in a forward pass. Where another process has one of their
+    cores, GNU OpenMP's default of spinning on makes two threads slower than one, by a half to
+    several times; on a quiet machine the short spin costs nothing (docs/benchmarks.md). What the
+    user has set stays.
+    """
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
+        os.environ["GOMP_SPINCOUNT"] = "1000"
+
+
 def cores() -> int:
     """Processor cores that this process may use, where the system tells; else all there are."""
     if hasattr(os, "sched_getaffinity"):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from threading import Event, Lock
 
 import pytest
 import torch
+from threadpoolctl import ThreadpoolController
 
-from voxstrata.numerics.threads import Slots, StoppedError, on_threads, sharing
+from voxstrata.numerics.threads import Slots, StoppedError, on_threads, one_blas_thread, sharing
 
 
 def test_work_comes_back_in_order_on_one_torch_thread_each() -> None:
@@ -67,3 +71,48 @@ def test_where_one_fails_the_others_end_with_their_piece() -> None:
     assert 0 < len(done) < 1000
     with pytest.raises(StoppedError):
         on_threads(piece, range(1), slots)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, None),
+    ],
+)
+def test_the_command_line_lets_threads_spin_briefly_unless_told(
+    given: dict[str, str], wanted: str | None
+) -> None:
+    clean = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    code = (
+        "import os, sys\n"
+        "from voxstrata import cli\n"
+        "from voxstrata.cli import commands\n"
+        "attach, app = commands.attach, cli.app\n"
+        "commands.attach = lambda _app: attach(app)\n"
+        "cli.app = lambda: print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)\n"
+        "cli.main()\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], env={**clean, **given}, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert found.stdout.split() == [str(wanted), "False"], "told before torch is imported"
+
+
+def test_blocks_of_one_blas_thread_may_overlap() -> None:
+    """The first sets it, the last sets it back, whichever of them ends first."""
+
+    def now() -> list[int]:
+        controller = ThreadpoolController().select(internal_api="openblas")
+        return [info["num_threads"] for info in controller.info()]
+
+    before = now()
+    first, second = one_blas_thread(), one_blas_thread()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(now()) <= {1}
+    second.__exit__(None, None, None)
+    assert now() == before
