@@ -59,7 +59,7 @@ def read_sealed_json(path: Path, fix: str) -> dict[str, Any]:
     """
     value = read_json(path, fix)
     stands = value.pop(KEY, None) if isinstance(value, dict) else None
-    if stands is None or stands != _sum_of(value):
+    if stands is None or not _is_sum_of(stands, value):
         raise StorageError(
             f"{path} is damaged",
             got="no sum of its contents" if stands is None else "contents that are not their sum's",
@@ -67,6 +67,13 @@ def read_sealed_json(path: Path, fix: str) -> dict[str, Any]:
             fix=fix,
         )
     return dict(value)
+
+
+def _is_sum_of(stands: Any, value: Any) -> bool:
+    try:
+        return bool(stands == _sum_of(value))
+    except ValueError:  # numbers that are none in JSON: nothing of ours writes them
+        return False
 
 
 def _sum_of(value: Any) -> str:

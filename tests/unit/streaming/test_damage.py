@@ -244,6 +244,13 @@ def test_json_without_its_sum_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_sealed_json(path, {"folds": {1: 2, 10: 3, 2: 4}, "t": (1, 2)})
     assert read_sealed_json(path, "")["folds"] == {"1": 2, "10": 3, "2": 4}
+    text = path.read_text()
+    assert '"10": 3' in text
+    for wrong in ("NaN", "1e999", '"\\ud800"'):  # no numbers of JSON, no text of UTF-8
+        path.write_text(text.replace('"10": 3', f'"10": {wrong}'))
+        with pytest.raises(StorageError, match="damaged"):
+            read_sealed_json(path, "")
+    path.write_text(text)
     for wrong in ({"folds": {}}, [1], 7):
         write_json(path, wrong)
         with pytest.raises(VoxstrataError, match="no sum"):
