@@ -21,7 +21,7 @@ class Timing:
 
     name: str
     runs: tuple[float, ...]
-    result: object = None
+    result: Any = None
 
     @property
     def best(self) -> float:
@@ -57,7 +57,7 @@ def alternate(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[s
     where seconds cannot.
     """
     runs: dict[str, list[float]] = {name: [] for name in works}
-    results: dict[str, object] = {}
+    results: dict[str, Any] = {}
     for number in range(repeats + 1):
         for name, work in works.items():
             begun = time.perf_counter()

@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def cross_validated_cca(quick: bool) -> list[Ratio]:
             return plain_default(x, y, split)
 
         timed = alternate({"plain": plain, "ours": ours}, 3 if quick else 5)
-        gap = abs(float(timed["ours"].result) - float(timed["plain"].result))  # type: ignore[arg-type]
+        gap = abs(float(timed["ours"].result) - float(timed["plain"].result))
         need(gap < 1e-3, f"{timed['ours'].result} and {timed['plain'].result}")
         rate = peak(1)
         found.append(
@@ -119,14 +120,11 @@ def probing(quick: bool) -> list[Ratio]:
         probes = [Probe(r, lr, 0) for r in reads for lr in (1e-1, 1e-2, 1e-3)]
         plan = Plan(steps=40 if quick else 100, every=20 if quick else 50)
 
-        def ours(parts=parts, probes=probes, plan=plan, classes=classes):  # type: ignore[no-untyped-def]
-            return train_linear(parts, [classes], probes, plan, workers=workers)
-
-        def plain(parts=parts, probes=probes, plan=plan, classes=classes):  # type: ignore[no-untyped-def]
-            return on_threads(lambda one: plain_head(parts, one, plan, classes), probes, workers)
-
+        ours = partial(train_linear, parts, [classes], probes, plan, workers=workers)
+        one = partial(plain_head, parts, plan=plan, classes=classes)
+        plain = partial(on_threads, one, probes, workers)
         timed = alternate({"plain": plain, "ours": ours}, 2 if quick else 3)
-        pairs = list(zip(timed["ours"].result, timed["plain"].result, strict=True))  # type: ignore[call-overload]
+        pairs = list(zip(timed["ours"].result, timed["plain"].result, strict=True))
         gap = statistics.mean(max(a.dev) - max(b[0]) for a, b in pairs)
         need(abs(gap) < 0.02, f"best of dev differ by {gap} on average")
         # In float32 heads of high rates turn last bits into other answers, so that both sides
@@ -183,7 +181,7 @@ def neuron_counting(quick: bool) -> list[Ratio]:
             },
             3 if quick else 7,
         )
-        neurons.same(timed["ours"].result, timed["plain"].result, setting.neurons)  # type: ignore[arg-type]
+        neurons.same(timed["ours"].result, timed["plain"].result, setting.neurons)
         frames = sum(map(len, held))
         return [
             ratio_of(
@@ -287,7 +285,7 @@ def training(quick: bool) -> list[Ratio]:
         timed = alternate({"plain": by_hand, "ours": by_engine}, 2 if quick else 3)
         gap = max(
             float((a - b).abs().max())
-            for a, b in zip(timed["ours"].result, timed["plain"].result, strict=True)  # type: ignore[call-overload]
+            for a, b in zip(timed["ours"].result, timed["plain"].result, strict=True)
         )
         need(gap < 1e-4, f"weights differ by {gap}")
         return [

@@ -168,10 +168,10 @@ def pair(n: int, width: int, kind: str, repeats: int) -> None:
     raw = measure(
         "published search, raw", lambda: raw_search(x, y, split, trials, eps), 2, warm=False
     )
-    print(raw.line(), f"score {raw.result[0]:.6f}")  # type: ignore[index]
+    print(raw.line(), f"score {raw.result[0]:.6f}")
     for dtype, name in ((torch.float32, "float32"), (torch.float64, "float64")):
         timing = measure(f"published search, moments, {name}", lambda d=dtype: ours(d), repeats)
-        gap = np.abs(timing.result - raw.result)  # type: ignore[operator]
+        gap = np.abs(timing.result - raw.result)
         # The choice among epsilons is a tie within rounding, so the score may be another pair's.
         line(timing, raw, gap[1:].max(), f", of the score {gap[0]:.1e}")
     for folds in (10, 5):
@@ -199,7 +199,7 @@ def default(x: Array, y: Array, shuffled: Array, fold: Array, raw: Timing, repea
         1,
         warm=False,
     )
-    print(plain.line(raw), "score {:.6f}, shuffled {:.6f}".format(*plain.result))  # type: ignore[misc]
+    print(plain.line(raw), "score {:.6f}, shuffled {:.6f}".format(*plain.result))
     for name, dtype in (("float32", torch.float32), ("float64", torch.float64)):
         for control in (True, False):
             what = "control" if control else "no control"
@@ -208,8 +208,8 @@ def default(x: Array, y: Array, shuffled: Array, fold: Array, raw: Timing, repea
                 lambda d=dtype, c=control: ours(d, c, DEFAULT),  # type: ignore[misc]
                 repeats,
             )
-            expected = plain.result if control else plain.result[:1]  # type: ignore[index]
-            gap = float(np.abs(np.subtract(timing.result, expected)).max())  # type: ignore[call-overload]
+            expected = plain.result if control else plain.result[:1]
+            gap = float(np.abs(np.subtract(timing.result, expected)).max())
             against = plain.best / timing.best
             line(timing, raw, gap, f", {against:.1f}x its raw form" if control else "")
     timing = measure(
@@ -248,7 +248,7 @@ def sweep(n: int, width: int, layers: int, repeats: int) -> None:
     first = measure("layer by layer, nothing shared", alone, repeats, warm=False)
     print(first.line())
     second = measure("sweep, the view shared, products stacked", together, repeats, warm=False)
-    line(second, first, float(np.abs(np.subtract(first.result, second.result)).max()))  # type: ignore[call-overload]
+    line(second, first, float(np.abs(np.subtract(first.result, second.result)).max()))
 
 
 def main() -> None:

@@ -366,10 +366,7 @@ def probing(bench: Bench) -> None:
         bench.repeats,
     )
     here, there = found["cpu"], found[str(bench.device)]
-    gap = max(
-        abs(max(a.dev) - max(b.dev))
-        for a, b in zip(here.result, there.result, strict=True)  # type: ignore[call-overload]
-    )
+    gap = max(abs(max(a.dev) - max(b.dev)) for a, b in zip(here.result, there.result, strict=True))
     bench.tell("probing: best accuracy on dev, device against CPU", gap, tolerance="probing")
     each = there.best / (len(probes) * plan.steps)
     bench.tell("probing: a step of a head on the device", 1e3 * each, "ms")
